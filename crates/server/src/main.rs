@@ -1,0 +1,2 @@
+//! The binary `bilin`: command line, HTTP service, console page, configuration.
+fn main() {}

@@ -1,2 +1,3 @@
-//! The binary `bilin`: command line, HTTP service, console page, configuration.
+//! The binary `bilin`. Everything it does is in the library.
+
 fn main() {}

@@ -1,0 +1,1 @@
+//! The page at `/`: plain files, embedded in the binary, served without a build step.

@@ -1,0 +1,7 @@
+//! The faces of bilin: the command line, the HTTP service and the console page.
+//!
+//! The binary `bilin` is a thin `main` over this library, so that tests reach the parts without a socket or a process.
+//! This is the only crate that knows axum, clap and tokio; it imports the engine and nothing below it.
+
+pub mod console;
+pub mod http;

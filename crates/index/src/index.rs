@@ -1,0 +1,179 @@
+//! [`VectorIndex`], what every index can do, and [`build`], which makes one over rows that exist already.
+
+use crate::error::{IndexError, OpenError};
+use crate::file::{self, Reader};
+use crate::flat::Flat;
+use crate::hits::Hits;
+use crate::kernels::kernels;
+use crate::metric::Metric;
+use crate::row_set::RowSet;
+use crate::rows::{RowChunks, Rows};
+use crate::search::SearchParams;
+use crate::spec::IndexSpec;
+use std::sync::Arc;
+
+/// What an index is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexInfo {
+    /// Kind and parameters; never `auto`.
+    pub spec: IndexSpec,
+    /// Metric of its distances.
+    pub metric: Metric,
+    /// Values per vector.
+    pub dim: usize,
+    /// Rows it covers, those left out by `BuildOptions::include` counted.
+    pub rows: usize,
+    /// False until an index that needs training has had it.
+    pub is_trained: bool,
+    /// Bytes this index holds itself, shared rows not counted.
+    pub bytes: usize,
+}
+
+/// Vectors in, neighbours out.
+///
+/// Searches run on the calling thread, or on the threads of the current rayon pool when a batch or a scan is large enough;
+/// call inside `ThreadPool::install` to bound them. Answers do not depend on the number of threads.
+pub trait VectorIndex: Send + Sync {
+    /// Kind, metric, size.
+    fn info(&self) -> IndexInfo;
+
+    /// Learns from a sample (k-means for IVF). A no-op for indexes that need none. Seeded and repeatable.
+    fn train(&mut self, sample: Rows<'_>) -> Result<(), IndexError>;
+
+    /// Appends rows; the first gets the number `info().rows`. On error nothing was added.
+    fn add(&mut self, rows: Rows<'_>) -> Result<(), IndexError>;
+
+    /// The primitive is the batch: one `Hits` per query, each at most `params.k` long.
+    fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError>;
+
+    /// Writes the index in our checksummed file format (not the shared rows).
+    fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()>;
+}
+
+/// Called with rows done and rows in all, from any thread; returning `false` cancels.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) -> bool + Sync);
+
+/// How to build an index over rows that exist already.
+#[derive(Clone, Copy, Default)]
+pub struct BuildOptions<'a> {
+    /// Threads to build with; 0 = those of the current rayon pool. The index is the same for any number.
+    pub threads: usize,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Rows to include (the live ones); `None` = all. Row numbers stay those of the `RowChunks`.
+    pub include: Option<&'a RowSet>,
+    /// Called with rows done and rows in all, from any thread; returning `false` cancels the build.
+    pub progress: Option<Progress<'a>>,
+}
+
+impl BuildOptions<'_> {
+    /// Reports progress; an error when the build is to stop.
+    pub(crate) fn report(&self, done: usize, total: usize) -> Result<(), IndexError> {
+        match self.progress {
+            Some(progress) if !progress(done, total) => Err(IndexError::Cancelled),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for BuildOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildOptions")
+            .field("threads", &self.threads)
+            .field("seed", &self.seed)
+            .field("include", &self.include)
+            .field("progress", &self.progress.is_some())
+            .finish()
+    }
+}
+
+/// Builds an index over `rows` (shared, not copied, except that IVF keeps its lists contiguous).
+///
+/// Under [`Metric::Cosine`] the rows must be unit length (see [`crate::normalise`]); this is checked.
+pub fn build(
+    spec: &IndexSpec,
+    metric: Metric,
+    rows: &RowChunks,
+    options: &BuildOptions<'_>,
+) -> Result<Box<dyn VectorIndex>, IndexError> {
+    let work = || build_here(spec, metric, rows, options);
+    if options.threads == 0 {
+        return work();
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
+    match pool {
+        Ok(pool) => pool.install(work),
+        // No thread to be had: the calling one builds the same index, only later.
+        Err(_) => work(),
+    }
+}
+
+fn build_here(
+    spec: &IndexSpec,
+    metric: Metric,
+    rows: &RowChunks,
+    options: &BuildOptions<'_>,
+) -> Result<Box<dyn VectorIndex>, IndexError> {
+    let included = options.include.map_or(rows.len(), |include| include.count_range(0, rows.len() as u32));
+    if metric == Metric::Cosine {
+        check_unit_length(rows, options.include)?;
+    }
+    match spec.resolve(included, rows.dim()) {
+        IndexSpec::Auto | IndexSpec::Flat => {
+            options.report(included, included)?;
+            Ok(Box::new(Flat::new(metric, rows, options.include.cloned())))
+        }
+        other => Err(IndexError::Parameter {
+            name: "spec",
+            expected: "Flat".to_owned(),
+            received: other.to_string(),
+        }),
+    }
+}
+
+/// Lengths may be off by this much: f16 storage rounds by 5e-4 per value.
+const UNIT_LENGTH_TOLERANCE: f32 = 2e-3;
+
+fn check_unit_length(rows: &RowChunks, include: Option<&RowSet>) -> Result<(), IndexError> {
+    let kernels = kernels();
+    let mut at = 0;
+    while at < rows.len() {
+        let run = rows.run(at, rows.len());
+        for i in 0..run.len() {
+            let row = at + i;
+            if include.is_some_and(|include| !include.contains(row as u32)) {
+                continue;
+            }
+            let norm = kernels.dot(run.row(i), run.row(i)).sqrt();
+            // Also true for NaN.
+            if !((norm - 1.0).abs() <= UNIT_LENGTH_TOLERANCE) {
+                return Err(IndexError::NotUnitLength { row, norm });
+            }
+        }
+        at += run.len();
+    }
+    Ok(())
+}
+
+/// Opens an index file written by `write_to`. `bytes` is usually a memory map; every length, version and checksum is checked
+/// before it is trusted. `rows` must be the rows that it was built over (their count and dimension are compared).
+///
+/// The file is used in place where its memory allows; `bytes` must return the same unchanging memory at every call.
+pub fn open(
+    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    rows: &RowChunks,
+) -> Result<Box<dyn VectorIndex>, OpenError> {
+    let reader = Reader::new(bytes)?;
+    let header = reader.header;
+    if header.dim != rows.dim() {
+        return Err(file::mismatch(20, "dim", format!("{} as the rows given", rows.dim()), header.dim));
+    }
+    if header.shared_rows != rows.len() {
+        let expected = format!("{} as the rows given", rows.len());
+        return Err(file::mismatch(24, "shared_rows", expected, header.shared_rows));
+    }
+    match header.kind {
+        file::KIND_FLAT => Ok(Box::new(Flat::read(&reader, rows)?)),
+        other => Err(file::mismatch(12, "kind", "1 (Flat), 2 (IVFFlat) or 3 (HNSW)", other)),
+    }
+}

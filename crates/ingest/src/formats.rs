@@ -1,0 +1,66 @@
+//! The formats that can be read, by file name extension, one module each.
+
+pub(crate) mod csv;
+pub(crate) mod front_matter;
+pub(crate) mod html;
+pub(crate) mod json_lines;
+pub(crate) mod markdown;
+pub(crate) mod picture;
+pub(crate) mod plain;
+pub(crate) mod record;
+
+use crate::walk::Wanted;
+use std::path::Path;
+
+/// A format that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Plain text.
+    Text,
+    /// Markdown: CommonMark with the extensions of GitHub.
+    Markdown,
+    /// One JSON object per line.
+    JsonLines,
+    /// A table with a header line.
+    Csv,
+    /// A picture file, not decoded here.
+    Picture,
+}
+
+/// Extensions in lower case.
+const EXTENSIONS: &[(&str, Format)] = &[
+    ("txt", Format::Text),
+    ("text", Format::Text),
+    ("md", Format::Markdown),
+    ("markdown", Format::Markdown),
+    ("jsonl", Format::JsonLines),
+    ("ndjson", Format::JsonLines),
+    ("csv", Format::Csv),
+    ("jpg", Format::Picture),
+    ("jpeg", Format::Picture),
+    ("png", Format::Picture),
+    ("webp", Format::Picture),
+    ("gif", Format::Picture),
+    ("bmp", Format::Picture),
+];
+
+impl Format {
+    /// The format that a file's extension names, whatever its case.
+    #[must_use]
+    pub fn of_path(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?;
+        EXTENSIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(extension)).map(|(_, format)| *format)
+    }
+
+    /// The kind of collection that takes it.
+    #[must_use]
+    pub fn wanted(self) -> Wanted {
+        if self == Self::Picture { Wanted::Pictures } else { Wanted::Text }
+    }
+
+    /// The extensions that such a collection takes, in lower case.
+    #[must_use]
+    pub fn extensions(wanted: Wanted) -> Vec<&'static str> {
+        EXTENSIONS.iter().filter(|(_, format)| format.wanted() == wanted).map(|(known, _)| *known).collect()
+    }
+}

@@ -1,0 +1,1 @@
+//! Markdown as sections and passages.

@@ -1,0 +1,128 @@
+//! From a found file to documents: limits, encoding, the format's own reader, and the metadata that all texts share.
+
+use crate::error::{IngestError, Problem};
+use crate::formats::{Format, csv, json_lines, markdown, picture, plain};
+use crate::split::{Budget, Piece, Split, items_of_whole};
+use crate::walk::Found;
+use crate::{Metadata, encoding};
+use std::fs::File;
+use std::io::Read;
+
+/// How to read files.
+#[derive(Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// How text is cut into items.
+    pub split: Split,
+    /// Longest item in tokens as `count_tokens` counts them; 0 is taken as 1. A Markdown item leaves room for its
+    /// [`heading_path`](crate::heading_path) within it.
+    pub max_tokens: usize,
+    /// Counts the tokens of a text; may be slow, and is called about twice per sentence.
+    pub count_tokens: &'a (dyn Fn(&str) -> usize + Sync),
+    /// Largest file that is read.
+    pub max_file_bytes: u64,
+}
+
+impl ReadOptions<'_> {
+    fn budget(&self) -> Budget<'_> {
+        Budget { tokens: self.max_tokens.max(1), count: self.count_tokens }
+    }
+}
+
+/// One document (a file, or one record of a JSONL/CSV file) with its items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The file's [`Found::source`], or a record's `id` field, or `source#line`.
+    pub id: String,
+    /// In the order of the text; empty for a blank file.
+    pub items: Vec<Item>,
+}
+
+/// What is searched: a passage of text or a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// What is shown and encoded.
+    pub content: Content,
+    /// See the crate's documentation for the fields.
+    pub metadata: Metadata,
+}
+
+/// The content of an item.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Displayed text.
+    Text(String),
+    /// Encoded picture file as found (not decoded here).
+    Picture(Vec<u8>),
+}
+
+/// What a file gave.
+#[derive(Debug, Default)]
+pub struct ReadFile {
+    /// One per file, or one per record.
+    pub documents: Vec<Document>,
+    /// Records that could not be taken, each with its line number.
+    pub problems: Vec<Problem>,
+}
+
+/// The bytes of a found file. Its length is checked before and while it is read.
+pub fn load(found: &Found, max_file_bytes: u64) -> Result<Vec<u8>, IngestError> {
+    let file = File::open(&found.path)?;
+    let bytes = file.metadata()?.len();
+    check_length(bytes, max_file_bytes)?;
+    // A file may grow meanwhile, and some special files state a length of 0.
+    let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
+    file.take(max_file_bytes.saturating_add(1)).read_to_end(&mut content)?;
+    check_length(content.len() as u64, max_file_bytes)?;
+    Ok(content)
+}
+
+fn check_length(bytes: u64, limit: u64) -> Result<(), IngestError> {
+    if bytes > limit { Err(IngestError::TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+/// Reads one file into documents. JSONL/CSV give one document per record (`id` field or `source#line`), others one per file.
+/// Records that are wrong are reported beside the good ones, with their line number.
+pub fn read(found: &Found, bytes: Vec<u8>, options: &ReadOptions<'_>) -> Result<ReadFile, IngestError> {
+    check_length(bytes.len() as u64, options.max_file_bytes)?;
+    let source = Source { name: &found.source };
+    let whole = |items| ReadFile {
+        documents: vec![Document { id: found.source.clone(), items }],
+        problems: Vec::new(),
+    };
+    if found.format == Format::Picture {
+        return Ok(whole(vec![picture::read(found, bytes)]));
+    }
+    let text = encoding::decode(bytes)?;
+    let (split, budget) = (options.split, options.budget());
+    match found.format {
+        Format::Markdown => Ok(whole(markdown::read(&text, &source, split, budget))),
+        Format::JsonLines => Ok(json_lines::read(&text, found, split, budget)),
+        Format::Csv => csv::read(&text, found, split, budget),
+        Format::Text | Format::Picture => Ok(whole(plain::read(&text, &source, split, budget))),
+    }
+}
+
+/// Cuts a text that came by API into items no longer than the budget (one item where it fits). A blank text gives none.
+#[must_use]
+pub fn split_text(text: &str, options: &ReadOptions<'_>) -> Vec<String> {
+    items_of_whole(text, options.split, options.budget()).into_iter().map(|piece| piece.text).collect()
+}
+
+/// The file that items come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) name: &'a str,
+}
+
+impl Source<'_> {
+    /// An item of text; `own` metadata stands first, then the fields that every text has.
+    pub(crate) fn text_item(&self, piece: Piece, total_sentences: usize, mut own: Metadata) -> Item {
+        own.insert("sentence_id".into(), piece.sentence.to_string().into());
+        own.insert("source".into(), self.name.into());
+        own.insert("total_sentences".into(), total_sentences.to_string().into());
+        Item { content: Content::Text(piece.text), metadata: own }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-"""The contract that existing clients rely on: `POST /text-search` with `query` and `top_k`, as a script with `requests` calls it."""
+"""The contract that existing clients rely on: `POST /text-search` with `query` and `top_k`, called with `requests`."""
 
 import time
 

@@ -71,7 +71,8 @@ PICTURES = {
     },
     "solar": {
         f"{CATEGORIZATION}/renewable": {
-            "solar4": "panels_in_lixouri.jpg", "solar5": "cells.jpg", "solar6": "panels_on_a_roof.jpg", "solar7": "panel_on_a_pole.jpg",
+            "solar4": "panels_in_lixouri.jpg", "solar5": "cells.jpg", "solar6": "panels_on_a_roof.jpg",
+            "solar7": "panel_on_a_pole.jpg",
             "solar8": "collectors.jpg",
         },
     },
@@ -208,8 +209,8 @@ def main():
         "`course/` was written for this project and is under the project's licence, Apache-2.0.",
         "",
         f"`pictures/` holds scaled-down copies of photographs from Debian's package `{PACKAGE}` {version}",
-        "(GCompris, folder `src/activities` of its source; original files named below). Each is in the public domain or",
-        "under CC0-1.0 according to the package's own README beside it. `tools/samples/make_pictures.py` makes the",
+        "(GCompris, folder `src/activities` of its source; original files named below). Each is in the public domain",
+        "or under CC0-1.0 according to the package's own README beside it. `tools/samples/make_pictures.py` makes the",
         "pictures and this file.",
         "",
         "| sample | original file | author | licence | source |",

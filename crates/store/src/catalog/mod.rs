@@ -1,0 +1,104 @@
+//! The catalog: one SQLite file per collection, and the one place where a commit happens.
+//!
+//! Invariants: one connection writes, behind the collection's writer mutex; readers share a small bounded pool of
+//! read-only connections and, thanks to WAL, never wait for the writer. `synchronous=FULL`, so a commit that returned
+//! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>).
+mod pool;
+mod read;
+mod schema;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+pub(crate) use pool::ReadPool;
+pub(crate) use read::*;
+pub(crate) use write::*;
+
+use crate::error::{StoreError, catalog_error};
+use crate::rows::Layout;
+use crate::settings::Settings;
+
+/// File name inside a collection's folder.
+pub(crate) const FILE_NAME: &str = "catalog.sqlite";
+/// A tool that reads the catalog may hold its lock this long before a write gives up.
+const BUSY_TIMEOUT_MS: u64 = 10_000;
+/// The write-ahead log is cut back to this after a checkpoint.
+const WAL_KEEP_BYTES: i64 = 64 << 20;
+/// Page cache of the writer, in KiB.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
+/// Statements kept prepared per connection.
+const STATEMENTS: usize = 64;
+
+/// What never changes in a collection's life, and its settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub settings: Settings,
+    pub layout: Layout,
+}
+
+/// Creates a catalog in a folder that has none. Closed again, so that a single complete file is left.
+pub(crate) fn create(folder: &Path, settings: &Settings, rows_per_segment: usize) -> Result<(), StoreError> {
+    let path = folder.join(FILE_NAME);
+    let mut connection =
+        Connection::open(&path).map_err(|source| catalog_error("create it", source))?;
+    set_up(&connection)?;
+    schema::migrate(&mut connection, true)?;
+    write::initialise(&connection, settings, rows_per_segment)
+        .map_err(|source| catalog_error("write the settings", source))?;
+    connection.close().map_err(|(_, source)| catalog_error("close it", source))
+}
+
+/// Opens the one connection that writes, migrating an older file.
+pub(crate) fn open_writer(folder: &Path) -> Result<Connection, StoreError> {
+    let path = folder.join(FILE_NAME);
+    if !path.is_file() {
+        return Err(StoreError::Corrupt {
+            what: format!("collection folder \"{}\"", folder.display()),
+            detail: format!("expected a file {FILE_NAME}, found none"),
+        });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection =
+        Connection::open_with_flags(&path, flags).map_err(|source| catalog_error("open it", source))?;
+    set_up(&connection)?;
+    schema::migrate(&mut connection, false)?;
+    Ok(connection)
+}
+
+fn set_up(connection: &Connection) -> Result<(), StoreError> {
+    let pragmas = || -> rusqlite::Result<String> {
+        connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // macOS only: fsync there does not reach the platter.
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEEP_BYTES, |_| Ok(()))?;
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        Ok(mode)
+    };
+    let mode = pragmas().map_err(|source| catalog_error("set it up", source))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(StoreError::Catalog {
+            what: "set it up".to_owned(),
+            detail: format!("expected journal mode \"wal\", received {mode:?}; is this a network file system?"),
+        });
+    }
+    Ok(())
+}
+
+/// A connection for the pool. The writer must be open, since it keeps the shared memory of the WAL alive.
+fn open_reader(path: &PathBuf) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}

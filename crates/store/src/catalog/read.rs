@@ -1,0 +1,232 @@
+//! Statements that read: what the writer knows at open, and what a snapshot asks for as of its commit.
+//!
+//! Invariant: everything a snapshot reads is bounded by its `seq` (`?1` in [`VISIBLE`]), so it never sees half of, or more
+//! than, the commit it stands for, however far the catalog has gone on.
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use crate::batch::FileStamp;
+use crate::generation::{Generation, Record, effort_from_text};
+use crate::rows::{BLOCK_BYTES, BlockSum, Layout};
+use crate::settings::{Metadata, Settings};
+use crate::snapshot::StoredItem;
+
+use super::Identity;
+
+/// Counts of the newest commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub seq: u64,
+    pub rows: usize,
+    pub documents: usize,
+    pub items: usize,
+}
+
+const ITEM_COLUMNS: &str = "i.slot, d.id, i.ordinal, i.text, i.metadata";
+
+/// `None` when a setting is missing or senseless.
+pub(crate) fn identity(connection: &Connection) -> rusqlite::Result<Option<Identity>> {
+    let setting = |name: &str| -> rusqlite::Result<Option<String>> {
+        connection
+            .query_row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+    };
+    let (Some(settings), Some(rows_per_segment), Some(id)) =
+        (setting("collection")?, setting("rows_per_segment")?, setting("id")?)
+    else {
+        return Ok(None);
+    };
+    let parse = || {
+        let settings = Settings::from_json(&settings)?;
+        let id = u128::from_str_radix(&id, 16).ok()?.to_be_bytes();
+        let layout = Layout::new(settings.dim, rows_per_segment.parse().ok()?, id)?;
+        Some(Identity { settings, layout })
+    };
+    Ok(parse())
+}
+
+pub(crate) fn state(connection: &Connection) -> rusqlite::Result<State> {
+    connection.query_row("SELECT seq, rows, documents, items FROM state", [], |row| {
+        Ok(State {
+            seq: unsigned(row, 0)?,
+            rows: unsigned(row, 1)? as usize,
+            documents: unsigned(row, 2)? as usize,
+            items: unsigned(row, 3)? as usize,
+        })
+    })
+}
+
+/// Slots of deleted items that are still kept.
+pub(crate) fn deleted_slots(connection: &Connection) -> rusqlite::Result<Vec<u32>> {
+    connection
+        .prepare("SELECT slot FROM items WHERE deleted_seq IS NOT NULL")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// One more than the largest slot.
+pub(crate) fn slots(connection: &Connection) -> rusqlite::Result<usize> {
+    let last: Option<i64> = connection.query_row("SELECT max(slot) FROM items", [], |row| row.get(0))?;
+    Ok(last.map_or(0, |slot| slot as usize + 1))
+}
+
+/// Live documents and items, counted one by one.
+pub(crate) fn count_live(connection: &Connection) -> rusqlite::Result<(usize, usize)> {
+    let count = |sql: &str| connection.query_row(sql, [], |row| unsigned(row, 0));
+    Ok((
+        count("SELECT count(*) FROM documents WHERE deleted_seq IS NULL")? as usize,
+        count("SELECT count(*) FROM items WHERE deleted_seq IS NULL")? as usize,
+    ))
+}
+
+/// Every block checksum, ordered.
+pub(crate) fn blocks(connection: &Connection) -> rusqlite::Result<Vec<BlockSum>> {
+    connection
+        .prepare("SELECT segment, block, checksum FROM blocks ORDER BY segment, block")?
+        .query_map([], |row| {
+            Ok(BlockSum { segment: row.get(0)?, block: row.get(1)?, checksum: row.get(2)? })
+        })?
+        .collect()
+}
+
+/// The checksum that an append continues: of the last block, or 0 where a new block begins.
+pub(crate) fn last_checksum(blocks: &[BlockSum], layout: &Layout, rows: usize) -> u32 {
+    let partial = layout.rows_in(rows / layout.rows_per_segment, rows) * layout.row_bytes() % BLOCK_BYTES != 0;
+    blocks.last().filter(|_| partial).map_or(0, |sum| sum.checksum)
+}
+
+/// The current generation, if one is named. The inner `None`: its record cannot be read.
+pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<Option<Option<Record>>> {
+    connection
+        .query_row(
+            "SELECT number, spec, rows, indexed, effort, recall_at_10, built_unix_s, build_ms, bytes, blake3
+                 FROM generations WHERE state = 'current'",
+            [],
+            |row| {
+                let (spec, effort): (String, String) = (row.get(1)?, row.get(4)?);
+                let (Ok(spec), Some(effort)) = (spec.parse(), effort_from_text(&effort)) else {
+                    return Ok(None);
+                };
+                let generation = Generation {
+                    number: unsigned(row, 0)?,
+                    spec,
+                    rows: unsigned(row, 2)? as usize,
+                    effort,
+                    recall_at_10: row.get(5)?,
+                    built_unix_s: row.get(6)?,
+                    build_ms: unsigned(row, 7)?,
+                    bytes: unsigned(row, 8)?,
+                };
+                Ok(Some(Record { generation, indexed: unsigned(row, 3)? as usize, blake3: row.get(9)? }))
+            },
+        )
+        .optional()
+}
+
+/// Largest generation number ever named.
+pub(crate) fn last_generation(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .query_row("SELECT coalesce(max(number), 0) FROM generations", [], |row| unsigned(row, 0))
+}
+
+/// The item of a slot, if it is visible at `seq`.
+pub(crate) fn item(connection: &Connection, seq: u64, slot: u32) -> rusqlite::Result<Option<StoredItem>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {ITEM_COLUMNS} FROM items i JOIN documents d ON d.number = i.document
+                 WHERE i.slot = ?2 AND i.added_seq <= ?1 AND (i.deleted_seq IS NULL OR i.deleted_seq > ?1)"
+        ))?
+        .query_row(params![seq as i64, slot], stored_item)
+        .optional()
+}
+
+/// The items of a document in their order, as of `seq`.
+pub(crate) fn document(connection: &Connection, seq: u64, id: &str) -> rusqlite::Result<Vec<StoredItem>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {ITEM_COLUMNS} FROM documents d JOIN items i ON i.document = d.number
+                 WHERE d.id = ?2 AND d.added_seq <= ?1 AND (d.deleted_seq IS NULL OR d.deleted_seq > ?1)
+                 ORDER BY i.ordinal"
+        ))?
+        .query_map(params![seq as i64, id], stored_item)?
+        .collect()
+}
+
+/// The thumbnail of a document's first item, as of `seq`.
+pub(crate) fn thumbnail(connection: &Connection, seq: u64, id: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached(
+            "SELECT t.jpeg FROM documents d JOIN items i ON i.document = d.number JOIN thumbnails t ON t.slot = i.slot
+                 WHERE d.id = ?2 AND d.added_seq <= ?1 AND (d.deleted_seq IS NULL OR d.deleted_seq > ?1) AND i.ordinal = 0",
+        )?
+        .query_row(params![seq as i64, id], |row| row.get(0))
+        .optional()
+}
+
+/// Slots visible at `seq` whose metadata satisfies `condition`, a condition over `metadata` with `parameters` from `?2` on.
+pub(crate) fn select(
+    connection: &Connection,
+    seq: u64,
+    condition: &str,
+    parameters: Vec<Value>,
+) -> rusqlite::Result<Vec<u32>> {
+    let bound = std::iter::once(Value::Integer(seq as i64)).chain(parameters);
+    connection
+        .prepare_cached(&format!(
+            "SELECT slot FROM items
+                 WHERE added_seq <= ?1 AND (deleted_seq IS NULL OR deleted_seq > ?1) AND ({condition})"
+        ))?
+        .query_map(params_from_iter(bound), |row| row.get(0))?
+        .collect()
+}
+
+pub(crate) fn file_stamp(connection: &Connection, path: &str) -> rusqlite::Result<Option<FileStamp>> {
+    connection
+        .prepare_cached("SELECT bytes, modified_ns, hash FROM files WHERE path = ?1")?
+        .query_row([path], |row| {
+            Ok(FileStamp {
+                path: path.to_owned(),
+                bytes: unsigned(row, 0)?,
+                modified_ns: row.get(1)?,
+                hash: row.get(2)?,
+            })
+        })
+        .optional()
+}
+
+/// Paths of live documents and of stamps that are `path` itself or start with `prefix`; sorted.
+pub(crate) fn files_below(connection: &Connection, path: &str, prefix: &str) -> rusqlite::Result<Vec<String>> {
+    // Every text that starts with `prefix` sorts from it up to `prefix` with its last byte raised by one.
+    let mut end = prefix.to_owned();
+    let last = end.pop().unwrap_or('/');
+    end.push(char::from_u32(last as u32 + 1).unwrap_or(char::MAX));
+    connection
+        .prepare_cached(
+            "SELECT file FROM documents WHERE deleted_seq IS NULL AND file IS NOT NULL
+                     AND (file = ?1 OR (file >= ?2 AND file < ?3))
+             UNION SELECT path FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3)
+             ORDER BY 1",
+        )?
+        .query_map([path, prefix, end.as_str()], |row| row.get(0))?
+        .collect()
+}
+
+pub(crate) fn document_file(connection: &Connection, id: &str) -> rusqlite::Result<Option<Option<String>>> {
+    connection
+        .prepare_cached("SELECT file FROM documents WHERE id = ?1 AND deleted_seq IS NULL")?
+        .query_row([id], |row| row.get(0))
+        .optional()
+}
+
+fn stored_item(row: &Row<'_>) -> rusqlite::Result<StoredItem> {
+    let metadata: String = row.get(4)?;
+    let metadata: Metadata = serde_json::from_str(&metadata).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(StoredItem { slot: row.get(0)?, document: row.get(1)?, ordinal: row.get(2)?, text: row.get(3)?, metadata })
+}
+
+/// Counts are never negative in a catalog of ours; one that is becomes 0 and fails the checks at open.
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
+}

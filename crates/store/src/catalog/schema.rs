@@ -1,0 +1,125 @@
+//! Tables of the catalog, as a list of migrations.
+//!
+//! Invariant: `user_version` is the number of migrations applied, each in a transaction of its own; a catalog of a newer
+//! bilin is refused, one of an older bilin is brought up when it is opened. `application_id` spells "BILN".
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::{StoreError, catalog_error};
+
+/// Marks the file as ours (`file(1)` and SQLite tools show it).
+const APPLICATION_ID: i32 = i32::from_be_bytes(*b"BILN");
+
+/// One entry per format version. An entry that was released is never changed.
+const MIGRATIONS: [&str; 1] = [VERSION_1];
+
+/// * `items.slot` is the row number of the vector; slots are never used twice. An item (and a document) is visible at
+///   commit `s` when `added_seq <= s` and not `deleted_seq <= s`; it stays until compaction.
+/// * `blocks.checksum` is the crc32c of the committed bytes of a 64 KiB block of a row segment.
+/// * `generations.state`: `current` (at most one), `retired`, `quarantined`.
+const VERSION_1: &str = "
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    seq INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    documents INTEGER NOT NULL,
+    items INTEGER NOT NULL
+) STRICT;
+INSERT INTO state VALUES (1, 0, 0, 0, 0);
+
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    file TEXT,
+    added_seq INTEGER NOT NULL,
+    deleted_seq INTEGER
+) STRICT;
+CREATE INDEX documents_id ON documents (id, added_seq);
+CREATE UNIQUE INDEX documents_live_id ON documents (id) WHERE deleted_seq IS NULL;
+CREATE INDEX documents_live_file ON documents (file) WHERE deleted_seq IS NULL AND file IS NOT NULL;
+
+CREATE TABLE items (
+    slot INTEGER PRIMARY KEY,
+    document INTEGER NOT NULL REFERENCES documents (number),
+    ordinal INTEGER NOT NULL,
+    added_seq INTEGER NOT NULL,
+    deleted_seq INTEGER,
+    metadata TEXT NOT NULL,
+    text TEXT
+) STRICT;
+CREATE UNIQUE INDEX items_document ON items (document, ordinal);
+CREATE INDEX items_deleted ON items (deleted_seq) WHERE deleted_seq IS NOT NULL;
+
+CREATE TABLE thumbnails (
+    slot INTEGER PRIMARY KEY REFERENCES items (slot),
+    jpeg BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE files (
+    path TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL,
+    hash TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE blocks (
+    segment INTEGER NOT NULL,
+    block INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (segment, block)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE generations (
+    number INTEGER PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('current', 'retired', 'quarantined')),
+    spec TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    indexed INTEGER NOT NULL,
+    effort TEXT NOT NULL,
+    recall_at_10 REAL,
+    built_unix_s INTEGER NOT NULL,
+    build_ms INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    blake3 TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX generations_current ON generations (state) WHERE state = 'current';
+";
+
+/// Brings the catalog to the newest version; creates the tables in an empty file when `is_new`.
+pub(crate) fn migrate(connection: &mut Connection, is_new: bool) -> Result<(), StoreError> {
+    let failed = |source| catalog_error("read its version", source);
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let newest = MIGRATIONS.len() as u32;
+    if is_new {
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(|source| catalog_error("mark the new file", source))?;
+    } else if application != APPLICATION_ID || version == 0 {
+        return Err(StoreError::Corrupt {
+            what: "catalog.sqlite".to_owned(),
+            detail: format!(
+                "expected application id {APPLICATION_ID:#x} and a version, found {application:#x} and version {version}"
+            ),
+        });
+    }
+    if version > newest {
+        return Err(StoreError::Version { what: "catalog.sqlite".to_owned(), found: version, newest });
+    }
+    for (at, migration) in MIGRATIONS.iter().enumerate().skip(version as usize) {
+        apply(connection, migration, at + 1)
+            .map_err(|source| catalog_error(&format!("migrate to version {}", at + 1), source))?;
+    }
+    Ok(())
+}
+
+fn apply(connection: &mut Connection, migration: &str, version: usize) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(migration)?;
+    transaction.pragma_update(None, "user_version", version as u32)?;
+    transaction.commit()
+}

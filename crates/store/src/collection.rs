@@ -1,0 +1,364 @@
+//! One collection: the writer's side of it, and the place where readers get their snapshots.
+//!
+//! The commit point: rows are written and fsynced, then documents, items, metadata, block checksums and the new row count
+//! go into one SQLite transaction, then the new [`Snapshot`] is published. Invariants: one writer at a time; the published
+//! snapshot is always a commit that the catalog holds; after a failed fsync (of rows or of the catalog) what the disk holds
+//! is uncertain, so no write is accepted until the collection is opened anew (Rebello et al., "Can Applications Recover
+//! from fsync Failures?", USENIX ATC 2020).
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bilin_index::{IndexSpec, MAX_ROWS};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::batch::{Applied, Batch, Checked, FileStamp};
+use crate::catalog::{self, Outcome, ReadPool, State};
+use crate::dir::Disk;
+use crate::error::{StoreError, catalog_error};
+use crate::generation::LiveGeneration;
+use crate::rows::{Depth, Layout, Pending, RowStore};
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+
+/// Folder of the row segments inside a collection's folder.
+pub(crate) const VECTORS: &str = "vectors";
+
+/// One searchable set.
+pub struct Collection {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) layout: Layout,
+    pub(crate) pool: Arc<ReadPool>,
+    writer: Mutex<Writer>,
+    /// Held only while an `Arc` is copied or replaced.
+    newest: RwLock<Arc<Snapshot>>,
+    /// One build at a time.
+    pub(crate) maintenance: Mutex<()>,
+    pub(crate) health: Mutex<Health>,
+}
+
+/// What is not as it should be.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Why writes stopped.
+    pub writes_stopped: Option<String>,
+    /// Why search is exact although an index was built.
+    pub index: Option<String>,
+    pub removed: bool,
+}
+
+/// What only the holder of the writer's lock touches.
+pub(crate) struct Writer {
+    /// `None` once the collection was removed.
+    connection: Option<Connection>,
+    rows: RowStore,
+    state: State,
+}
+
+/// What [`crate::opening`] found.
+pub(crate) struct Parts {
+    pub connection: Connection,
+    pub rows: RowStore,
+    pub state: State,
+    pub snapshot: Snapshot,
+    pub layout: Layout,
+    pub index_warning: Option<String>,
+}
+
+impl Collection {
+    pub(crate) fn new(name: &str, folder: &Path, disk: Arc<dyn Disk>, parts: Parts) -> Collection {
+        Collection {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            disk,
+            layout: parts.layout,
+            pool: Arc::clone(&parts.snapshot.pool),
+            writer: Mutex::new(Writer {
+                connection: Some(parts.connection),
+                rows: parts.rows,
+                state: parts.state,
+            }),
+            newest: RwLock::new(Arc::new(parts.snapshot)),
+            maintenance: Mutex::new(()),
+            health: Mutex::new(Health { index: parts.index_warning, ..Health::default() }),
+        }
+    }
+
+    /// Its name, which is also the name of its folder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its settings, as of the newest commit.
+    pub fn settings(&self) -> Settings {
+        (*self.snapshot().settings).clone()
+    }
+
+    /// The newest commit. Cheap; never waits for a writer.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.newest.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Durable when it returns, and visible to the next [`Collection::snapshot`]. A batch that changes nothing makes no
+    /// commit; one that changes only file stamps is durable but keeps the commit number.
+    ///
+    /// # Errors
+    /// Wrong dimensions, values that are not finite, zero vectors under cosine (all name document and item), sizes out of
+    /// bounds, a full disk: nothing changed. After [`StoreError::Io`] from an fsync: [`StoreError::WritesStopped`] until
+    /// the collection is opened anew.
+    pub fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
+        let snapshot = self.snapshot();
+        let checked = batch.check(&snapshot.settings)?;
+        let writer = &mut *self.writer()?;
+        let items = checked.metadata.len();
+        if writer.state.rows + items > MAX_ROWS {
+            return Err(StoreError::Limit {
+                what: "rows of a collection, deleted ones included".to_owned(),
+                expected: format!("at most {MAX_ROWS}"),
+                received: (writer.state.rows + items).to_string(),
+            });
+        }
+        let result = self.commit(writer, &checked);
+        if result.is_err() {
+            writer.rows.cut();
+        }
+        result
+    }
+
+    fn commit(&self, writer: &mut Writer, checked: &Checked) -> Result<Applied, StoreError> {
+        let Writer { connection, rows, state } = writer;
+        let connection = connection.as_mut().ok_or_else(|| self.gone())?;
+        let pending = rows.write(&checked.vectors)?;
+        if pending.rows > state.rows {
+            rows.sync(&pending).map_err(|error| self.stop_writes(error))?;
+        }
+        let chunks = rows.chunks(pending.rows)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|source| catalog_error("begin a commit", source))?;
+        let seq = state.seq + 1;
+        let outcome = catalog::apply(&transaction, checked, seq, state.rows)
+            .map_err(|source| catalog_error("write documents", source))?;
+        let Applied { added, updated, deleted, .. } = outcome.applied;
+        if added + updated + deleted == 0 {
+            if outcome.stamps_changed {
+                self.end(transaction)?;
+            }
+            return Ok(Applied { seq: state.seq, ..outcome.applied });
+        }
+        let next = State {
+            seq,
+            rows: pending.rows,
+            documents: (state.documents + added).saturating_sub(deleted),
+            items: (state.items + checked.metadata.len()).saturating_sub(outcome.deleted_slots.len()),
+        };
+        catalog::set_blocks(&transaction, &pending.blocks)
+            .and_then(|()| catalog::set_state(&transaction, &next))
+            .map_err(|source| catalog_error("write the commit", source))?;
+        self.end(transaction)?;
+        let first_new = state.rows;
+        rows.publish(&pending);
+        *state = next;
+        self.publish(|snapshot| advance(snapshot, &next, first_new, &pending, &outcome, chunks));
+        Ok(Applied { seq, ..outcome.applied })
+    }
+
+    /// Commits. When the answer leaves open whether the commit is on the disk, writes stop.
+    pub(crate) fn end(&self, transaction: Transaction<'_>) -> Result<(), StoreError> {
+        transaction.commit().map_err(|source| {
+            let certain =
+                matches!(source.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy));
+            let error = catalog_error("commit", source);
+            if certain { error } else { self.stop_writes(error) }
+        })
+    }
+
+    /// Replaces the newest snapshot by a changed copy. Only the holder of the writer's lock calls it.
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut next = (*self.snapshot()).clone();
+        change(&mut next);
+        let before =
+            std::mem::replace(&mut *self.newest.write().unwrap_or_else(PoisonError::into_inner), Arc::new(next));
+        // Dropped after the lock is free: it may be the last holder of maps and index files.
+        drop(before);
+    }
+
+    /// Changes the index policy; takes effect with the next [`Collection::maintain`].
+    ///
+    /// # Errors
+    /// A recall out of bounds, or those of the catalog.
+    pub fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), StoreError> {
+        let mut settings = self.settings();
+        settings.index = index;
+        settings.target_recall = target_recall;
+        settings.check()?;
+        let writer = &mut *self.writer()?;
+        let transaction = self.transaction(writer)?;
+        catalog::set_settings(&transaction, &settings)
+            .map_err(|source| catalog_error("write the settings", source))?;
+        self.end(transaction)?;
+        self.publish(|snapshot| snapshot.settings = Arc::new(settings));
+        Ok(())
+    }
+
+    /// Names a generation (or none) in the catalog and swaps it in.
+    pub(crate) fn swap_generation(&self, generation: Option<LiveGeneration>) -> Result<(), StoreError> {
+        let writer = &mut *self.writer()?;
+        let transaction = self.transaction(writer)?;
+        let record = generation.as_ref().map(|generation| &generation.record);
+        catalog::set_generation(&transaction, record, "retired")
+            .map_err(|source| catalog_error("name a generation", source))?;
+        self.end(transaction)?;
+        if let Some(old) = &self.snapshot().generation {
+            old.retire();
+        }
+        self.publish(|snapshot| {
+            snapshot.deleted_in_generation = generation.as_ref().map_or(0, |generation| {
+                let record = &generation.record;
+                let live = snapshot.live.count_range(0, record.generation.rows as u32);
+                record.indexed.saturating_sub(live)
+            });
+            snapshot.generation = generation.map(Arc::new);
+        });
+        self.health().index = None;
+        Ok(())
+    }
+
+    /// The stamp of a file as it was added, if it was.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn file_stamp(&self, path: &str) -> Result<Option<FileStamp>, StoreError> {
+        self.pool.read("read a file stamp", |connection| catalog::file_stamp(connection, path))
+    }
+
+    /// Canonical paths of the files that were added (their documents, or at least their stamps, are here), equal to or
+    /// below any of `roots`; sorted, each once.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn files_below(&self, roots: &[PathBuf]) -> Result<Vec<String>, StoreError> {
+        let mut files = Vec::new();
+        // A root that is not UTF-8 has no stored path below it, since those are text.
+        for root in roots.iter().filter_map(|root| root.to_str()) {
+            let separator = std::path::MAIN_SEPARATOR;
+            let prefix = if root.ends_with(separator) { root.to_owned() } else { format!("{root}{separator}") };
+            files.extend(self.pool.read("list files", |connection| {
+                catalog::files_below(connection, root.trim_end_matches(separator), &prefix)
+            })?);
+        }
+        files.sort();
+        files.dedup();
+        Ok(files)
+    }
+
+    /// Which file a document id came from (`None`: no such document; `Some(None)`: added by API).
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn document_file(&self, id: &str) -> Result<Option<Option<String>>, StoreError> {
+        self.pool.read("read a document", |connection| catalog::document_file(connection, id))
+    }
+
+    /// Reads every committed row back and compares it with its checksum, and counts documents and items one by one; goes on
+    /// beside writers. Returns the number of 64 KiB blocks read.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] naming file, block, expected and found checksum, or the counts that differ.
+    pub fn verify_rows(&self) -> Result<usize, StoreError> {
+        let (state, blocks, counted) = self.pool.read("read checksums", |connection| {
+            // One transaction, so that counts and checksums are of one commit.
+            let transaction = connection.unchecked_transaction()?;
+            let counted = catalog::count_live(&transaction)?;
+            Ok((catalog::state(&transaction)?, catalog::blocks(&transaction)?, counted))
+        })?;
+        if counted != (state.documents, state.items) {
+            return Err(StoreError::Corrupt {
+                what: "catalog.sqlite".to_owned(),
+                detail: format!(
+                    "expected {} documents and {} items, found {} and {}",
+                    state.documents, state.items, counted.0, counted.1
+                ),
+            });
+        }
+        let folder = self.folder.join(VECTORS);
+        crate::rows::verify(&*self.disk, &folder, &self.layout, state.rows, &blocks, Depth::Full)
+    }
+
+    /// Ends all use of the files, before the folder is removed.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        let writer = &mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.health().removed = true;
+        self.pool.close();
+        match writer.connection.take() {
+            Some(connection) => {
+                connection.close().map_err(|(_, source)| catalog_error("close it", source))
+            }
+            None => Err(self.gone()),
+        }
+    }
+
+    fn transaction<'a>(&self, writer: &'a mut Writer) -> Result<Transaction<'a>, StoreError> {
+        let connection = writer.connection.as_mut().ok_or_else(|| self.gone())?;
+        connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|source| catalog_error("begin a commit", source))
+    }
+
+    /// The writer's lock, unless writes stopped.
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+        let writer = self.writer.lock().unwrap_or_else(|poisoned| {
+            // A writer that panicked may have left rows and catalog apart.
+            self.health().writes_stopped.get_or_insert_with(|| "a writer panicked".to_owned());
+            poisoned.into_inner()
+        });
+        let health = self.health();
+        if health.removed {
+            return Err(self.gone());
+        }
+        match &health.writes_stopped {
+            Some(reason) => {
+                Err(StoreError::WritesStopped { name: self.name.clone(), reason: reason.clone() })
+            }
+            None => Ok(writer),
+        }
+    }
+
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop_writes(&self, error: StoreError) -> StoreError {
+        tracing::error!(collection = self.name, %error, "writes stopped until the collection is opened anew");
+        self.health().writes_stopped.get_or_insert_with(|| error.to_string());
+        error
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::UnknownCollection { name: self.name.clone(), known: Vec::new() }
+    }
+}
+
+/// From one commit to the next.
+fn advance(
+    snapshot: &mut Snapshot,
+    state: &State,
+    first_new: usize,
+    pending: &Pending,
+    outcome: &Outcome,
+    chunks: bilin_index::RowChunks,
+) {
+    let indexed = snapshot.generation.as_ref().map_or(0, |generation| generation.record.generation.rows);
+    for slot in &outcome.deleted_slots {
+        snapshot.live.remove(*slot);
+        snapshot.deleted_in_generation += usize::from((*slot as usize) < indexed);
+    }
+    for slot in first_new..pending.rows {
+        snapshot.live.insert(slot as u32);
+    }
+    snapshot.rows = chunks;
+    snapshot.seq = state.seq;
+    snapshot.items = state.items;
+    snapshot.documents = state.documents;
+}

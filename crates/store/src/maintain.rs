@@ -1,0 +1,176 @@
+//! When a new generation is built, and building it beside readers and writers.
+//!
+//! Policy: nothing for Flat (the exact scan needs no file); otherwise build when there is no generation, when the spec
+//! changed (`auto`: when the kind of index it stands for changed), when the rows behind the generation reach 50 % of those
+//! in it, when half of those in it were deleted, or when asked. The build works on a snapshot, aside; the writer waits only
+//! for the transaction that names the result.
+use std::mem::discriminant;
+use std::sync::PoisonError;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bilin_index::{BuildOptions, Effort, IndexError, IndexSpec, build, calibrate};
+
+use crate::catalog;
+use crate::collection::Collection;
+use crate::error::StoreError;
+use crate::generation::{self, Generation, Record};
+use crate::opening::first_rows;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+
+/// Growth since the last build, in percent of the rows it indexed, from which a new one is built.
+const REBUILD_GROWTH_PERCENT: usize = 50;
+/// Builds of the same rows are the same.
+const SEED: u64 = 0x6269_6c69_6e00_0001;
+
+/// How [`Collection::maintain`] may work.
+pub struct MaintainOptions<'a> {
+    /// Build even when the policy sees no reason.
+    pub force: bool,
+    /// Threads of a build.
+    pub threads: usize,
+    /// Called with rows done and rows in all, from any thread; returning `false` cancels the build.
+    pub progress: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+/// What [`Collection::maintain`] did, and why.
+#[derive(Clone, Debug)]
+pub struct Maintained {
+    /// The new generation, if one was built.
+    pub built: Option<Generation>,
+    /// Why one was built, or why not; for the log.
+    pub reason: String,
+}
+
+/// What the policy says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Plan {
+    Keep(String),
+    /// Leave the generation there is: Flat needs none.
+    Drop(String),
+    Build(IndexSpec, String),
+}
+
+impl Collection {
+    /// Builds a new generation when the policy says so (or `force`): aside, fsynced, renamed, then named in the catalog.
+    /// Readers and writers go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Cancelled`] when `progress` said so; those of the disk and the index. The generation in use stays.
+    pub fn maintain(&self, options: &MaintainOptions<'_>) -> Result<Maintained, StoreError> {
+        // A build that panicked left at most a file that the next open removes.
+        let _one = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.snapshot();
+        let plan = decide(&snapshot.settings, &Figures::of(&snapshot), options.force);
+        tracing::info!(collection = self.name, ?plan, "maintenance");
+        match plan {
+            Plan::Keep(reason) => Ok(Maintained { built: None, reason }),
+            Plan::Drop(reason) => {
+                self.swap_generation(None)?;
+                Ok(Maintained { built: None, reason })
+            }
+            Plan::Build(spec, reason) => match self.build(&snapshot, &spec, options) {
+                Ok(built) => Ok(Maintained { built: Some(built), reason }),
+                Err(StoreError::Index(IndexError::TooFewRows { needed, received })) => Ok(Maintained {
+                    built: None,
+                    reason: format!("{spec} needs {needed} rows, the collection has {received}: search stays exact"),
+                }),
+                Err(StoreError::Index(IndexError::Cancelled)) => Err(StoreError::Cancelled),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn build(
+        &self,
+        snapshot: &Snapshot,
+        spec: &IndexSpec,
+        options: &MaintainOptions<'_>,
+    ) -> Result<Generation, StoreError> {
+        let started = Instant::now();
+        let settings = &snapshot.settings;
+        let include = (snapshot.items < snapshot.rows.len()).then_some(&snapshot.live);
+        let build_options =
+            BuildOptions { threads: options.threads.max(1), seed: SEED, include, progress: options.progress };
+        let index = build(spec, settings.metric, &snapshot.rows, &build_options)?;
+        let calibration = calibrate(&*index, &snapshot.rows, include, settings.target_recall, SEED)?;
+        let number = 1 + self.pool.read("number a generation", catalog::last_generation)?;
+        generation::remove_aside(&*self.disk, &self.folder, number)?;
+        let (bytes, blake3) = generation::write(&*self.disk, &self.folder, number, &*index)?;
+        drop(index);
+        let generation = Generation {
+            number,
+            spec: spec.clone(),
+            rows: snapshot.rows.len(),
+            effort: calibration.effort,
+            recall_at_10: Some(calibration.recall_at_10),
+            built_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64),
+            build_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            bytes,
+        };
+        let record = Record { generation: generation.clone(), indexed: snapshot.items, blake3 };
+        // Read back through the map that will serve it, so that what was written is known to be good before it is named.
+        let covered = first_rows(&snapshot.rows, generation.rows)?;
+        let live = generation::open(&self.disk, &self.folder, record, &covered, settings.metric)?;
+        self.swap_generation(Some(live))?;
+        Ok(generation)
+    }
+}
+
+/// What the policy looks at.
+struct Figures<'a> {
+    live: usize,
+    /// Live rows behind the generation.
+    tail: usize,
+    generation: Option<&'a Record>,
+    deleted_in_generation: usize,
+}
+
+impl Figures<'_> {
+    fn of(snapshot: &Snapshot) -> Figures<'_> {
+        let rows = snapshot.rows.len();
+        Figures {
+            live: snapshot.items,
+            tail: snapshot.live.count_range((rows - snapshot.tail_rows()) as u32, rows as u32),
+            generation: snapshot.generation.as_ref().map(|generation| &generation.record),
+            deleted_in_generation: snapshot.deleted_in_generation,
+        }
+    }
+}
+
+fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
+    let spec = settings.index.resolve(figures.live, settings.dim);
+    if spec == IndexSpec::Flat {
+        let reason = format!("{} rows are searched exactly (index {})", figures.live, settings.index);
+        return if figures.generation.is_some() { Plan::Drop(reason) } else { Plan::Keep(reason) };
+    }
+    if figures.live == 0 {
+        return Plan::Keep("there is nothing to index".to_owned());
+    }
+    let Some(record) = figures.generation else {
+        return Plan::Build(spec, format!("there is no index over {} rows yet", figures.live));
+    };
+    let built = &record.generation.spec;
+    let changed = match settings.index {
+        IndexSpec::Auto => discriminant(built) != discriminant(&spec),
+        _ => *built != spec,
+    };
+    let at_least = |part: usize| part * 100 >= record.indexed * REBUILD_GROWTH_PERCENT && part > 0;
+    if changed {
+        let reason = format!("the index is to be {spec}, not {built}");
+        Plan::Build(spec, reason)
+    } else if at_least(figures.tail) {
+        let reason = format!("{} rows were added to the {} indexed ones", figures.tail, record.indexed);
+        Plan::Build(spec, reason)
+    } else if at_least(figures.deleted_in_generation) {
+        let reason = format!("{} of {} indexed rows were deleted", figures.deleted_in_generation, record.indexed);
+        Plan::Build(spec, reason)
+    } else if force {
+        Plan::Build(spec, "asked for".to_owned())
+    } else {
+        Plan::Keep(format!(
+            "{} rows behind the {} indexed ones are below {REBUILD_GROWTH_PERCENT} %",
+            figures.tail, record.indexed
+        ))
+    }
+}

@@ -1,0 +1,180 @@
+//! Opening a collection: what a crash left is put in order, what is damaged is noticed, before anything is served.
+//!
+//! Order: catalog -> row segments (cut to the committed count, headers, lengths, checksums) -> counts compared -> index.
+//! Damaged rows or a damaged catalog are an error; a damaged index is moved to `quarantine/` and search is exact meanwhile.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bilin_index::{RowChunks, RowSet};
+use rusqlite::Connection;
+
+use crate::catalog::{self, Identity, ReadPool, State};
+use crate::collection::{Collection, Parts, VECTORS};
+use crate::dir::{Disk, file_name};
+use crate::error::{StoreError, catalog_error, io_error};
+use crate::generation::{self, LiveGeneration, Record};
+use crate::rows::{self, Depth, RowStore};
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+
+/// Where damaged files are moved to.
+const QUARANTINE: &str = "quarantine";
+
+/// Makes the folder of a new collection complete, in a place that nobody looks at yet.
+pub(crate) fn create(
+    disk: &dyn Disk,
+    folder: &Path,
+    settings: &Settings,
+    rows_per_segment: usize,
+) -> Result<(), StoreError> {
+    settings.check()?;
+    let make = |path: &Path| disk.create_dir(path).map_err(|source| io_error("create", path, source));
+    make(folder)?;
+    for name in [VECTORS, generation::FOLDER, QUARANTINE] {
+        make(&folder.join(name))?;
+    }
+    catalog::create(folder, settings, rows_per_segment)?;
+    disk.sync_dir(folder).map_err(|source| io_error("make durable the names in", folder, source))
+}
+
+/// Opens the collection in `folder`.
+pub(crate) fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Result<Collection, StoreError> {
+    let connection = catalog::open_writer(folder)?;
+    let Identity { settings, layout } = catalog::identity(&connection)
+        .map_err(|source| catalog_error("read the settings", source))?
+        .ok_or_else(|| StoreError::Corrupt {
+            what: "catalog.sqlite".to_owned(),
+            detail: "expected the settings of a collection, found none that can be read".to_owned(),
+        })?;
+    let (state, blocks, deleted) = read_state(&connection)?;
+    let vectors = folder.join(VECTORS);
+    let last = catalog::last_checksum(&blocks, &layout, state.rows);
+    let mut rows = RowStore::open(Arc::clone(&disk), &vectors, layout.clone(), state.rows, last)?;
+    rows::verify(&*disk, &vectors, &layout, state.rows, &blocks, Depth::Open)?;
+    let mut live = RowSet::full(state.rows);
+    for slot in &deleted {
+        live.remove(*slot);
+    }
+    compare_counts(&state, live.count())?;
+    let chunks = rows.chunks(state.rows)?;
+    let (generation, index_warning) = open_generation(&connection, &disk, folder, &settings, &chunks)?;
+    let deleted_in_generation = generation.as_ref().map_or(0, |generation| {
+        let record = &generation.record;
+        record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))
+    });
+    let snapshot = Snapshot {
+        seq: state.seq,
+        settings: Arc::new(settings),
+        rows: chunks,
+        live,
+        items: state.items,
+        documents: state.documents,
+        generation: generation.map(Arc::new),
+        deleted_in_generation,
+        pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
+    };
+    let parts = Parts { connection, rows, state, snapshot, layout, index_warning };
+    Ok(Collection::new(name, folder, disk, parts))
+}
+
+type Found = (State, Vec<rows::BlockSum>, Vec<u32>);
+
+fn read_state(connection: &Connection) -> Result<Found, StoreError> {
+    let read = || -> rusqlite::Result<(Found, usize)> {
+        let state = catalog::state(connection)?;
+        let found = (state, catalog::blocks(connection)?, catalog::deleted_slots(connection)?);
+        Ok((found, catalog::slots(connection)?))
+    };
+    let (found, slots) = read().map_err(|source| catalog_error("read the newest commit", source))?;
+    if slots != found.0.rows {
+        return Err(StoreError::Corrupt {
+            what: "catalog.sqlite".to_owned(),
+            detail: format!("expected items up to row {}, found them up to row {slots}", found.0.rows),
+        });
+    }
+    Ok(found)
+}
+
+fn compare_counts(state: &State, live: usize) -> Result<(), StoreError> {
+    if live == state.items {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt {
+        what: "catalog.sqlite".to_owned(),
+        detail: format!("expected {} live items, found {live} rows that are not deleted", state.items),
+    })
+}
+
+type Opened = (Option<LiveGeneration>, Option<String>);
+
+/// The current generation, or why there is none although one was built.
+fn open_generation(
+    connection: &Connection,
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    settings: &Settings,
+    rows: &RowChunks,
+) -> Result<Opened, StoreError> {
+    let named = catalog::generation(connection)
+        .map_err(|source| catalog_error("read the current generation", source))?;
+    let Some(record) = named else {
+        generation::remove_leftovers(&**disk, folder, None)?;
+        return Ok((None, None));
+    };
+    let number = record.as_ref().map(|record| record.generation.number);
+    let opened = match record {
+        Some(record) => open_covered(disk, folder, record, settings, rows),
+        None => Err(StoreError::Corrupt {
+            what: "catalog.sqlite".to_owned(),
+            detail: "the record of the current generation cannot be read".to_owned(),
+        }),
+    };
+    let error = match opened {
+        Ok(generation) => {
+            generation::remove_leftovers(&**disk, folder, number)?;
+            return Ok((Some(generation), None));
+        }
+        Err(error) => error,
+    };
+    tracing::warn!(folder = %folder.display(), %error, "damaged index; search is exact until it is rebuilt");
+    if let Some(number) = number {
+        quarantine(&**disk, folder, &generation::path(folder, number))?;
+    }
+    catalog::set_generation(connection, None, "quarantined")
+        .map_err(|source| catalog_error("mark a generation as damaged", source))?;
+    Ok((None, Some(format!("search is exact until the index is rebuilt: {error}"))))
+}
+
+/// An index covers the rows that were there when it was built, the first ones of today's.
+fn open_covered(
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    record: Record,
+    settings: &Settings,
+    rows: &RowChunks,
+) -> Result<LiveGeneration, StoreError> {
+    let covered = first_rows(rows, record.generation.rows)?;
+    generation::open(disk, folder, record, &covered, settings.metric)
+}
+
+/// The first `count` of `rows`, sharing their memory.
+pub(crate) fn first_rows(rows: &RowChunks, count: usize) -> Result<RowChunks, StoreError> {
+    rows.prefix(count).ok_or_else(|| StoreError::Corrupt {
+        what: "catalog.sqlite".to_owned(),
+        detail: format!("the current generation covers {count} rows, found {} committed ones", rows.len()),
+    })
+}
+
+/// Moves a damaged file aside under a name that tells when; a missing one is left missing.
+fn quarantine(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let place = folder.join(QUARANTINE);
+    let target = place.join(format!("{now}-{}", file_name(path)));
+    match disk.rename(path, &target) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(io_error("move to quarantine", path, source))
+        }
+        _ => disk.sync_dir(&place).map_err(|source| io_error("make durable the names in", &place, source)),
+    }
+}

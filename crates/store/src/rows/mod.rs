@@ -1,0 +1,254 @@
+//! Vector rows on disk: append-only segment files of a fixed number of rows, mapped for reading.
+//!
+//! Invariants: row `i` is row `i % rows_per_segment` of segment `i / rows_per_segment` for ever; bytes of committed rows
+//! never change; what lies behind them (a write that was not committed) is cut off at open and overwritten by the next
+//! append. The owner writes, syncs, commits the count and the block checksums in the catalog, and only then calls
+//! [`RowStore::publish`].
+mod layout;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bilin_index::{RowChunks, SharedF32};
+
+pub(crate) use layout::{BLOCK_BYTES, BlockSum, Layout};
+pub(crate) use verify::{Depth, verify};
+
+use crate::dir::{Disk, DiskFile, file_name};
+use crate::error::{StoreError, io_error};
+use crate::map::{Map, MappedRows};
+use layout::{HEADER_BYTES, checksum_blocks};
+
+#[cfg(target_endian = "big")]
+compile_error!("row segments are little-endian and mapped as they are");
+
+/// A file grows to at least this many bytes of rows at first, then doubles, so that it is remapped rarely.
+const FIRST_GROWTH_BYTES: usize = 64 << 10;
+
+/// The segments of a collection, open for appending. Used by one writer at a time.
+pub(crate) struct RowStore {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    layout: Layout,
+    committed: usize,
+    /// Of the last block when it is partial.
+    last_checksum: u32,
+    segments: Vec<Segment>,
+}
+
+struct Segment {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    /// Length of the file, header included; what lies behind the committed rows is free room.
+    length: usize,
+    map: Option<Arc<Map>>,
+    /// What the newest commit shows of it, kept so that full segments are not wrapped anew by each commit.
+    shown: Option<(usize, Arc<dyn SharedF32>)>,
+}
+
+/// Rows that are written but not yet part of a commit.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// Rows in all, once committed.
+    pub rows: usize,
+    /// Checksums to be kept in the same transaction.
+    pub blocks: Vec<BlockSum>,
+    last_checksum: u32,
+    first_segment: usize,
+    created: bool,
+}
+
+impl RowStore {
+    /// Opens the segments of `committed` rows and cuts off what lies behind them. `last_checksum` is the catalog's for the
+    /// last block. Headers and lengths are checked here, blocks by [`verify`].
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        layout: Layout,
+        committed: usize,
+        last_checksum: u32,
+    ) -> Result<RowStore, StoreError> {
+        let mut segments = Vec::new();
+        for number in 0..layout.segments(committed) {
+            let bytes = HEADER_BYTES + layout.rows_in(number, committed) * layout.row_bytes();
+            let path = Layout::path(folder, number);
+            let file = verify::open_checked(&*disk, &path, &layout, number, bytes)?;
+            if file.len().map_err(|source| io_error("read the length of", &path, source))? != bytes as u64 {
+                file.set_len(bytes as u64).map_err(|source| io_error("cut", &path, source))?;
+            }
+            segments.push(Segment { path, file, length: bytes, map: None, shown: None });
+        }
+        remove_uncommitted(&*disk, folder, segments.len())?;
+        Ok(RowStore { disk, folder: folder.to_owned(), layout, committed, last_checksum, segments })
+    }
+
+    pub(crate) fn committed(&self) -> usize {
+        self.committed
+    }
+
+    /// Writes rows (`[n, dim]`) behind the committed ones. Not durable before [`RowStore::sync`].
+    pub(crate) fn write(&mut self, values: &[f32]) -> Result<Pending, StoreError> {
+        let first_segment = self.committed / self.layout.rows_per_segment;
+        let mut pending = Pending {
+            rows: self.committed,
+            blocks: Vec::new(),
+            last_checksum: self.last_checksum,
+            first_segment,
+            created: false,
+        };
+        let row_bytes = self.layout.row_bytes();
+        let mut bytes: &[u8] = bytemuck::cast_slice(values);
+        while !bytes.is_empty() {
+            let number = pending.rows / self.layout.rows_per_segment;
+            let row = pending.rows % self.layout.rows_per_segment;
+            let rows = (self.layout.rows_per_segment - row).min(bytes.len() / row_bytes);
+            let (part, rest) = bytes.split_at(rows * row_bytes);
+            pending.created |= self.ensure_segment(number)?;
+            let start = row * row_bytes;
+            let full = self.layout.segment_bytes();
+            if let Some(segment) = self.segments.get_mut(number) {
+                segment.ensure_room(start + part.len(), full)?;
+                segment
+                    .file
+                    .write_all_at(part, (HEADER_BYTES + start) as u64)
+                    .map_err(|source| io_error("write rows to", &segment.path, source))?;
+            }
+            pending.last_checksum =
+                checksum_blocks(number, start, part, pending.last_checksum, &mut pending.blocks);
+            pending.rows += rows;
+            bytes = rest;
+        }
+        Ok(pending)
+    }
+
+    /// Makes what [`RowStore::write`] wrote durable. After an error the content of the files is uncertain: the kernel may
+    /// have dropped what it could not write, and a second fsync would not say so.
+    pub(crate) fn sync(&self, pending: &Pending) -> Result<(), StoreError> {
+        for segment in self.segments.iter().skip(pending.first_segment) {
+            segment.file.sync().map_err(|source| StoreError::Io {
+                what: format!("make rows durable in \"{}\"", segment.path.display()),
+                source,
+            })?;
+        }
+        if pending.created {
+            self.disk.sync_dir(&self.folder).map_err(|source| StoreError::Io {
+                what: format!("make new names durable in \"{}\"", self.folder.display()),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes the rows of a commit as committed.
+    pub(crate) fn publish(&mut self, pending: &Pending) {
+        self.committed = pending.rows;
+        self.last_checksum = pending.last_checksum;
+    }
+
+    /// Gives back the room that an uncommitted write took. Only tidiness: the next write would overwrite it.
+    pub(crate) fn cut(&mut self) {
+        for (number, segment) in self.segments.iter_mut().enumerate() {
+            let bytes = HEADER_BYTES + self.layout.rows_in(number, self.committed) * self.layout.row_bytes();
+            if segment.length > bytes && segment.file.set_len(bytes as u64).is_ok() {
+                segment.length = bytes;
+                segment.map = None;
+                segment.shown = None;
+            }
+        }
+    }
+
+    /// The first `rows` rows as shared memory: committed ones, or those that the commit at hand is about to make so.
+    pub(crate) fn chunks(&mut self, rows: usize) -> Result<RowChunks, StoreError> {
+        let mut chunks: Vec<Arc<dyn SharedF32>> = Vec::with_capacity(self.segments.len());
+        for number in 0..self.layout.segments(rows) {
+            let floats = self.layout.rows_in(number, rows) * self.layout.dim;
+            if let Some(segment) = self.segments.get_mut(number) {
+                chunks.push(segment.show(floats)?);
+            }
+        }
+        shared_rows(chunks, &self.layout, rows)
+    }
+
+    /// Creates (or empties) the next segment when it is not there; says whether it did.
+    fn ensure_segment(&mut self, number: usize) -> Result<bool, StoreError> {
+        if number < self.segments.len() {
+            return Ok(false);
+        }
+        let path = Layout::path(&self.folder, number);
+        let file = match self.disk.create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Left by a write that failed before its commit: it holds nothing committed.
+                self.disk.open(&path).and_then(|file| file.set_len(0).map(|()| file))
+            }
+            other => other,
+        }
+        .map_err(|source| io_error("create", &path, source))?;
+        file.write_all_at(&self.layout.header(number), 0)
+            .map_err(|source| io_error("write the header of", &path, source))?;
+        self.segments.push(Segment { path, file, length: HEADER_BYTES, map: None, shown: None });
+        Ok(true)
+    }
+}
+
+impl Segment {
+    fn ensure_room(&mut self, bytes: usize, full: usize) -> Result<(), StoreError> {
+        if HEADER_BYTES + bytes <= self.length {
+            return Ok(());
+        }
+        let room = bytes.next_power_of_two().max(FIRST_GROWTH_BYTES).min(full);
+        let length = HEADER_BYTES + room;
+        self.file.set_len(length as u64).map_err(|source| io_error("grow", &self.path, source))?;
+        self.length = length;
+        self.map = None;
+        Ok(())
+    }
+
+    fn show(&mut self, floats: usize) -> Result<Arc<dyn SharedF32>, StoreError> {
+        if let Some((shown, chunk)) = &self.shown
+            && *shown == floats
+        {
+            return Ok(Arc::clone(chunk));
+        }
+        let map = match &self.map {
+            Some(map) => Arc::clone(map),
+            None => {
+                let map =
+                    self.file.map(self.length).map_err(|source| io_error("map", &self.path, source))?;
+                Arc::clone(self.map.insert(Arc::new(map)))
+            }
+        };
+        let rows = MappedRows::new(map, HEADER_BYTES, floats).ok_or_else(|| StoreError::Corrupt {
+            what: file_name(&self.path),
+            detail: format!("expected room for {floats} values, found {} bytes", self.length),
+        })?;
+        let chunk: Arc<dyn SharedF32> = Arc::new(rows);
+        self.shown = Some((floats, Arc::clone(&chunk)));
+        Ok(chunk)
+    }
+}
+
+fn shared_rows(
+    chunks: Vec<Arc<dyn SharedF32>>,
+    layout: &Layout,
+    rows: usize,
+) -> Result<RowChunks, StoreError> {
+    RowChunks::new(chunks, layout.rows_per_segment, layout.dim, rows).map_err(|error| StoreError::Corrupt {
+        what: "row segments".to_owned(),
+        detail: format!("{rows} rows of {} values do not fit: {error}", layout.dim),
+    })
+}
+
+/// Segments behind the last committed one hold nothing committed.
+fn remove_uncommitted(disk: &dyn Disk, folder: &Path, segments: usize) -> Result<(), StoreError> {
+    for (name, path) in disk.list(folder).map_err(|source| io_error("list", folder, source))? {
+        let number = name.strip_suffix(".rows").and_then(|stem| stem.parse::<usize>().ok());
+        if number.is_some_and(|number| number >= segments) {
+            disk.remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
+        }
+    }
+    Ok(())
+}

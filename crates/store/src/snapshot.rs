@@ -1,0 +1,152 @@
+//! A reader's view: one commit, for as long as it is held.
+//!
+//! Invariant: nothing in a [`Snapshot`] changes. Its rows are maps of bytes that are never rewritten, its set of live
+//! slots is its own, its generation's file stays until the last holder is gone, and its catalog reads are bounded by its
+//! commit number. So a search can never see half of a commit, and never waits for a writer.
+use std::fmt;
+use std::sync::Arc;
+
+use bilin_index::{RowChunks, RowSet};
+
+use crate::catalog::{self, ReadPool};
+use crate::error::StoreError;
+use crate::filter::Filter;
+use crate::generation::LiveGeneration;
+use crate::settings::{Metadata, Settings};
+
+/// An immutable view of one commit: rows, generation, tail, deletions.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) seq: u64,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) rows: RowChunks,
+    pub(crate) live: RowSet,
+    pub(crate) items: usize,
+    pub(crate) documents: usize,
+    pub(crate) generation: Option<Arc<LiveGeneration>>,
+    /// Rows that the generation holds and that were deleted since it was built.
+    pub(crate) deleted_in_generation: usize,
+    pub(crate) pool: Arc<ReadPool>,
+}
+
+/// An item as it was added.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredItem {
+    /// Its row number.
+    pub slot: u32,
+    /// Id of its document.
+    pub document: String,
+    /// Position in its document, from 0.
+    pub ordinal: u32,
+    /// The passage, when there is one.
+    pub text: Option<String>,
+    /// Its fields.
+    pub metadata: Metadata,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Snapshot")
+            .field("seq", &self.seq)
+            .field("rows", &self.rows.len())
+            .field("items", &self.items)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Number of the commit.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Settings at this commit.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Live items.
+    pub fn count(&self) -> usize {
+        self.items
+    }
+
+    /// Live documents.
+    pub fn documents(&self) -> usize {
+        self.documents
+    }
+
+    /// Slots of live items.
+    pub fn live(&self) -> &RowSet {
+        &self.live
+    }
+
+    /// Every row, deleted ones included.
+    pub fn rows(&self) -> &RowChunks {
+        &self.rows
+    }
+
+    /// Items of these slots, in the order asked, as they were at this commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] for a slot that is not live at this commit.
+    pub fn items(&self, slots: &[u32]) -> Result<Vec<StoredItem>, StoreError> {
+        if let Some(slot) = slots.iter().find(|slot| !self.live.contains(**slot)) {
+            return Err(StoreError::Limit {
+                what: "slot".to_owned(),
+                expected: format!("one that is live at commit {}", self.seq),
+                received: slot.to_string(),
+            });
+        }
+        let found: Vec<Option<StoredItem>> = self.pool.read("read items", |connection| {
+            slots.iter().map(|slot| catalog::item(connection, self.seq, *slot)).collect()
+        })?;
+        let mut items = Vec::with_capacity(slots.len());
+        for (item, slot) in found.into_iter().zip(slots) {
+            items.push(item.ok_or_else(|| StoreError::Corrupt {
+                what: "catalog.sqlite".to_owned(),
+                detail: format!("expected an item for slot {slot} at commit {}, found none", self.seq),
+            })?);
+        }
+        Ok(items)
+    }
+
+    /// Slots whose metadata satisfies the filter at this commit.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn select(&self, filter: &Filter) -> Result<RowSet, StoreError> {
+        let (condition, parameters) = filter.to_sql();
+        let slots = self.pool.read("evaluate a filter", |connection| {
+            catalog::select(connection, self.seq, &condition, parameters)
+        })?;
+        Ok(slots.into_iter().collect())
+    }
+
+    /// The items of a document at this commit, in their order; empty when there is none.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn document(&self, id: &str) -> Result<Vec<StoredItem>, StoreError> {
+        self.pool.read("read a document", |connection| catalog::document(connection, self.seq, id))
+    }
+
+
+    /// The small JPEG of a document's first item.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.pool.read("read a thumbnail", |connection| catalog::thumbnail(connection, self.seq, id))
+    }
+
+    /// The vector of a slot (unit length under cosine); empty for a slot behind the last row.
+    pub fn vector(&self, slot: u32) -> &[f32] {
+        if (slot as usize) < self.rows.len() { self.rows.row(slot) } else { &[] }
+    }
+
+    /// Rows behind the generation, searched exactly.
+    pub(crate) fn tail_rows(&self) -> usize {
+        self.rows.len() - self.generation.as_ref().map_or(0, |generation| generation.record.generation.rows)
+    }
+}

@@ -126,9 +126,12 @@ impl Batch {
                 push_vector(&mut vectors, &item.vector, settings).map_err(|fault| {
                     let document = document.id.clone();
                     match fault {
-                        Fault::Dimension(received) => {
-                            StoreError::Dimension { document, item: position, expected: settings.dim, received }
-                        }
+                        Fault::Dimension(received) => StoreError::Dimension {
+                            document,
+                            item: position,
+                            expected: settings.dim,
+                            received,
+                        },
                         Fault::Value(reason) => StoreError::Vector { document, item: position, reason },
                     }
                 })?;

@@ -178,8 +178,10 @@ impl Collection {
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut next = (*self.snapshot()).clone();
         change(&mut next);
-        let before =
-            std::mem::replace(&mut *self.newest.write().unwrap_or_else(PoisonError::into_inner), Arc::new(next));
+        let before = std::mem::replace(
+            &mut *self.newest.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::new(next),
+        );
         // Dropped after the lock is free: it may be the last holder of maps and index files.
         drop(before);
     }
@@ -243,7 +245,8 @@ impl Collection {
         // A root that is not UTF-8 has no stored path below it, since those are text.
         for root in roots.iter().filter_map(|root| root.to_str()) {
             let separator = std::path::MAIN_SEPARATOR;
-            let prefix = if root.ends_with(separator) { root.to_owned() } else { format!("{root}{separator}") };
+            let prefix =
+                if root.ends_with(separator) { root.to_owned() } else { format!("{root}{separator}") };
             files.extend(self.pool.read("list files", |connection| {
                 catalog::files_below(connection, root.trim_end_matches(separator), &prefix)
             })?);
@@ -292,9 +295,7 @@ impl Collection {
         self.health().removed = true;
         self.pool.close();
         match writer.connection.take() {
-            Some(connection) => {
-                connection.close().map_err(|(_, source)| catalog_error("close it", source))
-            }
+            Some(connection) => connection.close().map_err(|(_, source)| catalog_error("close it", source)),
             None => Err(self.gone()),
         }
     }

@@ -45,7 +45,9 @@ impl DataDir {
         let path = path.canonicalize().map_err(|source| io_error("open", path, source))?;
         let lock = lock(&path)?;
         let data = DataDir { path, disk: Arc::new(OsDisk), open: Mutex::default(), _lock: lock };
-        data.disk.sync_dir(&data.path).map_err(|source| io_error("make durable the names in", &data.path, source))?;
+        data.disk
+            .sync_dir(&data.path)
+            .map_err(|source| io_error("make durable the names in", &data.path, source))?;
         data.remove_leftovers()?;
         Ok(data)
     }
@@ -135,7 +137,8 @@ impl DataDir {
     pub fn remove(&self, collection: Arc<Collection>) -> Result<(), StoreError> {
         let mut open = self.open_collections();
         let name = collection.name().to_owned();
-        let ours = open.get(&name).and_then(Weak::upgrade).is_some_and(|ours| Arc::ptr_eq(&ours, &collection));
+        let ours =
+            open.get(&name).and_then(Weak::upgrade).is_some_and(|ours| Arc::ptr_eq(&ours, &collection));
         if !ours {
             return Err(self.unknown(&name));
         }

@@ -8,13 +8,12 @@ use std::mem::discriminant;
 use std::sync::PoisonError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bilin_index::{BuildOptions, Effort, IndexError, IndexSpec, build, calibrate};
+use bilin_index::{BuildOptions, IndexError, IndexSpec, build, calibrate};
 
 use crate::catalog;
 use crate::collection::Collection;
 use crate::error::StoreError;
 use crate::generation::{self, Generation, Record};
-use crate::opening::first_rows;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 
@@ -73,7 +72,9 @@ impl Collection {
                 Ok(built) => Ok(Maintained { built: Some(built), reason }),
                 Err(StoreError::Index(IndexError::TooFewRows { needed, received })) => Ok(Maintained {
                     built: None,
-                    reason: format!("{spec} needs {needed} rows, the collection has {received}: search stays exact"),
+                    reason: format!(
+                        "{spec} needs {needed} rows, the collection has {received}: search stays exact"
+                    ),
                 }),
                 Err(StoreError::Index(IndexError::Cancelled)) => Err(StoreError::Cancelled),
                 Err(error) => Err(error),
@@ -104,14 +105,15 @@ impl Collection {
             rows: snapshot.rows.len(),
             effort: calibration.effort,
             recall_at_10: Some(calibration.recall_at_10),
-            built_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64),
+            built_unix_s: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs() as i64),
             build_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes,
         };
         let record = Record { generation: generation.clone(), indexed: snapshot.items, blake3 };
         // Read back through the map that will serve it, so that what was written is known to be good before it is named.
-        let covered = first_rows(&snapshot.rows, generation.rows)?;
-        let live = generation::open(&self.disk, &self.folder, record, &covered, settings.metric)?;
+        let live = generation::open(&self.disk, &self.folder, record, &snapshot.rows, settings.metric)?;
         self.swap_generation(Some(live))?;
         Ok(generation)
     }
@@ -163,7 +165,8 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
         let reason = format!("{} rows were added to the {} indexed ones", figures.tail, record.indexed);
         Plan::Build(spec, reason)
     } else if at_least(figures.deleted_in_generation) {
-        let reason = format!("{} of {} indexed rows were deleted", figures.deleted_in_generation, record.indexed);
+        let reason =
+            format!("{} of {} indexed rows were deleted", figures.deleted_in_generation, record.indexed);
         Plan::Build(spec, reason)
     } else if force {
         Plan::Build(spec, "asked for".to_owned())

@@ -64,7 +64,11 @@ impl MappedRows {
     /// `None` unless `offset` is a multiple of 4 and the map holds that many values behind it.
     pub(crate) fn new(map: Arc<Map>, offset: usize, floats: usize) -> Option<MappedRows> {
         let end = floats.checked_mul(size_of::<f32>())?.checked_add(offset)?;
-        (end <= map.len() && offset.is_multiple_of(align_of::<f32>())).then_some(MappedRows { map, offset, floats })
+        (end <= map.len() && offset.is_multiple_of(align_of::<f32>())).then_some(MappedRows {
+            map,
+            offset,
+            floats,
+        })
     }
 }
 

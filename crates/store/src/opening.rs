@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bilin_index::{RowChunks, RowSet};
+use bilin_index::RowSet;
 use rusqlite::Connection;
 
 use crate::catalog::{self, Identity, ReadPool, State};
@@ -57,8 +57,8 @@ pub(crate) fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Result<Col
         live.remove(*slot);
     }
     compare_counts(&state, live.count())?;
+    let (generation, index_warning) = open_generation(&connection, &disk, folder, &settings, &mut rows)?;
     let chunks = rows.chunks(state.rows)?;
-    let (generation, index_warning) = open_generation(&connection, &disk, folder, &settings, &chunks)?;
     let deleted_in_generation = generation.as_ref().map_or(0, |generation| {
         let record = &generation.record;
         record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))
@@ -114,7 +114,7 @@ fn open_generation(
     disk: &Arc<dyn Disk>,
     folder: &Path,
     settings: &Settings,
-    rows: &RowChunks,
+    rows: &mut RowStore,
 ) -> Result<Opened, StoreError> {
     let named = catalog::generation(connection)
         .map_err(|source| catalog_error("read the current generation", source))?;
@@ -152,18 +152,20 @@ fn open_covered(
     folder: &Path,
     record: Record,
     settings: &Settings,
-    rows: &RowChunks,
+    rows: &mut RowStore,
 ) -> Result<LiveGeneration, StoreError> {
-    let covered = first_rows(rows, record.generation.rows)?;
+    let count = record.generation.rows;
+    if count > rows.committed() {
+        return Err(StoreError::Corrupt {
+            what: "catalog.sqlite".to_owned(),
+            detail: format!(
+                "the current generation covers {count} rows, found {} committed ones",
+                rows.committed()
+            ),
+        });
+    }
+    let covered = rows.chunks(count)?;
     generation::open(disk, folder, record, &covered, settings.metric)
-}
-
-/// The first `count` of `rows`, sharing their memory.
-pub(crate) fn first_rows(rows: &RowChunks, count: usize) -> Result<RowChunks, StoreError> {
-    rows.prefix(count).ok_or_else(|| StoreError::Corrupt {
-        what: "catalog.sqlite".to_owned(),
-        detail: format!("the current generation covers {count} rows, found {} committed ones", rows.len()),
-    })
 }
 
 /// Moves a damaged file aside under a name that tells when; a missing one is left missing.

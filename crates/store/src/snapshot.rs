@@ -131,7 +131,6 @@ impl Snapshot {
         self.pool.read("read a document", |connection| catalog::document(connection, self.seq, id))
     }
 
-
     /// The small JPEG of a document's first item.
     ///
     /// # Errors

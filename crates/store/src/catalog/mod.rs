@@ -41,8 +41,7 @@ pub(crate) struct Identity {
 /// Creates a catalog in a folder that has none. Closed again, so that a single complete file is left.
 pub(crate) fn create(folder: &Path, settings: &Settings, rows_per_segment: usize) -> Result<(), StoreError> {
     let path = folder.join(FILE_NAME);
-    let mut connection =
-        Connection::open(&path).map_err(|source| catalog_error("create it", source))?;
+    let mut connection = Connection::open(&path).map_err(|source| catalog_error("create it", source))?;
     set_up(&connection)?;
     schema::migrate(&mut connection, true)?;
     write::initialise(&connection, settings, rows_per_segment)
@@ -86,7 +85,9 @@ fn set_up(connection: &Connection) -> Result<(), StoreError> {
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(StoreError::Catalog {
             what: "set it up".to_owned(),
-            detail: format!("expected journal mode \"wal\", received {mode:?}; is this a network file system?"),
+            detail: format!(
+                "expected journal mode \"wal\", received {mode:?}; is this a network file system?"
+            ),
         });
     }
     Ok(())

@@ -91,7 +91,8 @@ pub(crate) fn blocks(connection: &Connection) -> rusqlite::Result<Vec<BlockSum>>
 
 /// The checksum that an append continues: of the last block, or 0 where a new block begins.
 pub(crate) fn last_checksum(blocks: &[BlockSum], layout: &Layout, rows: usize) -> u32 {
-    let partial = layout.rows_in(rows / layout.rows_per_segment, rows) * layout.row_bytes() % BLOCK_BYTES != 0;
+    let partial =
+        layout.rows_in(rows / layout.rows_per_segment, rows) * layout.row_bytes() % BLOCK_BYTES != 0;
     blocks.last().filter(|_| partial).map_or(0, |sum| sum.checksum)
 }
 
@@ -125,8 +126,7 @@ pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<Option<Opt
 
 /// Largest generation number ever named.
 pub(crate) fn last_generation(connection: &Connection) -> rusqlite::Result<u64> {
-    connection
-        .query_row("SELECT coalesce(max(number), 0) FROM generations", [], |row| unsigned(row, 0))
+    connection.query_row("SELECT coalesce(max(number), 0) FROM generations", [], |row| unsigned(row, 0))
 }
 
 /// The item of a slot, if it is visible at `seq`.
@@ -195,7 +195,11 @@ pub(crate) fn file_stamp(connection: &Connection, path: &str) -> rusqlite::Resul
 }
 
 /// Paths of live documents and of stamps that are `path` itself or start with `prefix`; sorted.
-pub(crate) fn files_below(connection: &Connection, path: &str, prefix: &str) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn files_below(
+    connection: &Connection,
+    path: &str,
+    prefix: &str,
+) -> rusqlite::Result<Vec<String>> {
     // Every text that starts with `prefix` sorts from it up to `prefix` with its last byte raised by one.
     let mut end = prefix.to_owned();
     let last = end.pop().unwrap_or('/');
@@ -223,7 +227,13 @@ fn stored_item(row: &Row<'_>) -> rusqlite::Result<StoredItem> {
     let metadata: Metadata = serde_json::from_str(&metadata).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
     })?;
-    Ok(StoredItem { slot: row.get(0)?, document: row.get(1)?, ordinal: row.get(2)?, text: row.get(3)?, metadata })
+    Ok(StoredItem {
+        slot: row.get(0)?,
+        document: row.get(1)?,
+        ordinal: row.get(2)?,
+        text: row.get(3)?,
+        metadata,
+    })
 }
 
 /// Counts are never negative in a catalog of ours; one that is becomes 0 and fails the checks at open.

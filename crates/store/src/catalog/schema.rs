@@ -92,8 +92,10 @@ CREATE UNIQUE INDEX generations_current ON generations (state) WHERE state = 'cu
 /// Brings the catalog to the newest version; creates the tables in an empty file when `is_new`.
 pub(crate) fn migrate(connection: &mut Connection, is_new: bool) -> Result<(), StoreError> {
     let failed = |source| catalog_error("read its version", source);
-    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    let version: u32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let newest = MIGRATIONS.len() as u32;
     if is_new {
         connection

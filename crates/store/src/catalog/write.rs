@@ -209,4 +209,3 @@ pub(crate) fn set_generation(
     )?;
     Ok(())
 }
-

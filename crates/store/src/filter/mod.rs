@@ -68,10 +68,22 @@ enum Node {
     /// At least two, none of them an `And`.
     And(Vec<Node>),
     Not(Box<Node>),
-    Compare { field: String, comparison: Comparison, value: Value },
-    In { field: String, values: Vec<Value> },
-    Like { field: String, pattern: String },
-    Exists { field: String },
+    Compare {
+        field: String,
+        comparison: Comparison,
+        value: Value,
+    },
+    In {
+        field: String,
+        values: Vec<Value>,
+    },
+    Like {
+        field: String,
+        pattern: String,
+    },
+    Exists {
+        field: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! Bounds: length before anything else, depth at every `NOT` and parenthesis, values as they come. So neither the stack nor
 //! SQLite's limits can be reached by a caller.
 use super::{
-    Comparison, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_VALUES, MAX_LIKE_WILDCARDS, Node, Value,
+    Comparison, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_VALUES, MAX_LIKE_WILDCARDS, Node,
+    Value,
 };
 
 const EXAMPLE: &str = "for example: category = \"birds\" AND price < 10";
@@ -133,7 +134,8 @@ fn number(chars: &[char], at: &mut usize) -> Result<Value, FilterError> {
     let start = *at;
     while let Some(c) = chars.get(*at) {
         let after_exponent = *at > start && chars.get(*at - 1).is_some_and(|c| matches!(c, 'e' | 'E'));
-        let belongs = c.is_alphanumeric() || *c == '.' || (matches!(c, '+' | '-') && (*at == start || after_exponent));
+        let belongs =
+            c.is_alphanumeric() || *c == '.' || (matches!(c, '+' | '-') && (*at == start || after_exponent));
         if !belongs {
             break;
         }
@@ -150,7 +152,8 @@ fn number(chars: &[char], at: &mut usize) -> Result<Value, FilterError> {
             position: start + 1,
             expected: "a number".to_owned(),
             found: format!("{text:?}"),
-            hint: "put text in quotation marks, and a field that starts like a number in `backquotes`".to_owned(),
+            hint: "put text in quotation marks, and a field that starts like a number in `backquotes`"
+                .to_owned(),
         }),
     }
 }
@@ -166,7 +169,9 @@ fn symbol(chars: &[char], at: &mut usize) -> Result<&'static str, FilterError> {
     let found = chars.get(*at).copied().unwrap_or(' ');
     let hint = match found {
         '“' | '”' | '‘' | '’' | '「' | '」' => "use straight quotation marks: \"…\"".to_owned(),
-        '\u{ff08}' | '\u{ff09}' | '\u{ff0c}' | '\u{ff1d}' | '\u{ff1c}' | '\u{ff1e}' => "use the half-width form of this sign".to_owned(),
+        '\u{ff08}' | '\u{ff09}' | '\u{ff0c}' | '\u{ff1d}' | '\u{ff1c}' | '\u{ff1e}' => {
+            "use the half-width form of this sign".to_owned()
+        }
         '&' | '|' | '!' => "write AND, OR, NOT".to_owned(),
         _ => "text stands in quotation marks, an unusual field in `backquotes`".to_owned(),
     };
@@ -215,7 +220,11 @@ impl Parser {
         if self.take_symbol("(") {
             return self.nested(|parser| {
                 let inner = parser.expression()?;
-                if parser.take_symbol(")") { Ok(inner) } else { Err(parser.unexpected("AND, OR or \")\"", EXAMPLE)) }
+                if parser.take_symbol(")") {
+                    Ok(inner)
+                } else {
+                    Err(parser.unexpected("AND, OR or \")\"", EXAMPLE))
+                }
             });
         }
         self.condition()
@@ -226,7 +235,9 @@ impl Parser {
         parse: impl FnOnce(&mut Self) -> Result<Node, FilterError>,
     ) -> Result<Node, FilterError> {
         if self.depth == MAX_FILTER_DEPTH {
-            return Err(self.unexpected(&format!("at most {MAX_FILTER_DEPTH} levels"), "write the condition flatter"));
+            return Err(
+                self.unexpected(&format!("at most {MAX_FILTER_DEPTH} levels"), "write the condition flatter")
+            );
         }
         self.depth += 1;
         let node = parse(self)?;
@@ -239,10 +250,16 @@ impl Parser {
             Token::Word(word) if is_bare_field(word) => word.clone(),
             Token::Field(field) => field.clone(),
             Token::Word(_) => {
-                return Err(self.unexpected("a field", "a field that is also a word of the language stands in `backquotes`"));
+                return Err(self.unexpected(
+                    "a field",
+                    "a field that is also a word of the language stands in `backquotes`",
+                ));
             }
             Token::Text(_) => {
-                return Err(self.unexpected("a field", "the field stands on the left, without quotation marks or in `backquotes`"));
+                return Err(self.unexpected(
+                    "a field",
+                    "the field stands on the left, without quotation marks or in `backquotes`",
+                ));
             }
             _ => return Err(self.unexpected("a field", EXAMPLE)),
         };
@@ -329,7 +346,11 @@ impl Parser {
                 let hint = format!("text stands in quotation marks: \"{word}\"");
                 return Err(self.unexpected("a value", &hint));
             }
-            _ => return Err(self.unexpected("a value", "a number, a string in quotation marks, true, false or null")),
+            _ => {
+                return Err(
+                    self.unexpected("a value", "a number, a string in quotation marks, true, false or null")
+                );
+            }
         };
         self.next += 1;
         Ok(value)
@@ -338,7 +359,9 @@ impl Parser {
     fn count_value(&mut self) -> Result<(), FilterError> {
         self.values += 1;
         if self.values > MAX_FILTER_VALUES {
-            return Err(self.unexpected(&format!("at most {MAX_FILTER_VALUES} values"), "ask in several queries"));
+            return Err(
+                self.unexpected(&format!("at most {MAX_FILTER_VALUES} values"), "ask in several queries")
+            );
         }
         Ok(())
     }

@@ -89,7 +89,14 @@ impl Writer {
         format!("(({test}) IS TRUE)")
     }
 
-    fn compare_number(&mut self, kind: &str, content: &str, sign: &str, number: Sql, with_text: bool) -> String {
+    fn compare_number(
+        &mut self,
+        kind: &str,
+        content: &str,
+        sign: &str,
+        number: Sql,
+        with_text: bool,
+    ) -> String {
         let bound = self.bind(number);
         let text = if with_text { ", 'text'" } else { "" };
         format!(

@@ -110,7 +110,10 @@ impl Layout {
         }
         let expected = found.get(..HEADER_BYTES - 4).map_or(0, crc32c::crc32c);
         if word(HEADER_BYTES - 4) != expected {
-            return damaged(format!("checksum expected {expected:08x}, found {:08x}", word(HEADER_BYTES - 4)));
+            return damaged(format!(
+                "checksum expected {expected:08x}, found {:08x}",
+                word(HEADER_BYTES - 4)
+            ));
         }
         if word(8) > VERSION {
             return Err(StoreError::Version { what: file.to_owned(), found: word(8), newest: VERSION });

@@ -216,8 +216,7 @@ impl Segment {
         let map = match &self.map {
             Some(map) => Arc::clone(map),
             None => {
-                let map =
-                    self.file.map(self.length).map_err(|source| io_error("map", &self.path, source))?;
+                let map = self.file.map(self.length).map_err(|source| io_error("map", &self.path, source))?;
                 Arc::clone(self.map.insert(Arc::new(map)))
             }
         };

@@ -39,9 +39,8 @@ pub(crate) fn verify(
         let file = open_checked(disk, &path, layout, segment, HEADER_BYTES + bytes)?;
         let count = bytes.div_ceil(BLOCK_BYTES);
         for block in 0..count {
-            let sum = expected.next().filter(|sum| {
-                (sum.segment as usize, sum.block as usize) == (segment, block)
-            });
+            let sum =
+                expected.next().filter(|sum| (sum.segment as usize, sum.block as usize) == (segment, block));
             let what = || format!("{}, block {block}", file_name(&path));
             let Some(sum) = sum else {
                 let detail = "the catalog holds no checksum for it".to_owned();

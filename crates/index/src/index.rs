@@ -4,6 +4,8 @@ use crate::error::{IndexError, OpenError};
 use crate::file::{self, Reader};
 use crate::flat::Flat;
 use crate::hits::Hits;
+use crate::hnsw::Hnsw;
+use crate::ivf::IvfFlat;
 use crate::kernels::kernels;
 use crate::metric::Metric;
 use crate::row_set::RowSet;
@@ -123,11 +125,8 @@ fn build_here(
             options.report(included, included)?;
             Ok(Box::new(Flat::new(metric, rows, options.include.cloned())))
         }
-        other => Err(IndexError::Parameter {
-            name: "spec",
-            expected: "Flat".to_owned(),
-            received: other.to_string(),
-        }),
+        IndexSpec::IvfFlat { nlist } => Ok(Box::new(IvfFlat::build(metric, nlist, rows, options)?)),
+        IndexSpec::Hnsw { m } => Ok(Box::new(Hnsw::build(metric, m, rows, options)?)),
     }
 }
 
@@ -174,6 +173,8 @@ pub fn open(
     }
     match header.kind {
         file::KIND_FLAT => Ok(Box::new(Flat::read(&reader, rows)?)),
+        file::KIND_IVF_FLAT => Ok(Box::new(IvfFlat::read(&reader, rows)?)),
+        file::KIND_HNSW => Ok(Box::new(Hnsw::read(&reader, rows)?)),
         other => Err(file::mismatch(12, "kind", "1 (Flat), 2 (IVFFlat) or 3 (HNSW)", other)),
     }
 }

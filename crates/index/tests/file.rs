@@ -17,8 +17,8 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
 const DIM: usize = 5;
 const ROWS: usize = 90;
 
-fn specs() -> [&'static str; 1] {
-    ["Flat"]
+fn specs() -> [&'static str; 3] {
+    ["Flat", "IVF7,Flat", "HNSW4"]
 }
 
 fn written(spec: &str, metric: Metric, include: Option<&RowSet>, added: usize) -> (RowChunks, Vec<u8>) {

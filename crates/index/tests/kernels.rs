@@ -100,8 +100,8 @@ fn panels_and_tiles_agree_with_the_scalar_twin() {
             let queries = random.values(1, dim * MAX_TILE_QUERIES, 2.0);
             let queries = &queries[1..];
             let (mut dots, mut l2s) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
-            kernels.panel_dot(&queries[..dim], panel, &mut dots);
-            assert!(kernels.panel_l2(&queries[..dim], panel, f32::INFINITY, &mut l2s));
+            assert_eq!(kernels.panel_dot(&queries[..dim], panel, f32::INFINITY, &mut dots), 0xffff);
+            assert_eq!(kernels.panel_l2(&queries[..dim], panel, f32::INFINITY, &mut l2s), 0xffff);
             for (lane, row) in rows.chunks(dim).enumerate() {
                 let allowed = tolerance(dim, magnitude(&queries[..dim], row));
                 let expected = scalar.dot(&queries[..dim], row);
@@ -178,11 +178,14 @@ proptest! {
             kernels.pack(&rows, dim, &mut panel);
             let (mut all, mut some) = ([0.0; PANEL_ROWS], [0.0; PANEL_ROWS]);
             kernels.panel_l2(&query, &panel, f32::INFINITY, &mut all);
-            if kernels.panel_l2(&query, &panel, limit, &mut some) {
+            let within = |limit: f32| (0..PANEL_ROWS).filter(|&lane| all[lane] <= limit).map(|lane| 1 << lane).sum::<u32>();
+            prop_assert_eq!(kernels.panel_l2(&query, &panel, limit, &mut some), within(limit));
+            if within(limit) != 0 {
                 prop_assert_eq!(all, some);
-            } else {
-                prop_assert!(all.iter().all(|&distance| distance > limit));
             }
+            let mask = kernels.panel_dot(&query, &panel, -limit / 30.0, &mut some);
+            let expected = (0..PANEL_ROWS).filter(|&lane| -some[lane] <= -limit / 30.0).map(|lane| 1 << lane).sum::<u32>();
+            prop_assert_eq!(mask, expected);
         }
     }
 }

@@ -103,13 +103,13 @@ unsafe fn l2_4(query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn panel_dot(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+unsafe fn panel_dot(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
     // SAFETY: instructions enabled here; the panel's shape by this function's contract.
     unsafe { lanes::panel::<Quad, N, false>(query, panel, limit, out) }
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn panel_l2(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+unsafe fn panel_l2(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
     // SAFETY: as in `panel_dot`.
     unsafe { lanes::panel::<Quad, N, true>(query, panel, limit, out) }
 }

@@ -119,8 +119,9 @@ pub(super) unsafe fn four<L: Lanes, const L2: bool>(query: &[f32], rows: [&[f32]
 /// Columns between two looks at the limit in [`panel`].
 const COLUMNS_PER_CHECK: usize = 32;
 
-/// One query against a panel, `[dim][PANEL_ROWS]`. `N` registers make up the panel's rows. Under L2 the sums only grow, so
-/// once every lane is above `limit` the rest of the panel is not read at all.
+/// One query against a panel, `[dim][PANEL_ROWS]`: inner products or squared distances, and a bit per lane whose distance
+/// (`-dot`, or the squared distance) is at or below `limit`. `N` registers make up the panel's rows. Under L2 the sums only
+/// grow, so once every lane is above `limit` the rest of the panel is not read at all.
 ///
 /// # Safety
 /// `panel.len() == query.len() * PANEL_ROWS`; `N * L::WIDTH == PANEL_ROWS`; the instruction set of `L` enabled.
@@ -130,7 +131,7 @@ pub(super) unsafe fn panel<L: Lanes, const N: usize, const L2: bool>(
     panel: &[f32],
     limit: f32,
     out: &mut [f32; PANEL_ROWS],
-) -> bool {
+) -> u32 {
     let dim = query.len();
     let panel = panel.as_ptr();
     // SAFETY: column `d < dim` is `PANEL_ROWS = N * WIDTH` values at `d * PANEL_ROWS`, inside the panel.
@@ -165,14 +166,19 @@ pub(super) unsafe fn panel<L: Lanes, const N: usize, const L2: bool>(
                     is_any |= even[i].add(odd[i]).at_most(limit);
                 }
                 if is_any == 0 {
-                    return false;
+                    return 0;
                 }
             }
         }
+        let limit = L::splat(limit);
+        let mut mask = 0;
         for i in 0..N {
-            even[i].add(odd[i]).store(out.as_mut_ptr().add(i * L::WIDTH));
+            let sum = even[i].add(odd[i]);
+            sum.store(out.as_mut_ptr().add(i * L::WIDTH));
+            let distance = if L2 { sum } else { L::zero().sub(sum) };
+            mask |= distance.at_most(limit) << (i * L::WIDTH);
         }
-        true
+        mask
     }
 }
 

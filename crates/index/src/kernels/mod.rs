@@ -37,7 +37,7 @@ pub enum Isa {
 
 type PairKernel = unsafe fn(&[f32], &[f32]) -> f32;
 type FourKernel = unsafe fn(&[f32], [&[f32]; 4]) -> [f32; 4];
-type PanelKernel = unsafe fn(&[f32], &[f32], f32, &mut [f32; PANEL_ROWS]) -> bool;
+type PanelKernel = unsafe fn(&[f32], &[f32], f32, &mut [f32; PANEL_ROWS]) -> u32;
 type TileKernel = unsafe fn(&Tile<'_>, &mut TileOut);
 type PackKernel = unsafe fn(&[f32], usize, &mut [f32]);
 
@@ -170,24 +170,25 @@ impl Kernels {
         unsafe { (self.l2_4)(query, rows) }
     }
 
-    /// Inner products of one query with the rows of a panel, `[dim][PANEL_ROWS]`.
+    /// Inner products of one query with the rows of a panel, `[dim][PANEL_ROWS]`. Returns a bit per lane with
+    /// `-dot <= limit`.
     ///
     /// # Panics
     /// When the panel has another shape.
     #[inline]
-    pub fn panel_dot(&self, query: &[f32], panel: &[f32], out: &mut [f32; PANEL_ROWS]) {
+    pub fn panel_dot(&self, query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
         assert_eq!(panel.len(), query.len() * PANEL_ROWS, "a panel of another dimension");
         // SAFETY: the panel has `PANEL_ROWS` lanes per value of the query; instructions as in `dot`.
-        unsafe { (self.panel_dot)(query, panel, f32::INFINITY, out) };
+        unsafe { (self.panel_dot)(query, panel, limit, out) }
     }
 
-    /// Squared Euclidean distances of one query to the rows of a panel. Stops early and returns `false`, `out` then
-    /// meaningless, once every row is known to be farther than `limit`.
+    /// Squared Euclidean distances of one query to the rows of a panel. Returns a bit per lane at or below `limit`; stops
+    /// early with 0, `out` then meaningless, once every row is known to be farther.
     ///
     /// # Panics
     /// When the panel has another shape.
     #[inline]
-    pub fn panel_l2(&self, query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+    pub fn panel_l2(&self, query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
         assert_eq!(panel.len(), query.len() * PANEL_ROWS, "a panel of another dimension");
         // SAFETY: as in `panel_dot`.
         unsafe { (self.panel_l2)(query, panel, limit, out) }
@@ -229,6 +230,26 @@ pub fn kernels() -> &'static Kernels {
     static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
     CHOSEN.get_or_init(|| Kernels::available().next().unwrap_or(&scalar::KERNELS))
 }
+
+/// Asks for the memory of `values` to be brought near; a hint that changes no result.
+#[inline(always)]
+pub(crate) fn prefetch<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let bytes = std::mem::size_of_val(values).min(MAX_PREFETCH_BYTES);
+        for line in (0..bytes).step_by(64) {
+            // SAFETY: a prefetch reads nothing; the address is inside `values`.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast::<i8>().add(line)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Beyond this the hardware's own prefetching follows.
+#[cfg(target_arch = "x86_64")]
+const MAX_PREFETCH_BYTES: usize = 1024;
 
 /// Largest difference that two summation orders of `dim` products may show, given the sum of the products' magnitudes:
 /// the classical bound `gamma(n) * sum |a_i b_i|` (Higham, Accuracy and Stability of Numerical Algorithms, 3.1), for both.

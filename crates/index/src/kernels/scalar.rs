@@ -23,24 +23,28 @@ fn l2(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-fn panel_dot(query: &[f32], panel: &[f32], _limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+fn panel_dot(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
     *out = [0.0; PANEL_ROWS];
     for (value, lanes) in query.iter().zip(panel.chunks_exact(PANEL_ROWS)) {
         for (sum, lane) in out.iter_mut().zip(lanes) {
             *sum += value * lane;
         }
     }
-    true
+    mask(out, |dot| -dot <= limit)
 }
 
-fn panel_l2(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+fn panel_l2(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
     *out = [0.0; PANEL_ROWS];
     for (value, lanes) in query.iter().zip(panel.chunks_exact(PANEL_ROWS)) {
         for (sum, lane) in out.iter_mut().zip(lanes) {
             *sum += (value - lane) * (value - lane);
         }
     }
-    out.iter().any(|&distance| distance <= limit)
+    mask(out, |distance| distance <= limit)
+}
+
+fn mask(values: &[f32; PANEL_ROWS], is_within: impl Fn(f32) -> bool) -> u32 {
+    values.iter().enumerate().fold(0, |mask, (lane, &value)| mask | u32::from(is_within(value)) << lane)
 }
 
 fn tile(tile: &Tile<'_>, out: &mut TileOut) {

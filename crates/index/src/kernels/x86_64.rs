@@ -142,12 +142,12 @@ macro_rules! kernels {
                 unsafe { lanes::four::<$register, true>(query, rows) }
             }
             #[target_feature(enable = $features)]
-            unsafe fn panel_dot(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+            unsafe fn panel_dot(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
                 // SAFETY: instructions enabled here; the panel's shape by this function's contract.
                 unsafe { lanes::panel::<$register, N, false>(query, panel, limit, out) }
             }
             #[target_feature(enable = $features)]
-            unsafe fn panel_l2(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> bool {
+            unsafe fn panel_l2(query: &[f32], panel: &[f32], limit: f32, out: &mut [f32; PANEL_ROWS]) -> u32 {
                 // SAFETY: as in `panel_dot`.
                 unsafe { lanes::panel::<$register, N, true>(query, panel, limit, out) }
             }

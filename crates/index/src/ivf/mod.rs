@@ -1,0 +1,245 @@
+//! [`IvfFlat`]: rows in lists by their nearest centroid; a search visits the lists nearest to the query.
+//!
+//! As FAISS's `IndexIVFFlat` (Sivic and Zisserman 2003; Jégou et al. 2011): centroids by k-means on a sample, assignment by
+//! L2 or by inner product as the metric is. Invariants: each included row is in exactly one list; lists hold ascending row
+//! numbers; visiting every list is exact. More lists than training rows is an error, never a bad index.
+//!
+//! Under a filter with selectivity `s` a search visits `nprobe / s` lists, so that as many rows are compared as without it;
+//! rows that the filter leaves out cost one bit test. Few rows left means every list, which is exact. A search that has
+//! found fewer than `k` rows goes on through further lists.
+
+mod file;
+mod lists;
+
+use crate::error::IndexError;
+use crate::hits::{Hits, TopK};
+use crate::index::{BuildOptions, IndexInfo, VectorIndex};
+use crate::kernels::{PANEL_ROWS, kernels};
+use crate::kmeans::{self, Assigner, MAX_POINTS_PER_CENTROID};
+use crate::metric::Metric;
+use crate::random::Random;
+use crate::row_set::RowSet;
+use crate::rows::{MAX_ROWS, RowChunks, RowStore, Rows};
+use crate::search::{SearchParams, prepared};
+use crate::spec::IndexSpec;
+use lists::List;
+use rayon::prelude::*;
+
+/// Rows assigned and reported at a time while building.
+const BUILD_BLOCK_ROWS: usize = 1 << 16;
+/// Multiply-adds of a batch below which it stays on one thread.
+const PARALLEL_FROM_OPERATIONS: usize = 8 << 20;
+/// Lists that a search visits when it does not say: 1 in 32, at least 1.
+const DEFAULT_NPROBE_SHARE: usize = 32;
+
+/// Inverted file over full vectors.
+#[derive(Debug)]
+pub(crate) struct IvfFlat {
+    metric: Metric,
+    dim: usize,
+    nlist: usize,
+    seed: u64,
+    /// Rows numbered so far; those left out are in no list.
+    rows: usize,
+    /// Rows of the `RowChunks` it was built over, of `rows`.
+    shared_rows: usize,
+    centroids: Vec<f32>,
+    /// `None` until trained.
+    coarse: Option<Assigner>,
+    lists: Vec<List>,
+}
+
+impl IvfFlat {
+    /// Trains on a sample of the included rows and fills the lists.
+    pub(crate) fn build(
+        metric: Metric,
+        nlist: usize,
+        rows: &RowChunks,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, IndexError> {
+        let dim = rows.dim();
+        let included: Vec<u32> = match options.include {
+            Some(include) => include.iter_range(0, rows.len()).collect(),
+            None => (0..rows.len() as u32).collect(),
+        };
+        let mut index = IvfFlat {
+            metric,
+            dim,
+            nlist,
+            seed: options.seed,
+            rows: 0,
+            shared_rows: rows.len(),
+            centroids: Vec::new(),
+            coarse: None,
+            lists: Vec::new(),
+        };
+        let sample = Random::new(options.seed).sample(included.len(), nlist * MAX_POINTS_PER_CENTROID);
+        let store = RowStore::new(rows.clone());
+        let view = store.view();
+        let sample: Vec<f32> = sample.into_iter().flat_map(|at| view.row(included[at])).copied().collect();
+        index.train_with(Rows::trusted(&sample, dim), &|_, _| options.report(0, included.len()))?;
+        drop(sample);
+        for (block, ids) in included.chunks(BUILD_BLOCK_ROWS).enumerate() {
+            let vectors: Vec<f32> = ids.iter().flat_map(|&id| view.row(id)).copied().collect();
+            index.fill(ids, &vectors);
+            options.report((block * BUILD_BLOCK_ROWS + ids.len()).min(included.len()), included.len())?;
+        }
+        index.rows = rows.len();
+        Ok(index)
+    }
+
+    fn train_with(
+        &mut self,
+        sample: Rows<'_>,
+        report: &dyn Fn(usize, usize) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        self.centroids = kmeans::train(self.metric, sample, self.nlist, self.seed, report)?;
+        self.coarse = Some(Assigner::new(self.metric, &self.centroids, self.dim));
+        self.lists = (0..self.nlist).map(|_| List::empty()).collect();
+        Ok(())
+    }
+
+    /// Puts prepared vectors, `[ids.len(), dim]`, into their lists, in the order given.
+    fn fill(&mut self, ids: &[u32], vectors: &[f32]) {
+        let Some(coarse) = &self.coarse else { return };
+        let (starts, order) = kmeans::group(&coarse.assign(vectors), coarse.count());
+        let (kernels, dim) = (kernels(), self.dim);
+        self.lists.par_iter_mut().enumerate().for_each(|(l, list)| {
+            let positions = &order[starts[l]..starts[l + 1]];
+            if positions.is_empty() {
+                return;
+            }
+            let before = list.ids.as_slice().len();
+            let vector_of = |position: u32| &vectors[position as usize * dim..(position as usize + 1) * dim];
+            list.append(kernels, dim, positions, vector_of);
+            // Positions in this call become row numbers.
+            list.ids.to_mut()[before..].iter_mut().for_each(|id| *id = ids[*id as usize]);
+        });
+    }
+
+    /// The `count` lists nearest to the query, nearest first.
+    fn nearest_lists(&self, coarse: &Assigner, query: &[f32], count: usize) -> Hits {
+        let kernels = kernels();
+        let mut nearest = TopK::new(count);
+        let mut out = [0.0; PANEL_ROWS];
+        for (p, panel) in coarse.panels().chunks_exact(PANEL_ROWS * self.dim).enumerate() {
+            let lanes = (self.nlist - p * PANEL_ROWS).min(PANEL_ROWS);
+            let limit = nearest.threshold();
+            let mask = match self.metric {
+                Metric::L2 => kernels.panel_l2(query, panel, limit, &mut out),
+                Metric::InnerProduct | Metric::Cosine => kernels.panel_dot(query, panel, limit, &mut out),
+            };
+            if mask == 0 {
+                continue;
+            }
+            for (lane, &value) in out[..lanes].iter().enumerate().filter(|(lane, _)| mask >> lane & 1 == 1) {
+                let distance = if self.metric == Metric::L2 { value } else { -value };
+                nearest.offer((p * PANEL_ROWS + lane) as u32, distance);
+            }
+        }
+        nearest.into_hits()
+    }
+
+    fn search_one(&self, coarse: &Assigner, query: &[f32], params: &SearchParams<'_>, nprobe: usize) -> Hits {
+        let mut collector = TopK::new(params.k);
+        let mut visited = RowSet::new();
+        let near = self.nearest_lists(coarse, query, nprobe);
+        let visit = |list: u32, collector: &mut TopK| {
+            self.lists[list as usize].scan(kernels(), self.metric, query, params.filter, collector);
+        };
+        near.iter().for_each(|hit| visit(hit.row, &mut collector));
+        if collector.len() == params.k || near.len() == self.nlist {
+            return collector.into_hits();
+        }
+        near.iter().for_each(|hit| {
+            visited.insert(hit.row);
+        });
+        for hit in self.nearest_lists(coarse, query, self.nlist) {
+            if collector.len() == params.k {
+                break;
+            }
+            if visited.insert(hit.row) {
+                visit(hit.row, &mut collector);
+            }
+        }
+        collector.into_hits()
+    }
+
+    /// Lists to visit: as asked, more under a filter.
+    fn lists_to_visit(&self, params: &SearchParams<'_>) -> usize {
+        let nprobe = params.nprobe.unwrap_or(self.nlist.div_ceil(DEFAULT_NPROBE_SHARE)).min(self.nlist);
+        match params.filter {
+            Some(filter) => {
+                let allowed = filter.count().clamp(1, self.rows.max(1));
+                let scaled = nprobe as u128 * self.rows.max(1) as u128 / allowed as u128;
+                scaled.min(self.nlist as u128) as usize
+            }
+            None => nprobe,
+        }
+    }
+}
+
+impl VectorIndex for IvfFlat {
+    fn info(&self) -> IndexInfo {
+        let lists: usize = self.lists.iter().map(|list| list.ids.bytes() + list.panels.bytes()).sum();
+        IndexInfo {
+            spec: IndexSpec::IvfFlat { nlist: self.nlist },
+            metric: self.metric,
+            dim: self.dim,
+            rows: self.rows,
+            is_trained: self.coarse.is_some(),
+            bytes: lists + self.centroids.len() * 8 + self.lists.len() * size_of::<List>(),
+        }
+    }
+
+    fn train(&mut self, sample: Rows<'_>) -> Result<(), IndexError> {
+        if sample.dim() != self.dim {
+            return Err(IndexError::Dimension { expected: self.dim, received: sample.dim() });
+        }
+        if self.rows > 0 {
+            return Err(IndexError::Parameter {
+                name: "train",
+                expected: "an index without rows".to_owned(),
+                received: format!("{} rows", self.rows),
+            });
+        }
+        let sample = prepared(self.metric, sample)?;
+        self.train_with(Rows::trusted(&sample, self.dim), &|_, _| Ok(()))
+    }
+
+    fn add(&mut self, rows: Rows<'_>) -> Result<(), IndexError> {
+        if rows.dim() != self.dim {
+            return Err(IndexError::Dimension { expected: self.dim, received: rows.dim() });
+        }
+        if self.coarse.is_none() {
+            return Err(IndexError::NotTrained);
+        }
+        let received = self.rows + rows.len();
+        if received > MAX_ROWS {
+            return Err(IndexError::TooManyRows { limit: MAX_ROWS, received });
+        }
+        let vectors = prepared(self.metric, rows)?;
+        let ids: Vec<u32> = (self.rows as u32..received as u32).collect();
+        self.fill(&ids, &vectors);
+        self.rows = received;
+        Ok(())
+    }
+
+    fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError> {
+        params.check(queries, self.dim)?;
+        let Some(coarse) = &self.coarse else { return Err(IndexError::NotTrained) };
+        let queries = prepared(self.metric, queries)?;
+        let nprobe = self.lists_to_visit(params);
+        let one = |query: &[f32]| self.search_one(coarse, query, params, nprobe);
+        let compared = self.rows / self.nlist * nprobe + self.nlist;
+        let is_small = queries.len().saturating_mul(compared) < PARALLEL_FROM_OPERATIONS;
+        if rayon::current_num_threads() == 1 || queries.len() == self.dim || is_small {
+            return Ok(queries.chunks_exact(self.dim).map(one).collect());
+        }
+        Ok(queries.par_chunks_exact(self.dim).map(one).collect())
+    }
+
+    fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        self.write_file(out)
+    }
+}

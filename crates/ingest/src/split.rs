@@ -12,7 +12,7 @@ mod pack;
 mod pairs;
 mod sentences;
 
-pub(crate) use characters::joins_without_space;
+pub(crate) use characters::{is_cjk, joins_without_space};
 pub(crate) use sentences::sentences;
 
 /// How text is cut into items.

@@ -175,8 +175,9 @@ fn cut_lines(text: &str, header_lines: usize, budget: Budget<'_>) -> Vec<String>
     for line in text.lines().skip(skipped) {
         let line_tokens =
             if may_fit(line, budget) { (budget.count)(line) } else { budget.tokens.saturating_add(1) };
-        // One token for the line end: more than any tokenizer takes.
-        if !lines.is_empty() && tokens + line_tokens + 1 > budget.tokens {
+        // One token for the line end: more than any tokenizer takes. A blank line is a good place to stop early.
+        let early = line.trim().is_empty() && tokens * 3 > budget.tokens * 2;
+        if !lines.is_empty() && (early || tokens + line_tokens + 1 > budget.tokens) {
             push_lines(&header, &mut lines, budget, &mut pieces);
             tokens = header_tokens;
         }

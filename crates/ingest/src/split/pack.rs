@@ -85,14 +85,19 @@ fn push(units: &[(Unit, usize)], budget: Budget<'_>, pieces: &mut Vec<Piece>) {
     }
 }
 
+/// The units with their gaps and markers. Where all lines are indented, they are moved left together.
 fn join(units: &[(Unit, usize)]) -> String {
+    let indent_of = |unit: &Unit| unit.marker.len() - unit.marker.trim_start().len();
+    let begins_line = |position: usize, unit: &Unit| position == 0 || unit.gap >= Gap::Line;
+    let lines = units.iter().enumerate().filter(|(position, (unit, _))| begins_line(*position, unit));
+    let indent = lines.map(|(_, (unit, _))| indent_of(unit)).min().unwrap_or(0);
     let mut joined = String::new();
     for (position, (unit, _)) in units.iter().enumerate() {
-        if position == 0 {
-            joined.push_str(unit.marker.trim_start());
-        } else {
+        if position > 0 {
             joined.push_str(unit.gap.as_str());
-            joined.push_str(&unit.marker);
+        }
+        if begins_line(position, unit) {
+            joined.push_str(unit.marker.get(indent..).unwrap_or_default());
         }
         joined.push_str(&unit.text);
     }

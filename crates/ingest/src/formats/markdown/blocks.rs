@@ -4,7 +4,7 @@
 //! heading) becomes the only unit of its section, so that it can be found.
 
 use crate::formats::html;
-use crate::split::{Gap, Unit, UnitKind, joins_without_space, units_of_text};
+use crate::split::{Gap, Unit, UnitKind, is_cjk, joins_without_space, units_of_text};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// Longest heading kept in metadata, in characters.
@@ -48,8 +48,12 @@ struct Builder {
     inline: String,
     /// A soft line end is waiting for the text after it.
     soft_break: bool,
+    /// Where in `inline` the source's line at hand begins.
+    line_start: usize,
     /// Open lists: the next number of an ordered one.
     lists: Vec<Option<u64>>,
+    /// The outermost open list has shown an item.
+    list_begun: bool,
     /// Marker of an item whose first block has not come yet.
     marker: Option<String>,
     /// Quotes, items and footnotes that are open: a heading within is none of the document's.
@@ -59,7 +63,11 @@ struct Builder {
     html: Option<String>,
     table: Option<Vec<String>>,
     cells: Vec<String>,
+    header_lines: usize,
     links: usize,
+    /// Whether the link at hand leads into the same document, and bytes of `inline` that such links show.
+    inner_link: bool,
+    inner_link_bytes: usize,
     /// Length of `inline` before the picture at hand, if it stands in a link: a badge, whose description is no text.
     badge: Option<usize>,
 }
@@ -118,6 +126,7 @@ impl Builder {
             }
             Tag::List(first) => {
                 self.flush();
+                self.list_begun &= !self.lists.is_empty();
                 self.lists.push(first);
             }
             Tag::Item => {
@@ -146,8 +155,11 @@ impl Builder {
                 self.table = Some(Vec::new());
             }
             Tag::TableHead | Tag::TableRow => self.cells.clear(),
-            Tag::TableCell => self.clear_inline(),
-            Tag::Link { .. } => self.links += 1,
+            Tag::TableCell => drop(self.take_inline()),
+            Tag::Link { dest_url, .. } => {
+                self.links += 1;
+                self.inner_link = dest_url.starts_with('#');
+            }
             Tag::Image { .. } if self.links > 0 => self.badge = Some(self.inline.len()),
             _ => {}
         }
@@ -178,28 +190,34 @@ impl Builder {
             }
             TagEnd::HtmlBlock => {
                 if let Some(block) = self.html.take() {
-                    self.clear_inline();
+                    self.take_inline();
                     self.inline = html::text_of(&block);
                     self.flush();
                 }
             }
             TagEnd::TableCell => {
-                let cell = std::mem::take(&mut self.inline);
-                self.clear_inline();
+                let cell = self.take_inline();
                 self.cells.push(cell.split_whitespace().collect::<Vec<_>>().join(" "));
             }
             TagEnd::TableHead | TagEnd::TableRow => {
-                let row = self.cells.join(" | ");
-                if let Some(rows) = &mut self.table {
-                    rows.push(row);
+                // A header may be blank, and a row may hold nothing but pictures.
+                if self.cells.iter().any(|cell| !cell.is_empty())
+                    && let Some(rows) = &mut self.table
+                {
+                    self.header_lines += usize::from(tag == TagEnd::TableHead);
+                    rows.push(self.cells.join(" | "));
                 }
             }
             TagEnd::Table => {
                 if let Some(rows) = self.table.take() {
-                    self.push_lines(rows.join("\n"), 1);
+                    let header_lines = std::mem::take(&mut self.header_lines);
+                    self.push_lines(rows.join("\n"), header_lines);
                 }
             }
-            TagEnd::Link => self.links = self.links.saturating_sub(1),
+            TagEnd::Link => {
+                self.links = self.links.saturating_sub(1);
+                self.inner_link = false;
+            }
             TagEnd::Image => {
                 if let Some(length) = self.badge.take() {
                     self.inline.truncate(length);
@@ -209,18 +227,28 @@ impl Builder {
         }
     }
 
-    fn clear_inline(&mut self) {
-        self.inline.clear();
+    /// Takes the running text at hand.
+    fn take_inline(&mut self) -> String {
         self.soft_break = false;
+        self.line_start = 0;
+        self.inner_link_bytes = 0;
+        std::mem::take(&mut self.inline)
     }
 
     fn push_inline(&mut self, text: &str) {
         if std::mem::take(&mut self.soft_break)
             && let (Some(before), Some(after)) = (self.inline.chars().next_back(), text.chars().next())
-            && !joins_without_space(before, after)
             && !before.is_whitespace()
         {
-            self.inline.push(' ');
+            if ends_short_chinese_line(self.inline.get(self.line_start..).unwrap_or_default()) {
+                self.inline.push('\n');
+            } else if !joins_without_space(before, after) {
+                self.inline.push(' ');
+            }
+            self.line_start = self.inline.len();
+        }
+        if self.inner_link {
+            self.inner_link_bytes += text.len();
         }
         self.inline.push_str(text);
     }
@@ -228,12 +256,17 @@ impl Builder {
     fn push_line_end(&mut self) {
         self.soft_break = false;
         self.inline.push('\n');
+        self.line_start = self.inline.len();
     }
 
     /// Ends the running text at hand: its sentences become units.
     fn flush(&mut self) {
-        let inline = std::mem::take(&mut self.inline);
-        self.soft_break = false;
+        let inner_link_bytes = self.inner_link_bytes;
+        let inline = self.take_inline();
+        if !self.lists.is_empty() && inner_link_bytes > 0 && inner_link_bytes >= inline.trim().len() {
+            // An entry of a table of contents repeats a heading, and would be found in its place.
+            return;
+        }
         let units = units_of_text(&inline, self.units + 1);
         self.units += units.len();
         for (position, mut unit) in units.into_iter().enumerate() {
@@ -251,19 +284,14 @@ impl Builder {
         match self.marker.take() {
             Some(marker) => {
                 // The first item of a list stands off from the paragraph before it, unless that introduces it.
-                let first = !marker.starts_with(INDENT) && !self.in_list_already();
-                (if first { Gap::Paragraph } else { Gap::Line }, marker)
+                let introduced =
+                    self.current.units.last().is_some_and(|unit| unit.text.ends_with(['：', ':']));
+                let begun = std::mem::replace(&mut self.list_begun, !self.lists.is_empty());
+                (if begun || introduced { Gap::Line } else { Gap::Paragraph }, marker)
             }
             None if self.lists.is_empty() => (Gap::Paragraph, String::new()),
             None => (Gap::Line, self.indent()),
         }
-    }
-
-    fn in_list_already(&self) -> bool {
-        self.current
-            .units
-            .last()
-            .is_some_and(|unit| !unit.marker.is_empty() || unit.text.ends_with(['：', ':']))
     }
 
     /// What stands before further lines of a list item.
@@ -290,9 +318,8 @@ impl Builder {
 
     /// Ends the section at hand and begins the one under the heading whose text is at hand.
     fn open_section(&mut self, level: HeadingLevel) {
-        let title: String = self.inline.split_whitespace().collect::<Vec<_>>().join(" ");
+        let title = self.take_inline().split_whitespace().collect::<Vec<_>>().join(" ");
         let title: String = title.chars().take(MAX_HEADING_CHARS).collect();
-        self.clear_inline();
         let deeper = self.headings.last().is_some_and(|(above, _)| level > *above);
         self.close_section(deeper);
         while self.headings.last().is_some_and(|(above, _)| *above >= level) {
@@ -330,4 +357,10 @@ impl Builder {
         self.close_section(false);
         self.done
     }
+}
+
+/// Chinese is seldom wrapped by hand: a line end after a short line of it was meant.
+fn ends_short_chinese_line(line: &str) -> bool {
+    const SHORT_LINE_CHARS: usize = 25;
+    line.ends_with(is_cjk) && line.chars().take(SHORT_LINE_CHARS).count() < SHORT_LINE_CHARS
 }

@@ -35,7 +35,8 @@ fn texts(file: &ReadFile) -> Vec<(&str, usize)> {
                 .metadata
                 .get("sentence_id")
                 .and_then(|id| id.as_str())
-                .map_or(0, |id| id.parse().unwrap());
+                .and_then(|id| id.parse().ok())
+                .unwrap_or(0);
             (text.as_str(), sentence)
         })
         .collect()

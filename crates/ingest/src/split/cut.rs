@@ -77,33 +77,33 @@ pub(super) fn cut<'t>(text: &'t str, budget: Budget<'_>) -> Vec<&'t str> {
 
 /// Length of about the longest prefix within the budget, at a character boundary; 0 if not even one character fits.
 fn longest_fitting(text: &str, budget: Budget<'_>, guess: usize) -> usize {
+    /// After so many steps by proportion the rest is halved, so that the number of steps is bounded.
+    const PROPORTIONAL_STEPS: usize = 3;
     let mut fits = 0;
+    let mut over = None;
     let mut probe = guess;
-    let mut over = loop {
+    for step in 0.. {
         let end = floor_char(text, probe);
-        if !budget.fits(text.get(..end).unwrap_or_default()) {
-            break end;
+        let tokens = (budget.count)(text.get(..end).unwrap_or_default());
+        if tokens <= budget.tokens {
+            fits = end;
+            // A sixteenth of slack is lost to the search for a good place anyway.
+            if end == text.len() || end > 0 && tokens.saturating_mul(16) >= budget.tokens.saturating_mul(15) {
+                break;
+            }
+        } else {
+            over = Some(end);
         }
-        fits = end;
-        if end == text.len() {
-            return end;
-        }
-        probe = probe.saturating_mul(2).max(4);
-    };
-    // A sixteenth of slack is lost to the search for a good place anyway.
-    while over - fits > (fits / 16).max(4) || fits == 0 && over > 4 {
-        let middle = match floor_char(text, fits + (over - fits) / 2) {
-            middle if middle > fits => middle,
-            _ => fits + text.get(fits..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8),
-        };
-        if middle >= over {
+        let first_char = text.get(fits..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+        let limit = over.unwrap_or(text.len() + 1);
+        if fits + first_char >= limit {
             break;
         }
-        if budget.fits(text.get(..middle).unwrap_or_default()) {
-            fits = middle;
-        } else {
-            over = middle;
-        }
+        let proportional = end.saturating_mul(budget.tokens) / tokens.max(1) / 32 * 31;
+        let halving = over.map_or(fits.saturating_mul(2), |over| fits + (over - fits) / 2);
+        let next = if step < PROPORTIONAL_STEPS { proportional } else { halving };
+        let next = floor_char(text, if next > fits && next < limit { next } else { halving });
+        probe = next.max(fits + first_char).min(text.len());
     }
     fits
 }

@@ -53,7 +53,7 @@ def notes(folder):
 
 
 def search(data, query, top_k=3):
-    return run("search", "notes", query, "-k", top_k, "--json", data=data).json_lines()
+    return run("search", "notes", query, "-k", top_k, "--json", data=data).json_lines()[-1]["results"]
 
 
 def add(data, folder, *arguments, expect=0):

@@ -1,1 +1,86 @@
-//! The page at `/`: plain files, embedded in the binary, served without a build step.
+//! The page at `/`: plain ES modules and CSS, embedded in the binary, served without a build step or a CDN.
+//!
+//! `assets/` is the page as a browser loads it: `index.html`, `style.css`, `icon.svg` and the modules in `js/`. Nothing in
+//! it is inline, so that the strict Content-Security-Policy holds, and everything shown is set as text, never as HTML.
+
+use include_dir::{Dir, include_dir};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/console/assets");
+
+/// One file of the page.
+pub struct Asset {
+    /// Its content.
+    pub bytes: &'static [u8],
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its hash, quoted as the `ETag` header wants it.
+    pub etag: String,
+}
+
+/// A file by its path below `assets/`; only embedded files can be named.
+pub fn asset(path: &str) -> Option<&'static Asset> {
+    static ASSETS: LazyLock<BTreeMap<&'static str, Asset>> = LazyLock::new(|| {
+        let mut assets = BTreeMap::new();
+        collect(&FILES, &mut assets);
+        assets
+    });
+    ASSETS.get(path)
+}
+
+fn collect(dir: &'static Dir<'static>, assets: &mut BTreeMap<&'static str, Asset>) {
+    for file in dir.files() {
+        if let Some(path) = file.path().to_str() {
+            let bytes = file.contents();
+            let etag = format!("\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
+            assets.insert(path, Asset { bytes, content_type: content_type(path), etag });
+        }
+    }
+    for inner in dir.dirs() {
+        collect(inner, assets);
+    }
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_file_has_a_known_type_and_the_page_is_there() {
+        assert!(asset("index.html").is_some());
+        assert!(asset("../mod.rs").is_none());
+        let mut all = BTreeMap::new();
+        collect(&FILES, &mut all);
+        for (path, file) in &all {
+            assert_ne!(file.content_type, "application/octet-stream", "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_inline_or_set_as_html() {
+        let mut all = BTreeMap::new();
+        collect(&FILES, &mut all);
+        for (path, file) in &all {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            for word in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "https://"]
+            {
+                assert!(!text.contains(word), "{path} holds {word}");
+            }
+        }
+        let page = std::str::from_utf8(asset("index.html").unwrap().bytes).unwrap();
+        assert!(!page.contains("style=") && !page.contains("<style") && !page.contains(" onclick"));
+    }
+}

@@ -3,9 +3,30 @@
 //! Invariants: every error leaves as JSON `{code, message, hint}`; tokio crosses into the blocking engine in one place
 //! with a bound on how many may be inside; nothing of a query's text is logged.
 
+mod collections;
+mod crossing;
+mod documents;
+mod embeddings;
+mod error;
+mod extract;
+mod openapi;
+mod page;
+mod probes;
+mod requests;
+mod router;
+mod search;
+mod state;
+mod top_k;
+mod tutorial;
+
+pub use error::{ApiError, ErrorBody};
+pub use router::{description, router};
+pub use state::{AppState, Limits, StateOptions};
+
 use bilin_engine::Engine;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How the service listens and what it allows.
 pub struct ServeOptions {
@@ -49,19 +70,92 @@ pub enum ServeError {
     Serve(#[from] std::io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, then lets requests under way finish.
+/// Serves until SIGTERM or SIGINT, then lets requests under way finish, for a bounded time.
 ///
 /// # Errors
 /// [`ServeError`] when the address cannot be bound, is refused, or the listener fails.
-pub async fn serve(_engine: Arc<Engine>, options: ServeOptions) -> Result<(), ServeError> {
+pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), ServeError> {
     let listen = options.listen;
-    if !listen.ip().is_loopback() && options.api_key.is_none() {
+    let loopback_only = listen.ip().is_loopback();
+    if !loopback_only && options.api_key.is_none() {
         return Err(ServeError::KeyNeeded { listen });
     }
     let listener =
         tokio::net::TcpListener::bind(listen).await.map_err(|source| ServeError::Bind { listen, source })?;
+    let router = router(AppState::new(
+        engine,
+        StateOptions {
+            text_collection: options.text_collection,
+            image_collection: options.image_collection,
+            api_key: options.api_key,
+            loopback_only,
+            limits: Limits {
+                max_body_bytes: options.max_body_bytes,
+                request_timeout: Duration::from_millis(options.request_timeout_ms),
+                max_concurrent_requests: options.max_concurrent_requests,
+            },
+        },
+    ));
+    // The handlers stand before anyone is told of the address, so that a stop signal is never missed.
+    let mut stop = StopSignals::new()?;
     (options.on_listening)(listener.local_addr()?);
-    let router = axum::Router::new().route("/livez", axum::routing::get(async || "ok"));
-    axum::serve(listener, router).await?;
+
+    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        stop.received().await;
+        tracing::info!("stopping: requests under way may finish");
+        // Nobody listening any more means that serving is over, which is what was wanted.
+        let _ = stopping.send(true);
+    });
+    tokio::select! {
+        served = serving => served?,
+        () = async {
+            // The sender lives until serving ends, so an error here means the same as the signal.
+            let _ = stopped.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        } => tracing::warn!("stopped with requests still under way"),
+    }
     Ok(())
+}
+
+/// Longest that requests under way are waited for at the end.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// SIGTERM and SIGINT (Ctrl-C elsewhere than on Unix).
+struct StopSignals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<StopSignals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<StopSignals> {
+        Ok(StopSignals {})
+    }
+
+    #[cfg(not(unix))]
+    async fn received(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -1,0 +1,129 @@
+//! The one place where async code enters the blocking engine.
+//!
+//! Each [`Lane`] has a bound on calls inside the engine and a bound on calls that wait; who finds both full is told to
+//! come back (503 with `Retry-After`) at once instead of queueing without end. A permit travels with the blocking call,
+//! so a call that outlives its deadline still counts until it is really over.
+
+use super::error::ApiError;
+use bilin_engine::{Engine, Error};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// Callers that may wait, per caller that may be inside.
+const WAITING_PER_PERMIT: usize = 4;
+/// Short looks at figures; never stuck behind searches or writes.
+const LOOK_PERMITS: usize = 8;
+
+/// Which queue a call stands in, so that long writes never keep searches out and neither keeps `/health` out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Searches and encodings: bounded by the request's deadline.
+    Search,
+    /// Changes: the deadline bounds the wait only. A change that was let in is answered when it is durable, for an
+    /// answer of "too late" about a commit that then happens would be untrue.
+    Write,
+    /// Figures and single documents.
+    Look,
+}
+
+struct Queue {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+}
+
+impl Queue {
+    fn new(permits: usize) -> Queue {
+        let permits = permits.max(1);
+        Queue {
+            permits: Arc::new(Semaphore::new(permits)),
+            waiting: AtomicUsize::new(0),
+            max_waiting: permits * WAITING_PER_PERMIT,
+        }
+    }
+}
+
+/// Counts a caller that waits, also when its request is dropped half-way.
+struct Waiting<'a>(&'a AtomicUsize);
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The bounded pool in front of the engine.
+pub struct Crossing {
+    search: Queue,
+    write: Queue,
+    look: Queue,
+    timeout: Duration,
+}
+
+impl Crossing {
+    pub(super) fn new(max_concurrent_requests: usize, timeout: Duration) -> Crossing {
+        Crossing {
+            search: Queue::new(max_concurrent_requests),
+            write: Queue::new(max_concurrent_requests.div_ceil(4)),
+            look: Queue::new(LOOK_PERMITS),
+            timeout,
+        }
+    }
+
+    /// Runs `work` on a blocking thread. A panic in it becomes a 500; the permit is given back either way.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let started = Instant::now();
+        let queue = match lane {
+            Lane::Search => &self.search,
+            Lane::Write => &self.write,
+            Lane::Look => &self.look,
+        };
+        let permit = match Arc::clone(&queue.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let ahead = queue.waiting.fetch_add(1, Ordering::AcqRel);
+                let _waiting = Waiting(&queue.waiting);
+                if ahead >= queue.max_waiting {
+                    return Err(ApiError::saturated(ahead));
+                }
+                let wait = tokio::time::timeout(self.timeout, Arc::clone(&queue.permits).acquire_owned());
+                wait.await.map_err(|_| ApiError::saturated(ahead))?.map_err(|_| ApiError::saturated(ahead))?
+            }
+        };
+        let engine = Arc::clone(engine);
+        let span = tracing::Span::current();
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            span.in_scope(|| work(&engine))
+        });
+        let joined = if lane == Lane::Write {
+            task.await
+        } else {
+            let left = self.timeout.saturating_sub(started.elapsed());
+            tokio::time::timeout(left, task).await.map_err(|_| ApiError::deadline(self.timeout))?
+        };
+        match joined {
+            Ok(answer) => answer.map_err(ApiError::from),
+            Err(failed) if failed.is_panic() => Err(ApiError::panicked(&*failed.into_panic())),
+            Err(_) => Err(ApiError::stopping()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_is_counted_down_when_a_request_is_dropped() {
+        let count = AtomicUsize::new(1);
+        drop(Waiting(&count));
+        assert_eq!(count.load(Ordering::Acquire), 0);
+    }
+}

@@ -1,0 +1,224 @@
+//! What happens around every request: an id, one log line, access, host and size checks, panics, response headers.
+//!
+//! The log line names the route template, never the path's names nor anything of the body: queries stay private.
+
+use super::error::ApiError;
+use super::state::AppState;
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tracing::Instrument;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a page of ours may load: its own files and pictures that it made itself; nothing inline, nothing from elsewhere.
+const STRICT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+     connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Swagger UI styles its parts inline and draws icons from data URLs.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A short id that no two requests of a process share; the first half differs between processes.
+pub(super) fn new_id() -> String {
+    static PROCESS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()) as u32);
+    format!("{process:08x}-{:06x}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The outermost layer: id, headers, log line.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = new_id();
+    let method = request.method().clone();
+    let is_docs = request.uri().path().starts_with("/docs");
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("(none)".to_owned(), |m| m.as_str().to_owned());
+    let span = tracing::info_span!("request", id = %id);
+    let mut response = next.run(request).instrument(span).await;
+    let status = response.status().as_u16();
+    let ms = (started.elapsed().as_secs_f64() * 1e4).round() / 10.0;
+    tracing::info!(target: "bilin::access", id = %id, method = %method, route = %route, status, ms);
+
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    let policy = if is_docs { DOCS_POLICY } else { STRICT_POLICY };
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Turns a panic that got past everything else into a 500 with an id.
+pub(super) fn panicked(payload: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    ApiError::panicked(&*payload).into_response()
+}
+
+/// Who may come in: this machine's own names on a loopback address, no form posts from foreign pages, the key if set.
+pub(super) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if let Err(refused) = check_access(&state, &request) {
+        return refused.into_response();
+    }
+    next.run(request).await
+}
+
+fn check_access(state: &AppState, request: &Request) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let host = headers
+        .get(header::HOST)
+        .and_then(|h| h.to_str().ok())
+        .map(str::to_owned)
+        .or_else(|| request.uri().authority().map(|a| a.to_string()));
+    if state.loopback_only
+        && state.api_key.is_none()
+        && let Some(host) = host.as_deref().filter(|host| !is_loopback_name(host))
+    {
+        let shown: String = host.chars().take(80).collect();
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "host_not_allowed",
+            format!(
+                "expected a Host header that names this machine (localhost, 127.0.0.1), received \"{shown}\""
+            ),
+            "use http://127.0.0.1, or set an API key when another name or a proxy stands before the server",
+        ));
+    }
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if changes && is_foreign_page(headers, host.as_deref()) {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "a page of another site may not send requests here",
+            "call the API from a program, or from a page that this server serves",
+        ));
+    }
+    let Some(expected) = state.api_key else { return Ok(()) };
+    if request.uri().path() == "/livez"
+        || credential(headers).is_some_and(|key| blake3::hash(&key) == expected)
+    {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "expected the header \"authorization: Bearer KEY\" with this server's key, received none or another",
+        "send the key; a browser may give it as the password of its login dialog, with any user name",
+    ))
+}
+
+/// `Bearer KEY`, or the password of `Basic`, which is what a browser can send for a page and its pictures.
+fn credential(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().as_bytes().to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64::prelude::BASE64_STANDARD.decode(rest.trim()).ok()?;
+    let colon = decoded.iter().position(|b| *b == b':')?;
+    Some(decoded[colon + 1..].to_vec())
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let name = if let Some(rest) = host.strip_prefix('[') {
+        rest.split(']').next().unwrap_or_default()
+    } else {
+        host.rsplit_once(':').map_or(host, |(name, _)| name)
+    };
+    let name = name.trim_end_matches('.');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Browsers send `Origin` with every request that changes something; programs rarely do.
+fn is_foreign_page(headers: &HeaderMap, host: Option<&str>) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let authority = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
+    match (authority, host) {
+        (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host),
+        _ => true,
+    }
+}
+
+/// A body that is announced as too long is refused before any of it is kept; what the client goes on sending is thrown
+/// away for a while, so that it gets to read the answer instead of a broken connection.
+pub(super) async fn check_length(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let limit = state.limits.max_body_bytes;
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|l| l.to_str().ok())
+        .and_then(|l| l.parse().ok());
+    match announced {
+        Some(length) if length > limit as u64 => {
+            if !request.headers().contains_key(header::EXPECT) {
+                throw_away(request.into_body()).await;
+            }
+            ApiError::too_large(limit, Some(length)).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Most that is read of a refused body, in bytes.
+const THROW_AWAY_MAX_BYTES: u64 = 512 << 20;
+/// Longest that a refused body is read.
+const THROW_AWAY_MAX: Duration = Duration::from_secs(5);
+
+async fn throw_away(mut body: Body) {
+    let reading = async {
+        let mut seen = 0u64;
+        while let Some(Ok(frame)) =
+            std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await
+        {
+            seen += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if seen > THROW_AWAY_MAX_BYTES {
+                break;
+            }
+        }
+    };
+    // Late or not, the answer follows.
+    let _ = tokio::time::timeout(THROW_AWAY_MAX, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000", "localhost."]
+        {
+            assert!(is_loopback_name(host), "{host}");
+        }
+        for host in
+            ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "10.0.0.1", "", "[::2]"]
+        {
+            assert!(!is_loopback_name(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn ids_differ() {
+        assert_ne!(new_id(), new_id());
+    }
+}

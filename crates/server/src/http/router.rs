@@ -1,0 +1,75 @@
+//! Which route leads where, and in which order the layers lie around them.
+//!
+//! From outside in: observe (id, headers, log line), catch a panic, admit (host, origin, key), length, compression,
+//! handler. So every answer, refused or not, carries an id and the security headers, and leaves one line in the log.
+
+use super::error::ApiError;
+use super::state::AppState;
+use super::{collections, documents, embeddings, openapi, page, probes, requests, search, tutorial};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+fn api() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::ApiDescription::openapi())
+        .routes(routes!(tutorial::text_search))
+        .routes(routes!(tutorial::image_search))
+        .routes(routes!(tutorial::health))
+        .routes(routes!(search::search))
+        .routes(routes!(embeddings::embeddings))
+        .routes(routes!(documents::add))
+        .routes(routes!(documents::get, documents::delete))
+        .routes(routes!(documents::thumbnail))
+        .routes(routes!(collections::list))
+        .routes(routes!(collections::get, collections::create, collections::remove))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::version))
+}
+
+/// The API description as `/openapi.json` gives it.
+pub fn description() -> utoipa::openapi::OpenApi {
+    openapi::finish(api().into_openapi())
+}
+
+/// All routes, for `serve` and for tests that call it without a socket.
+pub fn router(state: AppState) -> Router {
+    let (routes, _) = api().split_for_parts();
+    let limit = state.limits.max_body_bytes;
+    routes
+        .route("/", get(page::index))
+        .route("/assets/{*path}", get(page::asset))
+        .route("/favicon.ico", get(page::favicon))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description()))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CompressionLayer::new())
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(from_fn_with_state(state.clone(), requests::check_length))
+        .layer(from_fn_with_state(state.clone(), requests::admit))
+        .layer(CatchPanicLayer::custom(requests::panicked))
+        .layer(from_fn(requests::observe))
+        .with_state(state)
+}
+
+async fn unknown_route() -> ApiError {
+    ApiError::not_found("there is no such route", "/docs lists the routes, / is the page")
+}
+
+async fn wrong_method(method: Method) -> ApiError {
+    let shown: String = method.as_str().chars().take(20).collect();
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("this route does not take the method {shown}"),
+        "the Allow header of this answer names the methods it takes; /docs lists the routes",
+    )
+}

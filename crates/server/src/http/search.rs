@@ -1,0 +1,192 @@
+//! `POST /v1/collections/{collection}/search`: by text, picture, vector, or "like" a document inside.
+
+use super::crossing::Lane;
+use super::documents::base64_picture;
+use super::error::{ApiError, ErrorBody};
+use super::extract::{Json, PathParts};
+use super::state::AppState;
+use super::top_k::TopK;
+use axum::Json as Answer;
+use axum::extract::State;
+use bilin_engine::{Filter, Found, Metadata, Query, Target, Timings};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Results when `top_k` is left out.
+const DEFAULT_TOP_K: usize = 10;
+
+/// How candidates are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// By meaning: nearest vectors.
+    #[default]
+    Dense,
+    /// By meaning and by words; not in this version.
+    Hybrid,
+    /// By words; not in this version.
+    Lexical,
+}
+
+/// A search; exactly one of `text`, `image`, `vector` and `like`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchRequest {
+    /// A question or some words, for a text collection; at most 8 000 characters.
+    #[serde(default)]
+    #[schema(example = "哪种索引最省内存?")]
+    text: Option<String>,
+    /// A jpeg, png, webp, gif or bmp file in base64, for a picture collection.
+    #[serde(default)]
+    image: Option<String>,
+    /// A vector of the collection's dimension.
+    #[serde(default)]
+    vector: Option<Vec<f32>>,
+    /// Id of a document inside: finds its neighbours, without itself.
+    #[serde(default)]
+    like: Option<String>,
+    /// How many results, 1 to 1000; default 10.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1000, default = 10)]
+    top_k: Option<TopK>,
+    /// Only items whose metadata satisfy this.
+    #[serde(default)]
+    #[schema(example = "category = \"birds\" AND price < 10")]
+    filter: Option<String>,
+    /// Only `dense` in this version.
+    #[serde(default)]
+    mode: Mode,
+    /// Search effort instead of the calibrated one: IVF lists visited, or HNSW candidates kept.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    effort: Option<usize>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SearchResponse {
+    /// Nearest first.
+    results: Vec<ResultView>,
+    timings_ms: TimingsView,
+    /// Whether the answer came from the cache.
+    cached: bool,
+    /// What was left out to keep up under load; empty when all was done.
+    degraded: Vec<String>,
+    /// The commit that was searched.
+    seq: u64,
+}
+
+/// One result.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ResultView {
+    /// 1 for the nearest.
+    rank: usize,
+    /// Its document.
+    id: String,
+    /// Position in its document, from 0.
+    ordinal: u32,
+    /// By the collection's metric: cosine, inner product, or squared L2 (smaller is nearer).
+    score: f32,
+    /// Cosine similarity.
+    similarity: f32,
+    /// Squared L2 distance, as FAISS's IndexFlatL2 gives it.
+    l2_distance: f32,
+    /// The passage; null for pictures and bare vectors.
+    text: Option<String>,
+    #[schema(value_type = Object)]
+    metadata: Metadata,
+}
+
+/// Where the time went, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct TimingsView {
+    encode: f64,
+    search: f64,
+    fetch: f64,
+    total: f64,
+}
+
+impl From<Timings> for TimingsView {
+    fn from(t: Timings) -> TimingsView {
+        let round = |ms: f64| (ms * 1e3).round() / 1e3;
+        TimingsView {
+            encode: round(t.encode_ms),
+            search: round(t.search_ms),
+            fetch: round(t.fetch_ms),
+            total: round(t.total_ms),
+        }
+    }
+}
+
+impl From<Found> for ResultView {
+    fn from(found: Found) -> ResultView {
+        ResultView {
+            rank: found.rank,
+            id: found.id,
+            ordinal: found.ordinal,
+            score: found.score,
+            similarity: found.similarity,
+            l2_distance: found.l2_distance,
+            text: found.text,
+            metadata: found.metadata,
+        }
+    }
+}
+
+impl SearchRequest {
+    fn into_query(self) -> Result<Query, ApiError> {
+        if self.mode != Mode::Dense {
+            let mode = if self.mode == Mode::Hybrid { "hybrid" } else { "lexical" };
+            return Err(ApiError::invalid(
+                format!(
+                    "mode: expected \"dense\", received \"{mode}\", which this version does not have yet"
+                ),
+                "leave mode out, or send \"dense\"",
+            ));
+        }
+        let target = match (self.text, self.image, self.vector, self.like) {
+            (Some(text), None, None, None) => Target::Text(text),
+            (None, Some(image), None, None) => Target::Picture(base64_picture(&image)?),
+            (None, None, Some(vector), None) => Target::Vector(vector),
+            (None, None, None, Some(id)) => Target::Like(id),
+            (text, image, vector, like) => {
+                let given = [text.is_some(), image.is_some(), vector.is_some(), like.is_some()];
+                let given = given.iter().filter(|g| **g).count();
+                return Err(ApiError::invalid(
+                    format!("expected exactly one of text, image, vector and like, received {given}"),
+                    "say what to look for in one of them",
+                ));
+            }
+        };
+        let filter = self.filter.as_deref().map(str::parse::<Filter>).transpose().map_err(|e| {
+            ApiError::invalid(format!("filter: {e}"), "write it like category = \"birds\" AND price < 10")
+        })?;
+        let top_k = self.top_k.map_or(DEFAULT_TOP_K, |k| k.0);
+        Ok(Query { target, top_k, filter, effort: self.effort })
+    }
+}
+
+/// Search a collection
+///
+/// By text, by picture, by vector, or for the neighbours of a document inside; with a filter over metadata.
+#[utoipa::path(post, path = "/v1/collections/{collection}/search", operation_id = "searchCollection", tag = "search",
+    params(("collection" = String, Path, description = "name of the collection")),
+    request_body = SearchRequest,
+    responses((status = 200, body = SearchResponse), (status = 404, body = ErrorBody),
+        (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn search(
+    State(state): State<AppState>,
+    PathParts(name): PathParts<String>,
+    Json(request): Json<SearchRequest>,
+) -> Result<Answer<SearchResponse>, ApiError> {
+    let query = request.into_query()?;
+    let answer =
+        state.crossing.run(Lane::Search, &state.engine, move |engine| engine.search(&name, &query)).await?;
+    Ok(Answer(SearchResponse {
+        results: answer.results.into_iter().map(ResultView::from).collect(),
+        timings_ms: answer.timings.into(),
+        cached: false,
+        degraded: Vec::new(),
+        seq: answer.seq,
+    }))
+}

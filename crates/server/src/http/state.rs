@@ -1,0 +1,91 @@
+//! What every handler shares: the engine, the limits and the one crossing into blocking code.
+
+use super::crossing::Crossing;
+use bilin_engine::Engine;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of the service that tests and `serve` share; see [`super::ServeOptions`] for their meaning.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Longest request body in bytes.
+    pub max_body_bytes: usize,
+    /// How long a search may take, and how long a body may take to arrive.
+    pub request_timeout: Duration,
+    /// Searches inside the engine at one time.
+    pub max_concurrent_requests: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_body_bytes: 64 << 20,
+            request_timeout: Duration::from_secs(30),
+            max_concurrent_requests: 16,
+        }
+    }
+}
+
+/// What the router is built from.
+pub struct StateOptions {
+    /// What `/text-search` and `/health` mean; `None` lets the engine choose.
+    pub text_collection: Option<String>,
+    /// What `/image-search` means; `None` lets the engine choose.
+    pub image_collection: Option<String>,
+    /// When set, every route except `/livez` asks for it.
+    pub api_key: Option<String>,
+    /// Refuse `Host` headers that do not name this machine (a defence against DNS rebinding); for loopback addresses.
+    pub loopback_only: bool,
+    /// Sizes, times and counts.
+    pub limits: Limits,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        StateOptions {
+            text_collection: None,
+            image_collection: None,
+            api_key: None,
+            loopback_only: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Shared by all handlers; cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+/// The fields behind [`AppState`].
+pub struct Inner {
+    pub(super) engine: Arc<Engine>,
+    pub(super) crossing: Crossing,
+    pub(super) text_collection: Option<String>,
+    pub(super) image_collection: Option<String>,
+    /// Hash of the key: comparing hashes takes the same time wherever they differ, and hides the key's length.
+    pub(super) api_key: Option<blake3::Hash>,
+    pub(super) loopback_only: bool,
+    pub(super) limits: Limits,
+}
+
+impl AppState {
+    /// Puts an engine behind the service.
+    pub fn new(engine: Arc<Engine>, options: StateOptions) -> AppState {
+        AppState(Arc::new(Inner {
+            engine,
+            crossing: Crossing::new(options.limits.max_concurrent_requests, options.limits.request_timeout),
+            text_collection: options.text_collection,
+            image_collection: options.image_collection,
+            api_key: options.api_key.map(|key| blake3::hash(key.as_bytes())),
+            loopback_only: options.loopback_only,
+            limits: options.limits,
+        }))
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

@@ -363,3 +363,98 @@ fn advance(
     snapshot.items = state.items;
     snapshot.documents = state.documents;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use bilin_index::Metric;
+
+    use super::*;
+    use crate::batch::{NewDocument, NewItem};
+    use crate::dir::faulty::{Fault, FaultyDisk};
+    use crate::opening;
+    use crate::settings::Kind;
+
+    fn batch(id: &str, value: f32) -> Batch {
+        let item =
+            NewItem { vector: vec![value; 4], text: None, metadata: Default::default(), thumbnail: None };
+        let document = NewDocument { id: id.to_owned(), file: None, items: vec![item] };
+        Batch { upsert: vec![document], ..Batch::default() }
+    }
+
+    /// A collection with one document, "a", on a disk that can be told to fail.
+    fn collection(folder: &Path) -> (Collection, Arc<FaultyDisk>) {
+        let disk = Arc::new(FaultyDisk::default());
+        let settings = Settings {
+            kind: Kind::Vector,
+            model: None,
+            dim: 4,
+            metric: Metric::L2,
+            index: IndexSpec::Flat,
+            target_recall: 0.95,
+        };
+        let folder = folder.join("notes");
+        opening::create(&*disk, &folder, &settings, 4).expect("a new collection");
+        let collection =
+            opening::open("notes", &folder, Arc::clone(&disk) as Arc<dyn Disk>).expect("an open collection");
+        collection.apply(batch("a", 1.0)).expect("a first commit");
+        (collection, disk)
+    }
+
+    #[test]
+    fn a_full_disk_changes_nothing_and_writes_return_by_themselves() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        for fault in [Fault::Write, Fault::Grow] {
+            disk.fail(fault);
+            // Five rows: a new segment, too, so that there is something to grow.
+            let mut large = batch("b", 2.0);
+            let item = large.upsert[0].items[0].clone();
+            large.upsert[0].items = vec![item; 5];
+            let error = collection.apply(large).expect_err("the disk is full");
+            assert!(matches!(error, StoreError::NoSpace { .. }), "{error}");
+            disk.heal();
+            assert_eq!((collection.snapshot().seq(), collection.snapshot().count()), (1, 1));
+        }
+        assert_eq!(collection.apply(batch("b", 3.0)).expect("there is room again").seq, 2);
+        assert_eq!(collection.snapshot().vector(1), [3.0; 4]);
+        collection.verify_rows().expect("checksums of what was committed");
+    }
+
+    #[test]
+    fn after_a_failed_fsync_no_write_is_accepted_until_reopened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        disk.fail(Fault::Sync);
+        assert!(matches!(collection.apply(batch("b", 2.0)), Err(StoreError::Io { .. })));
+        disk.heal();
+        for _ in 0..2 {
+            let error = collection.apply(batch("c", 3.0)).expect_err("writes stopped");
+            assert!(matches!(error, StoreError::WritesStopped { .. }), "{error}");
+        }
+        assert_eq!(collection.snapshot().count(), 1);
+        assert_eq!(collection.status().warnings.len(), 1);
+        drop(collection);
+        let disk: Arc<dyn Disk> = disk;
+        let collection = opening::open("notes", &folder.path().join("notes"), disk).expect("reopened");
+        assert_eq!(collection.apply(batch("c", 3.0)).expect("writes go on").seq, 2);
+        assert_eq!(collection.snapshot().vector(1), [3.0; 4]);
+    }
+
+    #[test]
+    fn a_map_that_fails_leaves_the_commit_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        let mut many = batch("b", 2.0);
+        let item = many.upsert[0].items[0].clone();
+        many.upsert[0].items = vec![item; 9];
+        disk.fail(Fault::Map);
+        collection.apply(many.clone()).expect_err("no map to be had");
+        disk.heal();
+        assert_eq!(collection.snapshot().count(), 1);
+        assert!(disk.calls.load(Ordering::Relaxed) > 0);
+        assert_eq!(collection.apply(many).expect("maps are back").seq, 2);
+        assert_eq!(collection.snapshot().vector(9), [2.0; 4]);
+    }
+}

@@ -94,7 +94,9 @@ impl Collection {
         let build_options =
             BuildOptions { threads: options.threads.max(1), seed: SEED, include, progress: options.progress };
         let index = build(spec, settings.metric, &snapshot.rows, &build_options)?;
-        let calibration = calibrate(&*index, &snapshot.rows, include, settings.target_recall, SEED)?;
+        let calibration = on_threads(options.threads, || {
+            calibrate(&*index, &snapshot.rows, include, settings.target_recall, SEED)
+        })?;
         let number = 1 + self.pool.read("number a generation", catalog::last_generation)?;
         generation::remove_aside(&*self.disk, &self.folder, number)?;
         let (bytes, blake3) = generation::write(&*self.disk, &self.folder, number, &*index)?;
@@ -116,6 +118,15 @@ impl Collection {
         let live = generation::open(&self.disk, &self.folder, record, &snapshot.rows, settings.metric)?;
         self.swap_generation(Some(live))?;
         Ok(generation)
+    }
+}
+
+/// Runs `work` so that its searches use no more than `threads` threads.
+fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build() {
+        Ok(pool) => pool.install(work),
+        // No thread to be had: the calling one does it.
+        Err(_) => work(),
     }
 }
 
@@ -175,5 +186,79 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
             "{} rows behind the {} indexed ones are below {REBUILD_GROWTH_PERCENT} %",
             figures.tail, record.indexed
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bilin_index::{Effort, Metric};
+
+    use super::*;
+    use crate::settings::Kind;
+
+    fn settings(index: &str) -> Settings {
+        Settings {
+            kind: Kind::Vector,
+            model: None,
+            dim: 8,
+            metric: Metric::L2,
+            index: index.parse().expect("a spec"),
+            target_recall: 0.95,
+        }
+    }
+
+    fn built(spec: &str, indexed: usize) -> Record {
+        let generation = Generation {
+            number: 1,
+            spec: spec.parse().expect("a spec"),
+            rows: indexed,
+            effort: Effort::Ef(16),
+            recall_at_10: None,
+            built_unix_s: 0,
+            build_ms: 0,
+            bytes: 0,
+        };
+        Record { generation, indexed, blake3: String::new() }
+    }
+
+    /// What is decided for an index over `indexed` rows of which `deleted` went, with `tail` rows behind it.
+    fn decided(spec: &str, generation: Option<(&str, usize)>, deleted: usize, tail: usize) -> Plan {
+        let record = generation.map(|(spec, indexed)| built(spec, indexed));
+        let indexed = generation.map_or(0, |(_, indexed)| indexed);
+        let live = indexed - deleted + tail;
+        let figures = Figures { live, tail, generation: record.as_ref(), deleted_in_generation: deleted };
+        decide(&settings(spec), &figures, false)
+    }
+
+    fn builds(plan: &Plan) -> bool {
+        matches!(plan, Plan::Build(..))
+    }
+
+    #[test]
+    fn flat_needs_no_index() {
+        assert!(matches!(decided("Flat", None, 0, 100_000), Plan::Keep(_)));
+        assert!(matches!(decided("auto", None, 0, 9_999), Plan::Keep(_)));
+        assert!(matches!(decided("Flat", Some(("HNSW16", 100)), 0, 0), Plan::Drop(_)));
+    }
+
+    #[test]
+    fn a_first_index_is_built_when_there_are_rows() {
+        assert!(builds(&decided("HNSW16", None, 0, 1)));
+        assert!(builds(&decided("auto", None, 0, 10_000)));
+        assert!(!builds(&decided("HNSW16", None, 0, 0)));
+    }
+
+    #[test]
+    fn growth_deletions_and_another_spec_rebuild() {
+        assert!(!builds(&decided("HNSW16", Some(("HNSW16", 100)), 0, 49)));
+        assert!(builds(&decided("HNSW16", Some(("HNSW16", 100)), 0, 50)));
+        assert!(!builds(&decided("HNSW16", Some(("HNSW16", 100)), 49, 0)));
+        assert!(builds(&decided("HNSW16", Some(("HNSW16", 100)), 50, 0)));
+        assert!(builds(&decided("HNSW32", Some(("HNSW16", 100)), 0, 0)));
+        let auto = settings("auto").index.resolve(20_000, 8).to_string();
+        assert!(
+            !builds(&decided("auto", Some((&auto, 20_000)), 0, 5_000)),
+            "auto is not rebuilt for every row"
+        );
     }
 }

@@ -91,9 +91,8 @@ pub(crate) fn blocks(connection: &Connection) -> rusqlite::Result<Vec<BlockSum>>
 
 /// The checksum that an append continues: of the last block, or 0 where a new block begins.
 pub(crate) fn last_checksum(blocks: &[BlockSum], layout: &Layout, rows: usize) -> u32 {
-    let partial =
-        layout.rows_in(rows / layout.rows_per_segment, rows) * layout.row_bytes() % BLOCK_BYTES != 0;
-    blocks.last().filter(|_| partial).map_or(0, |sum| sum.checksum)
+    let bytes = layout.rows_in(rows / layout.rows_per_segment, rows) * layout.row_bytes();
+    blocks.last().filter(|_| !bytes.is_multiple_of(BLOCK_BYTES)).map_or(0, |sum| sum.checksum)
 }
 
 /// The current generation, if one is named. The inner `None`: its record cannot be read.

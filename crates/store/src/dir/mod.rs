@@ -5,6 +5,9 @@
 //! Promises: bytes given to [`DiskFile::write_all_at`] are visible at once to readers and maps of this process, and
 //! survive a power loss only after [`DiskFile::sync`]; names (created, renamed, removed) survive only after
 //! [`Disk::sync_dir`] of their folder.
+#[cfg(test)]
+pub(crate) mod faulty;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,30 @@
 //!
 //! The headings themselves are metadata and not repeated in the item's text; [`heading_path`] gives them back to whoever
 //! wants to embed them with it.
+//!
+//! # Example
+//! ```
+//! use bilin_ingest::{Content, ReadOptions, Split, Wanted, heading_path, load, read, walk};
+//!
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("course.md"), "# 向量检索\n\n## 索引\n\nIVF 先分组。再在近的组里查找。\n")?;
+//!
+//! let options = ReadOptions {
+//!     split: Split::Auto,
+//!     max_tokens: 256,
+//!     count_tokens: &|text| text.chars().count(),
+//!     max_file_bytes: 1 << 20,
+//! };
+//! let walked = walk(&[folder.path().to_path_buf()], Wanted::Text);
+//! let found = &walked.found[0];
+//! let file = read(found, load(found, options.max_file_bytes)?, &options)?;
+//!
+//! let item = &file.documents[0].items[0];
+//! assert_eq!(item.content, Content::Text("IVF 先分组。再在近的组里查找。".into()));
+//! assert_eq!(heading_path(&item.metadata).as_deref(), Some("向量检索 > 索引"));
+//! assert_eq!(item.metadata["total_sentences"], "2");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod encoding;
 mod error;

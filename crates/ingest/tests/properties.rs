@@ -18,12 +18,27 @@ fn count_tokens(text: &str) -> usize {
     tokens
 }
 
+/// Counts characters: white space counts as well, so that a whole is more than its parts.
+fn count_chars(text: &str) -> usize {
+    text.chars().count()
+}
+
+type Counter = fn(&str) -> usize;
+
+fn any_counter() -> impl Strategy<Value = Counter> {
+    prop_oneof![Just(count_tokens as Counter), Just(count_chars as Counter)]
+}
+
 fn found(format: Format) -> Found {
     Found { path: "/data/a".into(), source: "a".into(), format, category: None, bytes: 0 }
 }
 
 fn options(split: Split, max_tokens: usize) -> ReadOptions<'static> {
-    ReadOptions { split, max_tokens, count_tokens: &count_tokens, max_file_bytes: 1 << 20 }
+    counted(split, max_tokens, &(count_tokens as Counter))
+}
+
+fn counted(split: Split, max_tokens: usize, count_tokens: &Counter) -> ReadOptions<'_> {
+    ReadOptions { split, max_tokens, count_tokens, max_file_bytes: 1 << 20 }
 }
 
 fn texts(file: &ReadFile) -> Vec<(&str, usize)> {
@@ -75,15 +90,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn plain_text_is_covered_in_order_within_budget(text in tricky_text(), split in any_split(), max_tokens in 13usize..80) {
+    fn plain_text_is_covered_in_order_within_budget(text in tricky_text(), split in any_split(), count in any_counter(), max_tokens in 13usize..80) {
         let expected = without_blanks(text.strip_prefix('\u{FEFF}').unwrap_or(&text));
-        let file = read(&found(Format::Text), text.into_bytes(), &options(split, max_tokens)).unwrap();
+        let file = read(&found(Format::Text), text.into_bytes(), &counted(split, max_tokens, &count)).unwrap();
         let items = texts(&file);
         let joined: String = items.iter().map(|(text, _)| without_blanks(text)).collect();
         prop_assert_eq!(joined, expected);
         let mut last = 1;
         for (text, sentence) in items {
-            prop_assert!(count_tokens(text) <= max_tokens, "{} tokens in {text:?}", count_tokens(text));
+            prop_assert!(count(text) <= max_tokens, "{} tokens in {text:?}", count(text));
             prop_assert_eq!(text.trim(), text);
             prop_assert!(!text.is_empty() && sentence >= last);
             last = sentence;
@@ -91,11 +106,11 @@ proptest! {
     }
 
     #[test]
-    fn markdown_stays_within_budget(text in tricky_text(), split in any_split(), max_tokens in 30usize..80) {
-        let file = read(&found(Format::Markdown), text.into_bytes(), &options(split, max_tokens)).unwrap();
+    fn markdown_stays_within_budget(text in tricky_text(), split in any_split(), count in any_counter(), max_tokens in 30usize..80) {
+        let file = read(&found(Format::Markdown), text.into_bytes(), &counted(split, max_tokens, &count)).unwrap();
         let mut last = 1;
         for (text, sentence) in texts(&file) {
-            prop_assert!(count_tokens(text) <= max_tokens, "{} tokens in {text:?}", count_tokens(text));
+            prop_assert!(count(text) <= max_tokens, "{} tokens in {text:?}", count(text));
             prop_assert!(!text.trim().is_empty() && sentence >= last);
             last = sentence;
         }
@@ -107,15 +122,15 @@ proptest! {
     }
 
     #[test]
-    fn records_stay_within_budget(texts_in in proptest::collection::vec(tricky_text(), 1..4), split in any_split(), max_tokens in 13usize..80) {
+    fn records_stay_within_budget(texts_in in proptest::collection::vec(tricky_text(), 1..4), split in any_split(), count in any_counter(), max_tokens in 13usize..80) {
         let lines: Vec<String> = texts_in.iter().map(|text| serde_json::json!({"text": text}).to_string()).collect();
-        let file = read(&found(Format::JsonLines), lines.join("\n").into_bytes(), &options(split, max_tokens)).unwrap();
+        let file = read(&found(Format::JsonLines), lines.join("\n").into_bytes(), &counted(split, max_tokens, &count)).unwrap();
         let blank = texts_in.iter().filter(|text| text.trim().is_empty()).count();
         prop_assert_eq!((file.documents.len(), file.problems.len()), (texts_in.len() - blank, blank));
         let joined: String = texts(&file).iter().map(|(text, _)| without_blanks(text)).collect();
         prop_assert_eq!(joined, without_blanks(&texts_in.concat()));
         for (text, _) in texts(&file) {
-            prop_assert!(count_tokens(text) <= max_tokens, "{text:?}");
+            prop_assert!(count(text) <= max_tokens, "{text:?}");
         }
     }
 

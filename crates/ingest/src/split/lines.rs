@@ -2,10 +2,12 @@
 //!
 //! A line end ends a sentence, as headings, verses and list items need it. But much English text (and older Chinese) is
 //! hard-wrapped at some column, and there a sentence goes on over line ends. A line end is taken for a wrap only where
-//! either the line is long and the next begins with a small Latin letter, or the whole text is visibly filled to a column
-//! and the next line's first word would not have fitted.
+//! either the line is long and the next begins with a small Latin letter or a mark that begins none, or the text's paragraphs are visibly filled to a
+//! column and the next line's first word would not have fitted before it.
 
-use super::characters::{columns, is_cjk, is_line_end, joins_without_space};
+use super::characters::{
+    columns, is_cjk, is_clause_mark, is_closer, is_line_end, is_strong_terminal, joins_without_space,
+};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -15,6 +17,10 @@ const WRAP_COLUMNS: std::ops::RangeInclusive<usize> = 60..=120;
 const SHORTEST_WRAPPED_COLUMNS: usize = 50;
 /// Filled lines that make a text a hard-wrapped one.
 const MIN_FILLED_LINES: usize = 3;
+/// The longest lines of paragraphs wrapped at one column differ by up to so many columns.
+const RAGGED_COLUMNS: usize = 6;
+/// How far a line may stick out: a mark that may not begin a line is kept on the one before.
+const HANGING_COLUMNS: usize = 2;
 
 /// One physical line, trimmed.
 #[derive(Debug)]
@@ -56,7 +62,9 @@ pub(super) fn unwrapped(text: &str) -> Cow<'_, str> {
     for line in text.split(is_line_end).map(str::trim).filter(|line| !line.is_empty()) {
         let words = has_word(line);
         if let (Some(before), Some(after)) = (joined.chars().next_back(), line.chars().next()) {
-            if !words || !words_before {
+            // A stop that alone was wrapped belongs to the line before.
+            let ends_line = is_closer(after) || is_strong_terminal(after);
+            if (!words || !words_before) && !ends_line {
                 joined.push('\n');
             } else if !joins_without_space(before, after) {
                 joined.push(' ');
@@ -88,26 +96,22 @@ fn physical_lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// The column that the text is hard-wrapped at, if it is.
+/// The column that the text is hard-wrapped at, if it is: the one that most paragraphs of three lines and more fill.
 fn wrap_column(text: &str, lines: &[Line]) -> Option<usize> {
-    let mut widths: Vec<usize> = lines.iter().map(|line| line.columns).filter(|&width| width > 0).collect();
-    widths.sort_unstable();
-    // A few lines may stick out: addresses that cannot be wrapped.
-    let column = *widths.get((widths.len() * 98 / 100).min(widths.len().saturating_sub(1)))?;
-    if !WRAP_COLUMNS.contains(&column) {
-        return None;
-    }
-    let (mut followed, mut filled) = (0usize, 0usize);
-    for pair in lines.windows(2) {
-        if let [line, next] = pair
-            && !line.range.is_empty()
-            && !next.range.is_empty()
-        {
-            followed += 1;
-            filled += usize::from(is_filled(text, line, next, column));
+    let mut votes = [0usize; *WRAP_COLUMNS.end() + 1];
+    for paragraph in lines.split(|line| line.range.is_empty()) {
+        let widest = paragraph.iter().map(|line| line.columns).max().unwrap_or(0);
+        let mut pairs = paragraph.iter().zip(paragraph.iter().skip(1));
+        let filled = paragraph.len() > 2 && pairs.all(|(line, next)| is_filled(text, line, next, widest));
+        if filled && let Some(vote) = votes.get_mut(widest) {
+            *vote += paragraph.len() - 1;
         }
     }
-    (filled >= MIN_FILLED_LINES && filled * 2 >= followed).then_some(column)
+    let score = |column: usize| -> usize {
+        votes.get(column - RAGGED_COLUMNS..=column).unwrap_or_default().iter().sum()
+    };
+    let best = WRAP_COLUMNS.rev().max_by_key(|&column| score(column))?;
+    (score(best) >= MIN_FILLED_LINES).then_some(best)
 }
 
 /// Whether the first word of `next` would not have fitted on `line`.
@@ -119,7 +123,10 @@ fn is_filled(text: &str, line: &Line, next: &Line, column: usize) -> bool {
             Some((_, next)) => 1 + next.chars().take_while(|&c| !c.is_whitespace() && !is_cjk(c)).count(),
             None => 0,
         };
-    line.columns >= SHORTEST_WRAPPED_COLUMNS && line.columns + word > column
+    line.columns >= SHORTEST_WRAPPED_COLUMNS
+        && line.columns <= column + HANGING_COLUMNS
+        && line.columns + word > column
+        && !text.get(next.range.clone()).is_some_and(begins_item)
 }
 
 fn is_wrap(text: &str, line: &Line, next: &Line, wrap_column: Option<usize>) -> bool {
@@ -130,7 +137,10 @@ fn is_wrap(text: &str, line: &Line, next: &Line, wrap_column: Option<usize>) -> 
     {
         return false;
     }
-    if after.starts_with(|c: char| c.is_ascii_lowercase()) && line.columns <= *WRAP_COLUMNS.end() {
+    let goes_on = |c: char| {
+        c.is_ascii_lowercase() || is_closer(c) || is_strong_terminal(c) || is_clause_mark(c) && c != '—'
+    };
+    if after.starts_with(goes_on) && line.columns <= *WRAP_COLUMNS.end() {
         return true;
     }
     wrap_column.is_some_and(|column| is_filled(text, line, next, column))
@@ -141,7 +151,23 @@ fn begins_item(line: &str) -> bool {
     let mut characters = line.chars();
     match characters.next() {
         Some(
-            '-' | '*' | '+' | '•' | '·' | '○' | '●' | '◆' | '■' | '□' | '>' | '|' | '#' | '=' | '~' | '_',
+            '-'
+            | '*'
+            | '+'
+            | '•'
+            | '·'
+            | '○'
+            | '●'
+            | '◆'
+            | '■'
+            | '□'
+            | '>'
+            | '|'
+            | '#'
+            | '='
+            | '~'
+            | '_'
+            | '─'..='╿',
         ) => true,
         Some(first) if first.is_ascii_digit() => {
             let after = line.trim_start_matches(|c: char| c.is_ascii_digit());

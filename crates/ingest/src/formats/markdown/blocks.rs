@@ -11,6 +11,8 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 const MAX_HEADING_CHARS: usize = 200;
 /// Indentation of a list item's marker per level.
 const INDENT: &str = "  ";
+/// Levels that are indented; lists nested deeper are shown at this level.
+const MAX_INDENT_LEVELS: usize = 16;
 
 /// What stands between two headings.
 #[derive(Debug, Default)]
@@ -132,7 +134,7 @@ impl Builder {
             Tag::Item => {
                 self.flush();
                 self.containers += 1;
-                let indent = INDENT.repeat(self.lists.len().saturating_sub(1));
+                let indent = indent_of(self.lists.len().saturating_sub(1));
                 self.marker = Some(match self.lists.last_mut() {
                     Some(Some(number)) => {
                         let marker = format!("{indent}{number}. ");
@@ -296,7 +298,7 @@ impl Builder {
 
     /// What stands before further lines of a list item.
     fn indent(&self) -> String {
-        INDENT.repeat(self.lists.len())
+        indent_of(self.lists.len())
     }
 
     /// A listing or table as one unit.
@@ -357,6 +359,10 @@ impl Builder {
         self.close_section(false);
         self.done
     }
+}
+
+fn indent_of(levels: usize) -> String {
+    INDENT.repeat(levels.min(MAX_INDENT_LEVELS))
 }
 
 /// Chinese is seldom wrapped by hand: a line end after a short line of it was meant.

@@ -114,6 +114,20 @@ fn wrapped_lines_go_on() {
     let found: Vec<&str> = sentences(wrapped).into_iter().map(|range| &wrapped[range]).collect();
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].ends_with("neighbours."));
+    let chinese = "    欲了解更多关于这个系统的信息，请参见本文档第四节关于源代码兼容性的\n    说明，以及其他发行版的说明。这些非正式的移植尚未作为官方的版本发布\n    。我们使用下面的方式，把这个系统当作一个类似的系统来学习和使用，然\n    后继续。\n\n    下面这一段只有两行，但是它的第一行也写满了同样的宽度，所以也要接上\n    。\n";
+    let found: Vec<usize> =
+        sentences(chinese).into_iter().map(|range| chinese[range].chars().count()).collect();
+    assert_eq!(found.len(), 4, "{found:?}");
+    let texts: Vec<String> =
+        crate::split::units_of_text(chinese, 1).into_iter().map(|unit| unit.text).collect();
+    assert!(texts.iter().all(|text| !text.contains('\n')), "{texts:#?}");
+    assert!(
+        texts[1].ends_with("尚未作为官方的版本发布。") && texts[2].contains("使用，然后继续。"),
+        "{texts:#?}"
+    );
+    // Lines of a table are filled as well.
+    let table = "│ 第一列的内容是这样的很长很长的一行文字内容 │ 第二列是这样的 │\n".repeat(4);
+    assert_eq!(sentences(&table).len(), 4);
     // Short lines are lines: verses, addresses, lists.
     check("床前明月光\n疑是地上霜\n举头望明月\n低头思故乡");
     check("Shopping list\napples\npears");

@@ -5,6 +5,7 @@
 //! snapshot is always a commit that the catalog holds; after a failed fsync (of rows or of the catalog) what the disk holds
 //! is uncertain, so no write is accepted until the collection is opened anew (Rebello et al., "Can Applications Recover
 //! from fsync Failures?", USENIX ATC 2020).
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -36,6 +37,15 @@ pub struct Collection {
     /// One build at a time.
     pub(crate) maintenance: Mutex<()>,
     pub(crate) health: Mutex<Health>,
+    /// The data folder stays locked as long as one of its collections is open. Last, so that it is unlocked last.
+    _lock: Option<Arc<File>>,
+}
+
+impl Drop for Collection {
+    /// Readers go first, so that the writer is the last connection and SQLite folds the write-ahead log into the catalog.
+    fn drop(&mut self) {
+        self.pool.close_idle();
+    }
 }
 
 /// What is not as it should be.
@@ -67,7 +77,13 @@ pub(crate) struct Parts {
 }
 
 impl Collection {
-    pub(crate) fn new(name: &str, folder: &Path, disk: Arc<dyn Disk>, parts: Parts) -> Collection {
+    pub(crate) fn new(
+        name: &str,
+        folder: &Path,
+        disk: Arc<dyn Disk>,
+        lock: Option<Arc<File>>,
+        parts: Parts,
+    ) -> Collection {
         Collection {
             name: name.to_owned(),
             folder: folder.to_owned(),
@@ -82,6 +98,7 @@ impl Collection {
             newest: RwLock::new(Arc::new(parts.snapshot)),
             maintenance: Mutex::new(()),
             health: Mutex::new(Health { index: parts.index_warning, ..Health::default() }),
+            _lock: lock,
         }
     }
 
@@ -396,8 +413,8 @@ mod tests {
         };
         let folder = folder.join("notes");
         opening::create(&*disk, &folder, &settings, 4).expect("a new collection");
-        let collection =
-            opening::open("notes", &folder, Arc::clone(&disk) as Arc<dyn Disk>).expect("an open collection");
+        let collection = opening::open("notes", &folder, Arc::clone(&disk) as Arc<dyn Disk>, None)
+            .expect("an open collection");
         collection.apply(batch("a", 1.0)).expect("a first commit");
         (collection, disk)
     }
@@ -437,7 +454,7 @@ mod tests {
         assert_eq!(collection.status().warnings.len(), 1);
         drop(collection);
         let disk: Arc<dyn Disk> = disk;
-        let collection = opening::open("notes", &folder.path().join("notes"), disk).expect("reopened");
+        let collection = opening::open("notes", &folder.path().join("notes"), disk, None).expect("reopened");
         assert_eq!(collection.apply(batch("c", 3.0)).expect("writes go on").seq, 2);
         assert_eq!(collection.snapshot().vector(1), [3.0; 4]);
     }

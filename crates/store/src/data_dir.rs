@@ -31,8 +31,8 @@ pub struct DataDir {
     disk: Arc<dyn Disk>,
     /// One object per collection, so that there is one writer per collection in this process too.
     open: Mutex<HashMap<String, Weak<Collection>>>,
-    /// Unlocked when it is closed; last, so that nothing is in use any more.
-    _lock: File,
+    /// Unlocked when its last holder, this or an open collection, closes it.
+    lock: Arc<File>,
 }
 
 impl DataDir {
@@ -44,7 +44,7 @@ impl DataDir {
         fs::create_dir_all(path.join(COLLECTIONS)).map_err(|source| io_error("create", path, source))?;
         let path = path.canonicalize().map_err(|source| io_error("open", path, source))?;
         let lock = lock(&path)?;
-        let data = DataDir { path, disk: Arc::new(OsDisk), open: Mutex::default(), _lock: lock };
+        let data = DataDir { path, disk: Arc::new(OsDisk), open: Mutex::default(), lock: Arc::new(lock) };
         data.disk
             .sync_dir(&data.path)
             .map_err(|source| io_error("make durable the names in", &data.path, source))?;
@@ -165,7 +165,8 @@ impl DataDir {
         if !folder.is_dir() {
             return Err(self.unknown(name));
         }
-        let collection = Arc::new(opening::open(name, &folder, Arc::clone(&self.disk))?);
+        let collection =
+            Arc::new(opening::open(name, &folder, Arc::clone(&self.disk), Some(Arc::clone(&self.lock)))?);
         open.insert(name.to_owned(), Arc::downgrade(&collection));
         Ok(collection)
     }

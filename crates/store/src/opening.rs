@@ -2,6 +2,7 @@
 //!
 //! Order: catalog -> row segments (cut to the committed count, headers, lengths, checksums) -> counts compared -> index.
 //! Damaged rows or a damaged catalog are an error; a damaged index is moved to `quarantine/` and search is exact meanwhile.
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,8 +39,13 @@ pub(crate) fn create(
     disk.sync_dir(folder).map_err(|source| io_error("make durable the names in", folder, source))
 }
 
-/// Opens the collection in `folder`.
-pub(crate) fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Result<Collection, StoreError> {
+/// Opens the collection in `folder`, which stays locked by `lock` as long as it is open.
+pub(crate) fn open(
+    name: &str,
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    lock: Option<Arc<File>>,
+) -> Result<Collection, StoreError> {
     let connection = catalog::open_writer(folder)?;
     let Identity { settings, layout } = catalog::identity(&connection)
         .map_err(|source| catalog_error("read the settings", source))?
@@ -47,6 +53,7 @@ pub(crate) fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Result<Col
             what: "catalog.sqlite".to_owned(),
             detail: "expected the settings of a collection, found none that can be read".to_owned(),
         })?;
+    make_missing_folders(&*disk, folder)?;
     let (state, blocks, deleted) = read_state(&connection)?;
     let vectors = folder.join(VECTORS);
     let last = catalog::last_checksum(&blocks, &layout, state.rows);
@@ -75,7 +82,17 @@ pub(crate) fn open(name: &str, folder: &Path, disk: Arc<dyn Disk>) -> Result<Col
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
     };
     let parts = Parts { connection, rows, state, snapshot, layout, index_warning };
-    Ok(Collection::new(name, folder, disk, parts))
+    Ok(Collection::new(name, folder, disk, lock, parts))
+}
+
+/// Empty folders get lost in copies and archives; an empty one holds nothing that could be missed.
+fn make_missing_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    for path in [VECTORS, generation::FOLDER, QUARANTINE].map(|name| folder.join(name)) {
+        if !path.is_dir() {
+            disk.create_dir(&path).map_err(|source| io_error("create", &path, source))?;
+        }
+    }
+    Ok(())
 }
 
 type Found = (State, Vec<rows::BlockSum>, Vec<u32>);

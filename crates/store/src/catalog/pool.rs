@@ -56,6 +56,14 @@ impl ReadPool {
         self.returned.notify_all();
     }
 
+    /// Closes connections that nobody uses; the next reader opens one again.
+    pub(crate) fn close_idle(&self) {
+        let mut state = self.lock();
+        state.open -= state.idle.len();
+        state.idle.clear();
+        self.returned.notify_all();
+    }
+
     fn lend(&self, what: &str) -> Result<Lent<'_>, StoreError> {
         let mut state = self.lock();
         loop {

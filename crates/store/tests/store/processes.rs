@@ -96,7 +96,13 @@ fn a_folder_is_locked_within_one_process_too() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
     assert!(matches!(DataDir::open(folder.path()), Err(StoreError::Locked { .. })));
+    let collection = data.create("notes", &settings(DIM, Metric::L2, IndexSpec::Flat)).unwrap();
     drop(data);
+    assert!(
+        matches!(DataDir::open(folder.path()), Err(StoreError::Locked { .. })),
+        "a collection is still open"
+    );
+    drop(collection);
     DataDir::open(folder.path()).unwrap();
 }
 

@@ -1,0 +1,52 @@
+//! Every released format is read by every later bilin. `tests/fixtures/v<n>/` holds a small collection of format `n`;
+//! `cargo run -p bilin-store --example fixture -- FOLDER` writes one of the current format. A released one is never changed.
+use std::fs;
+use std::path::Path;
+
+use bilin_index::{Metric, Rows};
+use bilin_store::{Batch, DataDir, FileStamp, Kind};
+use serde_json::json;
+
+use crate::sample::{document, item};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn format_1_is_read_and_written_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
+    copy(&fixture, &folder.path().join("collections/课程"));
+    let data = DataDir::open(folder.path()).unwrap();
+    let collection = data.open_collection("课程").unwrap();
+    collection.verify_rows().unwrap();
+    let settings = collection.settings();
+    assert_eq!((settings.kind, settings.dim, settings.metric), (Kind::Text, 3, Metric::Cosine));
+    assert_eq!(settings.model.unwrap().space, "fixture-space");
+    let snapshot = collection.snapshot();
+    assert_eq!((snapshot.seq(), snapshot.documents(), snapshot.count()), (3, 2, 3));
+    let items = snapshot.document("course.md#1").unwrap();
+    assert_eq!(items[0].text.as_deref(), Some("向量检索的第一课(修订)"));
+    assert_eq!(
+        serde_json::Value::Object(items[0].metadata.clone()),
+        json!({"chapter": "第一章", "page": 2, "score": 0.1})
+    );
+    assert_eq!(snapshot.thumbnail("picture").unwrap(), Some(vec![0xff, 0xd8, 0xff, 0xd9]));
+    assert!(snapshot.document("gone").unwrap().is_empty());
+    let stamp = FileStamp { path: "/docs/course.md".into(), bytes: 42, modified_ns: -1, hash: "00ff".into() };
+    assert_eq!(collection.file_stamp("/docs/course.md").unwrap(), Some(stamp));
+    let hits = snapshot.search(Rows::new(&[0.0, 2.0, 0.0], 3).unwrap(), 1, None, None).unwrap();
+    assert_eq!(snapshot.items(&[hits[0][0].row]).unwrap()[0].document, "picture");
+    assert_eq!(snapshot.select(&"page >= 2".parse().unwrap()).unwrap().count(), 2);
+    let batch = Batch { upsert: vec![document("new", vec![item(vec![1.0; 3], "new")])], ..Batch::default() };
+    assert_eq!(collection.apply(batch).unwrap().seq, 4);
+}

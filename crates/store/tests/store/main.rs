@@ -3,6 +3,7 @@
 mod basics;
 mod compatibility;
 mod damage;
+mod generations;
 mod model;
 mod names;
 mod processes;

@@ -123,3 +123,13 @@ fn a_collection_behaves_like_a_map_inner_product() {
 fn a_collection_behaves_like_a_map_cosine() {
     run(3, Metric::Cosine, IndexSpec::Flat);
 }
+
+#[test]
+fn a_collection_behaves_like_a_map_hnsw() {
+    run(4, Metric::L2, IndexSpec::Hnsw { m: 8 });
+}
+
+#[test]
+fn a_collection_behaves_like_a_map_ivf() {
+    run(5, Metric::Cosine, IndexSpec::IvfFlat { nlist: 4 });
+}

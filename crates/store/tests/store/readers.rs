@@ -97,3 +97,13 @@ fn run(index: IndexSpec) {
 fn every_view_is_one_commit_exact() {
     run(IndexSpec::Flat);
 }
+
+#[test]
+fn every_view_is_one_commit_hnsw() {
+    run(IndexSpec::Hnsw { m: 8 });
+}
+
+#[test]
+fn every_view_is_one_commit_ivf() {
+    run(IndexSpec::IvfFlat { nlist: 4 });
+}

@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn documents(start: usize, count: usize, dim: usize) -> Batch {
     let document = |number: usize| {
         let mut metadata = Metadata::new();
-        metadata.insert("category".into(), json!(if number % 3 == 0 { "birds" } else { "cats" }));
+        metadata.insert("category".into(), json!(if number.is_multiple_of(3) { "birds" } else { "cats" }));
         metadata.insert("page".into(), json!(number % 100));
         metadata.insert("source".into(), json!(format!("/docs/chapter-{}.md", number % 50)));
         let text = Some("a passage of the usual length, ".repeat(8));

@@ -119,7 +119,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
 }
 
 /// Longest that requests under way are waited for at the end.
-const DRAIN_MAX: Duration = Duration::from_secs(20);
+const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// SIGTERM and SIGINT (Ctrl-C elsewhere than on Unix).
 struct StopSignals {

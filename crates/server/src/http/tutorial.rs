@@ -185,7 +185,7 @@ pub(super) async fn image_search(
     let mut top_k = params.top_k.as_deref().map(TopK::from_text).transpose()?;
     for part in multipart(request, &state).await? {
         match part.name.as_str() {
-            "file" if picture.is_none() => picture = Some(part.bytes.to_vec()),
+            "file" if picture.is_none() => picture = Some(part.bytes.into()),
             "top_k" => top_k = Some(TopK::from_text(part.text()?)?),
             other => {
                 return Err(ApiError::invalid(

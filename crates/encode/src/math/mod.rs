@@ -1,0 +1,10 @@
+//! The numeric kernels: matrix products against weights laid out beforehand, and what runs between them.
+//!
+//! Everything is safe Rust over `pulp`, which picks AVX-512, AVX2/FMA, NEON or scalar code once per process; the
+//! scalar code is the same source, so the kernels cannot drift apart. All matrices are f32 and row-major.
+
+pub(crate) mod attention;
+pub(crate) mod elementwise;
+pub(crate) mod linear;
+pub(crate) mod panels;
+mod tile;

@@ -1,0 +1,157 @@
+//! The models compiled into the binary, and `open`, which unpacks one once per process and shares it.
+//!
+//! A built-in model is a row of constants. Its revision is the blake3 of its weights file (and, for text, of its
+//! tokenizer after it): written down here so that starting up hashes nothing, and compared with the files by a test.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::encoder::{Encoder, Modality, ModelCard};
+use crate::text::TextEncoder;
+use crate::vision::PictureEncoder;
+
+/// The text model used when none is named.
+pub const DEFAULT_TEXT_MODEL: &str = "e5-small-zh-en";
+/// The picture model used when none is named.
+pub const DEFAULT_IMAGE_MODEL: &str = "efficientnet-lite0";
+
+/// Why a model could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ModelError {
+    /// No such model.
+    #[error("unknown model \"{id}\", expected one of {}", known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        id: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The model's files do not hold what its architecture needs.
+    #[error("model \"{id}\" cannot be read: {reason}")]
+    Broken {
+        /// The model.
+        id: String,
+        /// Which part, what was expected and what came.
+        reason: String,
+    },
+}
+
+/// One model of the binary: its files, and what its card says.
+struct Builtin {
+    id: &'static str,
+    revision: &'static str,
+    pooling: &'static str,
+    dim: usize,
+    modality: Modality,
+    max_tokens: Option<usize>,
+    prompts: (&'static str, &'static str),
+    licence: &'static str,
+    bytes: usize,
+    open: fn(ModelCard) -> Result<Arc<dyn Encoder>, ModelError>,
+    cell: &'static OnceLock<Result<Arc<dyn Encoder>, ModelError>>,
+}
+
+const E5_CONFIG: &[u8] = include_bytes!("../../../models/e5-small-zh-en/config.json");
+const E5_TOKENIZER: &[u8] = include_bytes!("../../../models/e5-small-zh-en/tokenizer.json");
+const E5_WEIGHTS: &[u8] = include_bytes!("../../../models/e5-small-zh-en/model.q4.safetensors");
+const LITE0_WEIGHTS: &[u8] = include_bytes!("../../../models/efficientnet-lite0/model.f16.safetensors");
+
+static E5: OnceLock<Result<Arc<dyn Encoder>, ModelError>> = OnceLock::new();
+static LITE0: OnceLock<Result<Arc<dyn Encoder>, ModelError>> = OnceLock::new();
+
+static BUILTIN: [Builtin; 2] = [
+    Builtin {
+        id: DEFAULT_TEXT_MODEL,
+        revision: "77a99a5e8f373d3dda87e1cbe205aa0a0fc5c89a45bee1ae998a3bfd970ec664",
+        pooling: "mean",
+        dim: 384,
+        modality: Modality::Text,
+        max_tokens: Some(512),
+        prompts: ("query: ", "passage: "),
+        licence: "MIT",
+        bytes: 0,
+        open: |card| Ok(Arc::new(TextEncoder::open(card, E5_CONFIG, E5_TOKENIZER, E5_WEIGHTS)?)),
+        cell: &E5,
+    },
+    Builtin {
+        id: DEFAULT_IMAGE_MODEL,
+        revision: "232dc3721c385d5db826deee8134779ba51dbfc7d3cca666cc084971301ab26b",
+        pooling: "average",
+        dim: 1280,
+        modality: Modality::Image,
+        max_tokens: None,
+        prompts: ("", ""),
+        licence: "Apache-2.0",
+        bytes: 0,
+        open: |card| Ok(Arc::new(PictureEncoder::open(card, LITE0_WEIGHTS)?)),
+        cell: &LITE0,
+    },
+];
+
+impl Builtin {
+    fn card(&self) -> ModelCard {
+        ModelCard {
+            id: self.id.to_owned(),
+            revision: self.revision.to_owned(),
+            space: format!("{}@{:.8}/{}", self.id, self.revision, self.pooling),
+            dim: self.dim,
+            modality: self.modality,
+            max_tokens: self.max_tokens,
+            query_prompt: self.prompts.0.to_owned(),
+            document_prompt: self.prompts.1.to_owned(),
+            licence: self.licence.to_owned(),
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// Opens a built-in model by id. Unknown ids give an error that lists what there is. Weights are unpacked once per
+/// process and shared: the second call is free.
+pub fn open(id: &str) -> Result<Arc<dyn Encoder>, ModelError> {
+    let Some(model) = BUILTIN.iter().find(|model| model.id == id) else {
+        let known = BUILTIN.iter().map(|model| model.id.to_owned()).collect();
+        return Err(ModelError::Unknown { id: id.to_owned(), known });
+    };
+    model.cell.get_or_init(|| (model.open)(model.card())).clone()
+}
+
+/// The models compiled into this binary (cards need no weights unpacked).
+pub fn builtin() -> Vec<ModelCard> {
+    BUILTIN.iter().map(Builtin::card).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_are_the_hashes_of_the_files() {
+        let text = blake3::Hasher::new().update(E5_WEIGHTS).update(E5_TOKENIZER).finalize().to_hex();
+        let picture = blake3::hash(LITE0_WEIGHTS).to_hex();
+        let written: Vec<_> = BUILTIN.iter().map(|model| model.revision).collect();
+        assert_eq!(written, [text.as_str(), picture.as_str()]);
+    }
+
+    #[test]
+    fn an_unknown_model_names_the_known_ones() {
+        let error = open("gpt-9").err().map(|error| error.to_string());
+        assert_eq!(
+            error.as_deref(),
+            Some("unknown model \"gpt-9\", expected one of e5-small-zh-en, efficientnet-lite0")
+        );
+    }
+
+    #[test]
+    fn a_model_is_unpacked_once_and_shared() {
+        let first = open(DEFAULT_IMAGE_MODEL).expect("the built-in model opens");
+        let second = open(DEFAULT_IMAGE_MODEL).expect("the built-in model opens");
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn cards_tell_the_space_and_the_size() {
+        for card in builtin() {
+            assert!(card.space.starts_with(&format!("{}@{:.8}/", card.id, card.revision)));
+            assert_eq!(open(&card.id).expect("built-in").card().space, card.space);
+        }
+    }
+}

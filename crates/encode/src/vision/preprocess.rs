@@ -1,0 +1,76 @@
+//! A picture becomes the network's input: short side to 256, centre 224 x 224, numbers from -1 to 1.
+//!
+//! The resize is Pillow's antialiased bilinear filter (`fast_image_resize` follows Pillow's integer arithmetic), the
+//! crop is torchvision's `CenterCrop`, both as the weights' authors evaluate them: mean 0.5, deviation 0.5, RGB.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::picture::Picture;
+
+/// Pixels of the short side after the resize.
+const SHORT_SIDE: u32 = 256;
+/// Pixels of the network's input, both ways.
+pub(crate) const SIDE: usize = 224;
+/// A picture longer than this many times its short side is cut to its middle first, so that a strip of 1 x 16384
+/// pixels does not become 256 x 4 million on its way to the crop.
+const LONGEST_RATIO: u32 = 8;
+
+/// `[224, 224, 3]` f32 from -1 to 1. The picture's fields must agree with one another.
+pub(crate) fn tensor(picture: &Picture) -> Vec<f32> {
+    let (rgb, width, height) = resized(picture);
+    let (left, top) = (centre(width), centre(height));
+    let rows = rgb.chunks_exact(width * 3).skip(top).take(SIDE);
+    let scale: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - 0.5) / 0.5);
+    rows.flat_map(|row| row.iter().skip(left * 3).take(SIDE * 3))
+        .map(|byte| scale[usize::from(*byte)])
+        .collect()
+}
+
+/// Offset of the crop: half of what is left over, halves to the even number as Python's `round` does.
+fn centre(side: usize) -> usize {
+    ((side - SIDE) as f64 / 2.0).round_ties_even() as usize
+}
+
+/// The picture with its short side at 256: bytes, width, height.
+fn resized(picture: &Picture) -> (Vec<u8>, usize, usize) {
+    let (mut width, mut height) = (picture.width, picture.height);
+    let short = width.min(height);
+    let longest = short.saturating_mul(LONGEST_RATIO);
+    let (left, top) = (width.saturating_sub(longest) / 2, height.saturating_sub(longest) / 2);
+    (width, height) = (width.min(longest), height.min(longest));
+    let scaled = |side: u32| {
+        if side == short {
+            SHORT_SIDE
+        } else {
+            (u64::from(SHORT_SIDE) * u64::from(side) / u64::from(short)) as u32
+        }
+    };
+    let (out_width, out_height) = (scaled(width), scaled(height));
+    let mut out = Image::new(out_width, out_height, PixelType::U8x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        f64::from(left),
+        f64::from(top),
+        f64::from(width),
+        f64::from(height),
+    );
+    let done = ImageRef::new(picture.width, picture.height, &picture.rgb, PixelType::U8x3)
+        .is_ok_and(|source| Resizer::new().resize(&source, &mut out, &options).is_ok());
+    debug_assert!(done, "a whole picture resizes");
+    (out.into_vec(), out_width as usize, out_height as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_shape_becomes_224_by_224_by_3() {
+        for (width, height) in [(1, 1), (1, 16_384), (16_384, 1), (224, 224), (500, 300), (257, 4000)] {
+            let rgb = vec![255; (width * height * 3) as usize];
+            let tensor = tensor(&Picture { width, height, rgb });
+            assert_eq!(tensor.len(), SIDE * SIDE * 3);
+            assert!(tensor.iter().all(|x| *x == 1.0), "{width} x {height}");
+        }
+    }
+}

@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, dead_code, unused, clippy::todo)] // skeleton only
 // CONTRACT SKELETON: the shapes below are agreed between the crates. Bodies move into modules.
+pub mod bench;
+pub mod npy;
 pub use bilin_encode::{Modality, ModelCard, Picture, PictureLimits, Prompt};
 pub use bilin_index::{Effort, IndexSpec, Metric};
 pub use bilin_ingest::{Problem, Split};

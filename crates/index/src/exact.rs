@@ -264,8 +264,8 @@ impl<'a> Tiles<'a> {
                 let magnitude = if is_l2 { sum * sum } else { query_norm.sqrt() * largest_norm };
                 let own_part = if is_l2 { query_norm } else { 0.0 };
                 limits[i] = collector.threshold() - own_part + tolerance(dim, magnitude);
-                // Also true for NaN.
-                must_measure |= u32::from(!(sum * sum < MAX_TILE_MAGNITUDE)) << i;
+                let is_too_large = sum.is_nan() || sum * sum >= MAX_TILE_MAGNITUDE;
+                must_measure |= u32::from(is_too_large) << i;
             }
             let queries = &self.queries[start * dim..(start + count) * dim];
             let tile =

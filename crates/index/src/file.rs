@@ -158,11 +158,14 @@ impl<T> std::fmt::Debug for Array<T> {
     }
 }
 
+/// A section's tag and where its bytes are.
+type Place = ([u8; 4], Range<usize>);
+
 /// A file whose header, table and checksums hold.
 pub(crate) struct Reader {
     bytes: SharedBytes,
     pub(crate) header: Header,
-    sections: Vec<([u8; 4], Range<usize>)>,
+    sections: Vec<Place>,
 }
 
 /// An error about a field, with what was wanted and what was there.
@@ -285,12 +288,8 @@ fn read_header(bytes: &[u8]) -> Result<Header, OpenError> {
     Ok(Header { kind, metric, dim, shared_rows: shared_rows as usize, parameters })
 }
 
-fn read_table(
-    bytes: &[u8],
-    table_end: usize,
-    count: usize,
-) -> Result<Vec<([u8; 4], Range<usize>)>, OpenError> {
-    let mut sections: Vec<([u8; 4], Range<usize>)> = Vec::with_capacity(count);
+fn read_table(bytes: &[u8], table_end: usize, count: usize) -> Result<Vec<Place>, OpenError> {
+    let mut sections: Vec<Place> = Vec::with_capacity(count);
     let mut end = table_end;
     for i in 0..count {
         let entry = HEADER_BYTES + i * ENTRY_BYTES;

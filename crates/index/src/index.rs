@@ -144,8 +144,7 @@ fn check_unit_length(rows: &RowChunks, include: Option<&RowSet>) -> Result<(), I
                 continue;
             }
             let norm = kernels.dot(run.row(i), run.row(i)).sqrt();
-            // Also true for NaN.
-            if !((norm - 1.0).abs() <= UNIT_LENGTH_TOLERANCE) {
+            if norm.is_nan() || (norm - 1.0).abs() > UNIT_LENGTH_TOLERANCE {
                 return Err(IndexError::NotUnitLength { row, norm });
             }
         }

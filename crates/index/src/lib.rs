@@ -44,4 +44,4 @@ pub use metric::{Metric, MetricError, normalise};
 pub use row_set::RowSet;
 pub use rows::{MAX_DIM, MAX_ROWS, RowChunks, Rows, RowsError, SharedF32};
 pub use search::{Effort, SearchParams};
-pub use spec::{AUTO_FLAT_BELOW_ROWS, HNSW_M_RANGE, IndexSpec, MAX_NLIST, SpecError};
+pub use spec::{AUTO_FLAT_BELOW_ROWS, AUTO_GRAPH_UP_TO_ROWS, HNSW_M_RANGE, IndexSpec, MAX_NLIST, SpecError};

@@ -13,6 +13,8 @@ use std::str::FromStr;
 
 /// Rows below which `auto` searches exactly.
 pub const AUTO_FLAT_BELOW_ROWS: usize = 10_000;
+/// Rows beyond which `auto` no longer builds a graph, whose building takes some hundred times longer than that of lists.
+pub const AUTO_GRAPH_UP_TO_ROWS: usize = 2_000_000;
 /// Largest number of lists of an IVF index.
 pub const MAX_NLIST: usize = 1 << 20;
 /// Smallest and largest `M` of a graph.
@@ -50,13 +52,15 @@ pub enum IndexSpec {
 }
 
 impl IndexSpec {
-    /// Replaces `Auto` by a concrete spec for `rows` rows: Flat below [`AUTO_FLAT_BELOW_ROWS`], a graph above
-    /// (measured in `docs/decisions/0001-auto-index.md`). Other specs are returned unchanged.
+    /// Replaces `Auto` by a concrete spec for `rows` rows: Flat below [`AUTO_FLAT_BELOW_ROWS`], a graph up to
+    /// [`AUTO_GRAPH_UP_TO_ROWS`], IVF with `sqrt(rows)` lists beyond (measured in `docs/decisions/0001-auto-index.md`).
+    /// Other specs are returned unchanged.
     pub fn resolve(&self, rows: usize, dim: usize) -> IndexSpec {
         debug_assert!(dim > 0);
         match self {
             IndexSpec::Auto if rows < AUTO_FLAT_BELOW_ROWS => IndexSpec::Flat,
-            IndexSpec::Auto => IndexSpec::Hnsw { m: AUTO_M },
+            IndexSpec::Auto if rows <= AUTO_GRAPH_UP_TO_ROWS => IndexSpec::Hnsw { m: AUTO_M },
+            IndexSpec::Auto => IndexSpec::IvfFlat { nlist: rows.isqrt().clamp(1, MAX_NLIST) },
             spec => spec.clone(),
         }
     }
@@ -280,9 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_flat_for_few_rows() {
+    fn auto_goes_by_the_number_of_rows() {
         assert_eq!(IndexSpec::Auto.resolve(9_999, 64), IndexSpec::Flat);
-        assert_ne!(IndexSpec::Auto.resolve(10_000, 64), IndexSpec::Flat);
+        assert_eq!(IndexSpec::Auto.resolve(10_000, 64), IndexSpec::Hnsw { m: 16 });
+        assert_eq!(IndexSpec::Auto.resolve(4_000_000, 64), IndexSpec::IvfFlat { nlist: 2000 });
         assert_eq!(IndexSpec::Flat.resolve(1 << 30, 64), IndexSpec::Flat);
     }
 }

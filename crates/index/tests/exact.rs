@@ -1,5 +1,7 @@
 //! Exact search against a sort of f64 distances, and: alone, in a batch and on threads the answers have the same bits.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 use bilin_index::{
     BuildOptions, Hits, IndexError, IndexSpec, Metric, RowChunks, RowSet, Rows, SearchParams, build, exact,
     normalise,

@@ -1,5 +1,7 @@
 //! The index file: what is written opens and answers the same; every damaged byte and every cut is refused or harmless.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 use bilin_index::{
     BuildOptions, IndexSpec, Metric, RowChunks, RowSet, Rows, SearchParams, VectorIndex, build, open,
 };

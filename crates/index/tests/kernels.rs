@@ -1,5 +1,7 @@
 //! Every kernel of every instruction set that this machine has, against the scalar twin and against f64.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 use bilin_index::kernels::{Isa, Kernels, MAX_TILE_QUERIES, PANEL_ROWS, Tile, TileOut, tolerance};
 use proptest::prelude::*;
 

@@ -27,7 +27,6 @@ pub(crate) struct Inserter<'a> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) view: &'a RowView<'a>,
     pub(crate) is_l2: bool,
-    pub(crate) lifts: Option<&'a [f32]>,
     pub(crate) dim: usize,
     pub(crate) ef_construction: usize,
     pub(crate) pool: &'a ScratchPool,
@@ -43,13 +42,7 @@ struct BackLink {
 
 impl<'a> Inserter<'a> {
     fn measure(&'a self, row: u32) -> Measure<'a> {
-        Measure {
-            kernels: self.kernels,
-            view: self.view,
-            query: self.view.row(row),
-            is_l2: self.is_l2,
-            lift: self.lifts.map(|lifts| (lifts, lifts[row as usize])),
-        }
+        Measure { kernels: self.kernels, view: self.view, query: self.view.row(row), is_l2: self.is_l2 }
     }
 
     /// Links `batch`, rows that the graph already has room for but no links of.
@@ -84,15 +77,12 @@ impl<'a> Inserter<'a> {
     fn within(&self, graph: &Graph, batch: &[u32], level: u8) -> Vec<Vec<Hit>> {
         let levels = graph.levels.as_slice();
         let members: Vec<usize> = (0..batch.len()).filter(|&i| levels[batch[i] as usize] > level).collect();
-        let mut vectors = Vec::with_capacity(members.len() * (self.dim + 1));
+        let mut vectors = Vec::with_capacity(members.len() * self.dim);
         for &i in &members {
             vectors.extend_from_slice(self.view.row(batch[i]));
-            // Under inner product the lifted value is one more dimension.
-            vectors.extend(self.lifts.map(|lifts| lifts[batch[i] as usize]));
         }
-        let dim = self.dim + usize::from(self.lifts.is_some());
         let mut nearest = vec![Vec::new(); batch.len()];
-        let Ok(rows) = RowChunks::from_vec(vectors.clone(), dim) else { return nearest };
+        let Ok(rows) = RowChunks::from_vec(vectors.clone(), self.dim) else { return nearest };
         let metric = if self.is_l2 { Metric::L2 } else { Metric::InnerProduct };
         let scan = Scan { store: &RowStore::new(rows), metric, filter: None, kernels: self.kernels };
         let found = scan.search(&vectors, 0..members.len(), IN_BATCH_NEIGHBOURS + 1);

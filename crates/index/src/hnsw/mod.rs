@@ -3,10 +3,9 @@
 //! As FAISS's `IndexHNSWFlat`: `M` links per node and level, `2M` on level 0, a row's number of levels drawn with factor
 //! `1 / ln M`. Vectors stay in the shared rows; rows added later are owned. Rows that a build leaves out are not linked.
 //!
-//! Inner product is no metric: a long row would attract every link. Graphs are therefore built in the lifted space of
-//! Bachrach et al. (2014, "Speeding up the Xbox recommender system using a Euclidean transformation"): each row gets one more
-//! value `sqrt(R^2 - |x|^2)`, `R` the largest length, so that all are equally long and inner products order as distances do. Queries
-//! have 0 there, so searching needs plain inner products only. The lifted values are needed while inserting and not stored.
+//! Under inner product the graph is built and searched by inner products (Morozov and Babenko 2018, "Non-metric similarity
+//! graphs for maximum inner product search"): long rows attract links, and they are also what searches look for. Lifting the
+//! rows to equal length (Bachrach et al. 2014) was measured to be far worse; see `docs/decisions/0002-graph-building.md`.
 //!
 //! Under a filter the walk goes on through rows that are not allowed. When few rows are allowed, comparing those directly is
 //! cheaper than walking past the others, and exact; see [`Hnsw::is_scan_cheaper`].
@@ -91,13 +90,11 @@ impl Hnsw {
             .map(|row| if is_linked(row) { levels_of(self.seed, row, self.graph.m) } else { 0 })
             .collect();
         self.graph.extend(&levels);
-        let lifts = (self.metric == Metric::InnerProduct).then(|| lift(&self.store, self.linked.as_ref()));
         let view = self.store.view();
         let inserter = Inserter {
             kernels: kernels(),
             view: &view,
             is_l2: self.metric == Metric::L2,
-            lifts: lifts.as_deref(),
             dim: self.store.dim(),
             ef_construction: EF_CONSTRUCTION,
             pool: &self.pool,
@@ -126,7 +123,7 @@ impl Hnsw {
     ) -> Hits {
         let ef = params.ef.unwrap_or(DEFAULT_EF).max(params.k);
         let is_l2 = self.metric == Metric::L2;
-        let measure = Measure { kernels: kernels(), view, query, is_l2, lift: None };
+        let measure = Measure { kernels: kernels(), view, query, is_l2 };
         let Some((entry, top)) = graph.entry() else { return Hits::new() };
         let mut start = Hit { row: entry, distance: measure.one(entry) };
         for level in (1..=top).rev() {
@@ -159,20 +156,6 @@ fn levels_of(seed: u64, row: u32, m: usize) -> u8 {
     let mut random = Random::new(seed ^ (u64::from(row) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let above = -random.unit().ln() / (m as f64).ln();
     1 + (above as u64).min(u64::from(MAX_LEVELS) - 1) as u8
-}
-
-/// The lifted value of each row, `sqrt(R^2 - |x|^2)`; 0 for rows that are not linked.
-fn lift(store: &RowStore, linked: Option<&RowSet>) -> Vec<f32> {
-    let view = store.view();
-    let norms: Vec<f32> = (0..store.len() as u32)
-        .into_par_iter()
-        .map(|row| {
-            let is_linked = linked.is_none_or(|linked| linked.contains(row));
-            if is_linked { kernels().dot(view.row(row), view.row(row)) } else { 0.0 }
-        })
-        .collect();
-    let largest = norms.iter().copied().fold(0.0, f32::max);
-    norms.into_iter().map(|norm| (largest - norm).max(0.0).sqrt()).collect()
 }
 
 impl VectorIndex for Hnsw {

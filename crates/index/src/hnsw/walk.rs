@@ -20,8 +20,6 @@ pub(crate) struct Measure<'a> {
     pub(crate) view: &'a RowView<'a>,
     pub(crate) query: &'a [f32],
     pub(crate) is_l2: bool,
-    /// Building under inner product: an extra value per row and the query's own, see `super::lift`.
-    pub(crate) lift: Option<(&'a [f32], f32)>,
 }
 
 impl Measure<'_> {
@@ -30,7 +28,7 @@ impl Measure<'_> {
         if self.is_l2 {
             self.kernels.l2(self.query, self.view.row(row))
         } else {
-            -self.kernels.dot(self.query, self.view.row(row)) - self.lifted(row)
+            -self.kernels.dot(self.query, self.view.row(row))
         }
     }
 
@@ -40,13 +38,7 @@ impl Measure<'_> {
         if self.is_l2 {
             return self.kernels.l2_4(self.query, vectors);
         }
-        let dots = self.kernels.dot4(self.query, vectors);
-        std::array::from_fn(|i| -dots[i] - self.lifted(rows[i]))
-    }
-
-    #[inline]
-    fn lifted(&self, row: u32) -> f32 {
-        self.lift.map_or(0.0, |(lifts, own)| lifts[row as usize] * own)
+        self.kernels.dot4(self.query, vectors).map(|dot| -dot)
     }
 
     /// Calls `each` with every row and its distance, measured four at a time.

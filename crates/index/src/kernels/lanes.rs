@@ -3,6 +3,9 @@
 //! Every function here is `#[inline(always)]` so that it is compiled inside the `#[target_feature]` function of an
 //! instruction set that calls it; there the register operations become single instructions.
 
+// One index runs over several arrays of registers at once; zipped iterators would hide which.
+#![allow(clippy::needless_range_loop)]
+
 use super::{PANEL_ROWS, Tile, TileOut};
 
 /// Registers of one instruction set.

@@ -1,0 +1,308 @@
+//! `add_documents`: documents handed over by API.
+//!
+//! The whole request is checked, decoded and encoded before anything is written, and then is one commit: it is in
+//! completely or not at all. What is cheap to check is checked first, for every document; decoding and encoding follow in
+//! groups, so that many pictures never lie decoded in memory at once. Every refusal names the document by position and id.
+
+use super::prepare::{THUMBNAIL_SIDE, decoded_bytes};
+use super::{
+    Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument, check_id,
+    kind_words,
+};
+use crate::Engine;
+use crate::error::{Error, ErrorKind};
+use crate::models::encode_in_batches;
+use bilin_encode::{Encoder, Input, Picture, Prompt};
+use bilin_index::Metric;
+use bilin_ingest::{Format, ReadOptions, Split, split_text};
+use bilin_store::{Batch, Kind, Metadata, NewItem, Settings};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Inputs per call of the encoder.
+const ENCODE_BATCH: usize = 32;
+/// Documents decoded and encoded together at most.
+const GROUP_DOCUMENTS: usize = 64;
+/// Bytes of decoded pictures held at a time, unless a single one is larger.
+const GROUP_DECODED_BYTES: u64 = 128 << 20;
+/// Tokens that prompt and special tokens take of what the model reads, at most.
+const PROMPT_TOKENS: usize = 8;
+
+/// What one item is made of, before it is encoded.
+enum Source {
+    Text(String),
+    Picture { picture: Picture, thumbnail: Vec<u8> },
+    Vector(Vec<f32>),
+}
+
+/// A document on its way, with what its refusal would call it.
+struct Incoming {
+    index: usize,
+    id: String,
+    content: DocumentContent,
+    metadata: Metadata,
+}
+impl Incoming {
+    /// `document 3 ("a.md")`
+    fn place(&self) -> String {
+        format!("document {} ({:?})", self.index, self.id)
+    }
+    fn decoded_bytes(&self) -> u64 {
+        match &self.content {
+            DocumentContent::Picture(bytes) => decoded_bytes(Format::Picture, bytes),
+            _ => 0,
+        }
+    }
+}
+
+/// A document ready for the encoder.
+struct Ready {
+    id: String,
+    sources: Vec<Source>,
+    metadata: Metadata,
+}
+
+/// What documents are checked against.
+struct Checks<'a> {
+    collection: &'a str,
+    settings: &'a Settings,
+    encoder: Option<&'a dyn Encoder>,
+    engine: &'a Engine,
+}
+
+/// See [`Engine::add_documents`].
+pub(crate) fn add_documents(
+    engine: &Engine,
+    collection: &str,
+    documents: Vec<NewDocument>,
+) -> Result<Added, Error> {
+    let store = engine.stores.get(collection)?;
+    if documents.len() > MAX_DOCUMENTS_PER_REQUEST {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("{} documents in one request, the limit is {MAX_DOCUMENTS_PER_REQUEST}", documents.len()),
+        )
+        .with_hint("send them in several requests"));
+    }
+    if documents.is_empty() {
+        return Err(Error::invalid("the request holds no documents").with_hint("give at least one"));
+    }
+    let settings = store.settings();
+    let encoder = engine.models.for_settings(collection, &settings)?;
+    let ids = check_ids(&documents)?;
+    let checks = Checks { collection, settings: &settings, encoder: encoder.as_deref(), engine };
+    let mut incoming = Vec::with_capacity(documents.len());
+    for ((index, document), id) in documents.into_iter().enumerate().zip(&ids) {
+        let content = checks
+            .check(&document)
+            .and_then(|()| document.content.ok_or_else(no_content))
+            .map_err(|error| error.within(&format!("document {index} ({id:?})")))?;
+        incoming.push(Incoming { index, id: id.clone(), content, metadata: document.metadata });
+    }
+    let mut upsert = Vec::with_capacity(incoming.len());
+    let mut truncated = 0;
+    for group in groups(incoming) {
+        // Collected in order before the first error is taken, so that of several bad documents always the same is named.
+        let ready: Vec<Result<Ready, Error>> = engine
+            .background
+            .install(|| group.into_par_iter().map(|document| checks.ready(document)).collect());
+        let ready = ready.into_iter().collect::<Result<Vec<_>, _>>()?;
+        truncated += encode(engine, encoder.as_deref(), ready, &mut upsert)?;
+    }
+    let applied = store.apply(Batch { upsert, ..Batch::default() })?;
+    Ok(Added { seq: applied.seq, added: applied.added, updated: applied.updated, ids, truncated })
+}
+
+/// Cuts into groups of bounded number and decoded size.
+fn groups(incoming: Vec<Incoming>) -> Vec<Vec<Incoming>> {
+    let mut groups: Vec<Vec<Incoming>> = Vec::new();
+    let mut decoded = 0;
+    for document in incoming {
+        let bytes = document.decoded_bytes();
+        match groups.last_mut() {
+            Some(group) if group.len() < GROUP_DOCUMENTS && decoded + bytes <= GROUP_DECODED_BYTES => {
+                decoded += bytes;
+                group.push(document);
+            }
+            _ => {
+                decoded = bytes;
+                groups.push(vec![document]);
+            }
+        }
+    }
+    groups
+}
+
+fn no_content() -> Error {
+    Error::invalid("it has no content").with_hint("give text, a picture or a vector, as the collection holds")
+}
+
+/// Ids given or made, in order; the same id twice in one request is refused, since one of the two would be lost.
+fn check_ids(documents: &[NewDocument]) -> Result<Vec<String>, Error> {
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut ids = Vec::with_capacity(documents.len());
+    for (index, document) in documents.iter().enumerate() {
+        let Some(id) = &document.id else {
+            ids.push(Uuid::now_v7().simple().to_string());
+            continue;
+        };
+        check_id(id).map_err(|error| error.within(&format!("document {index}")))?;
+        if let Some(earlier) = first.insert(id, index) {
+            return Err(Error::invalid(format!("documents {earlier} and {index} have the same id {id:?}"))
+                .with_hint("give each document of a request an id of its own"));
+        }
+        ids.push(id.clone());
+    }
+    Ok(ids)
+}
+
+impl Checks<'_> {
+    /// Everything that can be known without decoding or counting tokens.
+    fn check(&self, document: &NewDocument) -> Result<(), Error> {
+        check_metadata(&document.metadata)?;
+        match (document.content.as_ref().ok_or_else(no_content)?, self.settings.kind) {
+            (DocumentContent::Vector(vector), Kind::Vector) => check_vector(vector, self.settings),
+            (DocumentContent::Text(text), Kind::Text) => check_text(text),
+            (DocumentContent::Picture(_), Kind::Image) => Ok(()),
+            (content, kind) => {
+                let space = self.settings.model.as_ref().map_or("none", |model| model.space.as_str());
+                Err(Error::invalid(format!(
+                    "collection {:?} holds {} (vector space {space}), got {}",
+                    self.collection,
+                    kind_words(kind),
+                    content.name()
+                ))
+                .with_hint("send it to a collection of that kind"))
+            }
+        }
+    }
+
+    /// Splits a text, decodes a picture.
+    fn ready(&self, document: Incoming) -> Result<Ready, Error> {
+        let place = document.place();
+        let Incoming { id, content, metadata, .. } = document;
+        let sources = match content {
+            DocumentContent::Vector(vector) => vec![Source::Vector(vector)],
+            DocumentContent::Text(text) => self.texts(text),
+            DocumentContent::Picture(bytes) => {
+                let picture = decode(&bytes, self.engine).map_err(|error| error.within(&place))?;
+                let thumbnail = picture.thumbnail(THUMBNAIL_SIDE);
+                vec![Source::Picture { picture, thumbnail }]
+            }
+        };
+        Ok(Ready { id, sources, metadata })
+    }
+
+    /// One item where the model reads all of it, else passages.
+    fn texts(&self, text: String) -> Vec<Source> {
+        let Some(encoder) = self.encoder else { return vec![Source::Text(text)] };
+        let reads = encoder.card().max_tokens.unwrap_or(usize::MAX).saturating_sub(PROMPT_TOKENS);
+        if encoder.count_tokens(&text) <= reads {
+            return vec![Source::Text(text)];
+        }
+        let count_tokens = |text: &str| encoder.count_tokens(text);
+        let options = ReadOptions {
+            split: Split::Passage,
+            max_tokens: self.engine.config.max_passage_tokens.min(reads),
+            count_tokens: &count_tokens,
+            max_file_bytes: MAX_TEXT_BYTES as u64,
+        };
+        split_text(&text, &options).into_iter().map(Source::Text).collect()
+    }
+}
+
+fn check_text(text: &str) -> Result<(), Error> {
+    if text.trim().is_empty() {
+        return Err(Error::invalid("its text is empty"));
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("its text is {} bytes long, the limit is {MAX_TEXT_BYTES}", text.len()),
+        )
+        .with_hint("send it as several documents"));
+    }
+    Ok(())
+}
+
+fn check_metadata(metadata: &Metadata) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(metadata)
+        .map_err(|error| Error::invalid(format!("its metadata cannot be written as JSON: {error}")))?
+        .len();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("its metadata takes {bytes} bytes as JSON, the limit is {MAX_METADATA_BYTES}"),
+        ));
+    }
+    Ok(())
+}
+
+/// A vector that can be kept in, or compared with, a collection.
+pub(crate) fn check_vector(vector: &[f32], settings: &Settings) -> Result<(), Error> {
+    if vector.len() != settings.dim {
+        return Err(Error::invalid(format!(
+            "a vector of dimension {} is expected, got {}",
+            settings.dim,
+            vector.len()
+        )));
+    }
+    if let Some(column) = vector.iter().position(|value| !value.is_finite()) {
+        return Err(Error::invalid(format!(
+            "every number of a vector must be finite, number {column} is {}",
+            vector[column]
+        )));
+    }
+    if settings.metric == Metric::Cosine && vector.iter().all(|&value| value == 0.0) {
+        return Err(Error::invalid("a vector of zeros has no direction, so it has no cosine")
+            .with_hint("leave it out, or use a collection with metric l2 or ip"));
+    }
+    Ok(())
+}
+
+/// Decodes a picture within the configured limits.
+pub(crate) fn decode(bytes: &[u8], engine: &Engine) -> Result<Picture, Error> {
+    Ok(Picture::decode(bytes, &engine.config.picture_limits)?)
+}
+
+/// Encodes a group and appends its documents; returns how many items were longer than the model reads.
+fn encode(
+    engine: &Engine,
+    encoder: Option<&dyn Encoder>,
+    ready: Vec<Ready>,
+    upsert: &mut Vec<bilin_store::NewDocument>,
+) -> Result<usize, Error> {
+    let inputs: Vec<Input<'_>> = ready
+        .iter()
+        .flat_map(|document| &document.sources)
+        .filter_map(|source| match source {
+            Source::Text(text) => Some(Input::Text { text, prompt: Prompt::Document }),
+            Source::Picture { picture, .. } => Some(Input::Picture(picture)),
+            Source::Vector(_) => None,
+        })
+        .collect();
+    let encoded = match encoder {
+        Some(encoder) if !inputs.is_empty() => {
+            engine.background.install(|| encode_in_batches(encoder, &inputs, ENCODE_BATCH, || true))?
+        }
+        _ => None,
+    };
+    drop(inputs);
+    let mut vectors =
+        encoded.iter().flat_map(|encoded| encoded.vectors.chunks_exact(encoded.dim.max(1))).map(<[f32]>::to_vec);
+    for Ready { id, sources, metadata } in ready {
+        let items = sources.into_iter().map(|source| {
+            let metadata = metadata.clone();
+            let (vector, text, thumbnail) = match source {
+                Source::Vector(vector) => (vector, None, None),
+                Source::Text(text) => (vectors.next().unwrap_or_default(), Some(text), None),
+                Source::Picture { thumbnail, .. } => (vectors.next().unwrap_or_default(), None, Some(thumbnail)),
+            };
+            NewItem { vector, text, metadata, thumbnail }
+        });
+        let items = items.collect();
+        upsert.push(bilin_store::NewDocument { id, file: None, items });
+    }
+    Ok(encoded.as_ref().map_or(0, |encoded| encoded.truncated))
+}

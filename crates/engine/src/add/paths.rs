@@ -1,0 +1,166 @@
+//! `add_paths`: a folder of files into a collection.
+
+use super::pipeline::{Message, Pipeline};
+use super::plan::{Plan, plan};
+use super::prepare::Preparation;
+use super::{AddEvent, AddOptions, AddProgress, AddReport};
+use crate::Engine;
+use crate::error::{Error, ErrorKind};
+use crate::storage::VectorStore;
+use bilin_ingest::{Problem, Walk};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+/// How often the caller is asked whether to stop while the index is built.
+const POLL: Duration = Duration::from_millis(100);
+/// Progress figures waiting for the caller's thread.
+const QUEUE_PROGRESS: usize = 16;
+
+/// See [`Engine::add_paths`].
+pub(crate) fn add_paths(
+    engine: &Engine,
+    collection: &str,
+    paths: &[PathBuf],
+    options: &AddOptions,
+    progress: &dyn AddProgress,
+) -> Result<AddReport, Error> {
+    let Plan { store, walk, created } = plan(engine, collection, paths, options)?;
+    let added = add_walked(engine, &*store, walk, options, progress);
+    if created && store.view().count() == 0 {
+        // Nothing could be used: leave no empty collection behind.
+        engine.stores.remove(collection)?;
+        return added;
+    }
+    let report = added?;
+    maintain(engine, &*store, progress)?;
+    Ok(report)
+}
+
+fn add_walked(
+    engine: &Engine,
+    store: &dyn VectorStore,
+    walk: Walk,
+    options: &AddOptions,
+    progress: &dyn AddProgress,
+) -> Result<AddReport, Error> {
+    let settings = store.settings();
+    let encoder = engine.models.for_settings(store.name(), &settings)?.ok_or_else(|| {
+        Error::invalid(format!("collection {:?} has no model to read files with", store.name()))
+    })?;
+    let mut report = AddReport { passed_over: walk.passed_over, seq: store.view().seq(), ..AddReport::default() };
+    progress.event(&AddEvent::Found {
+        files: walk.found.len(),
+        bytes: walk.found.iter().map(|found| found.bytes).sum(),
+    });
+    for problem in walk.problems {
+        tell_problem(&mut report, progress, problem);
+    }
+    let pipeline = Pipeline {
+        store,
+        pool: &engine.background,
+        preparation: Preparation {
+            encoder: &*encoder,
+            split: options.split,
+            max_tokens: engine.config.max_passage_tokens,
+            max_file_bytes: engine.config.max_file_bytes,
+            picture_limits: engine.config.picture_limits,
+            metadata: &options.metadata,
+        },
+        stop: AtomicBool::new(false),
+    };
+    pipeline.run(walk.found, |message| {
+        if let Some(message) = message {
+            tell(&mut report, progress, message);
+        }
+        progress.cancelled()
+    })?;
+    if options.sync && !pipeline.stopped() {
+        super::sync::remove_gone(store, &walk.roots, |files, seq| {
+            report.files_removed += files;
+            report.seq = seq;
+            !progress.cancelled()
+        })?;
+    }
+    if pipeline.stopped() || progress.cancelled() {
+        return Err(Error::new(
+            ErrorKind::Cancelled,
+            format!(
+                "adding to {:?} was stopped; {} files with {} items are in",
+                store.name(),
+                report.files_added + report.files_changed,
+                report.items_added
+            ),
+        )
+        .with_hint("run the same command again to add the rest"));
+    }
+    Ok(report)
+}
+
+fn tell(report: &mut AddReport, progress: &dyn AddProgress, message: Message) {
+    match message {
+        Message::File { source, items } => progress.event(&AddEvent::File { source, items }),
+        Message::Unchanged { source } => {
+            report.files_unchanged += 1;
+            progress.event(&AddEvent::File { source, items: 0 });
+        }
+        Message::Problem(problem) => tell_problem(report, progress, problem),
+        Message::Written(written) => {
+            report.seq = written.seq;
+            report.items_added += written.items;
+            report.items_truncated += written.truncated;
+            report.files_added += written.files_added;
+            report.files_changed += written.files_changed;
+            report.files_unchanged += written.files_unchanged;
+            progress.event(&AddEvent::Committed { items: report.items_added });
+        }
+    }
+}
+
+fn tell_problem(report: &mut AddReport, progress: &dyn AddProgress, problem: Problem) {
+    progress.event(&AddEvent::Problem(problem.clone()));
+    report.problems.push(problem);
+}
+
+/// Builds a generation when that is due; progress crosses to this thread through a small queue that drops figures
+/// rather than hold up the build.
+fn maintain(engine: &Engine, store: &dyn VectorStore, progress: &dyn AddProgress) -> Result<(), Error> {
+    let stop = AtomicBool::new(false);
+    let threads = engine.config.thread_count();
+    std::thread::scope(|scope| {
+        let (tell, figures) = sync_channel(QUEUE_PROGRESS);
+        let stop = &stop;
+        let build = scope.spawn(move || {
+            store.maintain(false, threads, &|done, total| {
+                let _ = tell.try_send((done, total));
+                !stop.load(Ordering::Relaxed)
+            })
+        });
+        loop {
+            match figures.recv_timeout(POLL) {
+                Ok((done, total)) => progress.event(&AddEvent::Indexing { done, total }),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if progress.cancelled() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        let built = build.join().unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Internal, "the thread that builds the index ended unexpectedly"))
+        });
+        match built {
+            Ok(reason) => {
+                tracing::debug!(collection = store.name(), reason, "maintained");
+                Ok(())
+            }
+            Err(error) if error.kind == ErrorKind::Cancelled => Err(Error::new(
+                ErrorKind::Cancelled,
+                format!("everything was added to {:?}; building its index was stopped", store.name()),
+            )
+            .with_hint("searches are exact until the next add builds the index")),
+            Err(error) => Err(error),
+        }
+    })
+}

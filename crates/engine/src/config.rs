@@ -1,0 +1,62 @@
+//! How an engine runs: the data folder and every limit by name, each with its default.
+
+use bilin_encode::PictureLimits;
+use std::path::PathBuf;
+
+/// How an engine runs. All limits have defaults ([`EngineConfig::new`]).
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The data folder; made when it does not exist.
+    pub data: PathBuf,
+    /// Threads for encoding and searching; 0 means one per CPU.
+    pub threads: usize,
+    /// Bounds of a picture, checked before it is decoded.
+    pub picture_limits: PictureLimits,
+    /// Files longer than this are reported and passed over.
+    pub max_file_bytes: u64,
+    /// Longest query text in characters.
+    pub max_query_chars: usize,
+    /// Largest `top_k`.
+    pub max_top_k: usize,
+    /// Longest passage in tokens when text is split (headings in front of it not counted).
+    pub max_passage_tokens: usize,
+    /// Model of new text collections.
+    pub default_text_model: String,
+    /// Model of new picture collections.
+    pub default_image_model: String,
+    /// Recall at 10 that approximate indexes of new collections are calibrated to.
+    pub target_recall: f32,
+}
+
+impl EngineConfig {
+    /// The defaults, over one data folder.
+    pub fn new(data: impl Into<PathBuf>) -> EngineConfig {
+        EngineConfig {
+            data: data.into(),
+            threads: 0,
+            picture_limits: PictureLimits::default(),
+            max_file_bytes: 256 << 20,
+            max_query_chars: 8_000,
+            max_top_k: 1_000,
+            max_passage_tokens: 220,
+            default_text_model: bilin_encode::DEFAULT_TEXT_MODEL.to_owned(),
+            default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),
+            target_recall: 0.95,
+        }
+    }
+
+    /// `threads`, with 0 replaced by the number of CPUs.
+    pub(crate) fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+impl Default for EngineConfig {
+    /// [`EngineConfig::new`] over `./bilin-data`.
+    fn default() -> Self {
+        EngineConfig::new("bilin-data")
+    }
+}

@@ -1,0 +1,202 @@
+//! [`Engine`]: the use cases over one data folder.
+//!
+//! Blocking and thread safe: any number of threads may add and search at once. Two thread pools of the configured size
+//! keep them apart: searches run in the foreground pool, adding and maintenance in the background pool, so that a search
+//! never queues behind a batch of documents and the operating system shares the CPUs between the two. No lock is held
+//! while a pool works for a caller, so a pool thread that waits can always take up other work.
+
+use crate::add::{self, AddOptions, AddProgress, AddReport, Added, NewDocument};
+use crate::collection::{self, CollectionInfo, NewCollection};
+use crate::config::EngineConfig;
+use crate::error::{Error, ErrorKind};
+use crate::health::{self, Health};
+use crate::lookup::{self, FoundDocument};
+use crate::models::{ModelPool, encode_in_batches};
+use crate::search::{self, Answer, Query};
+use crate::storage::VectorStore;
+use crate::storage::embedded::EmbeddedStores;
+use bilin_encode::{Input, Modality, ModelCard, Prompt};
+use bilin_store::{Applied, Filter, Kind};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Most texts in one `encode_texts`.
+pub const MAX_TEXTS_PER_REQUEST: usize = 100_000;
+/// Inputs per call of the encoder.
+const ENCODE_BATCH: usize = 32;
+
+/// The whole of bilin over one data folder.
+pub struct Engine {
+    pub(crate) config: EngineConfig,
+    pub(crate) stores: EmbeddedStores,
+    pub(crate) models: ModelPool,
+    /// Searches and other things that somebody waits for.
+    pub(crate) foreground: ThreadPool,
+    /// Adding and maintenance.
+    pub(crate) background: ThreadPool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engine").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Locks and opens the data folder and every collection in it. A collection that cannot be opened is reported by
+    /// [`Engine::health`] and does not stop the others. Models are opened when they are first needed.
+    pub fn open(config: EngineConfig) -> Result<Engine, Error> {
+        let threads = config.thread_count();
+        let foreground = pool("search", threads)?;
+        let background = pool("add", threads)?;
+        let stores = EmbeddedStores::open(&config.data)?;
+        Ok(Engine { config, stores, models: ModelPool::default(), foreground, background })
+    }
+
+    /// How this engine runs.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// Every collection, by name.
+    pub fn collections(&self) -> Vec<CollectionInfo> {
+        self.stores.all().iter().map(|store| collection::info(&**store)).collect()
+    }
+
+    /// One collection.
+    pub fn collection(&self, name: &str) -> Result<CollectionInfo, Error> {
+        Ok(collection::info(&*self.stores.get(name)?))
+    }
+
+    /// Makes an empty collection.
+    pub fn create(&self, name: &str, new: &NewCollection) -> Result<CollectionInfo, Error> {
+        Ok(collection::info(&*self.create_store(name, new)?))
+    }
+
+    pub(crate) fn create_store(
+        &self,
+        name: &str,
+        new: &NewCollection,
+    ) -> Result<Arc<dyn VectorStore>, Error> {
+        let settings = collection::settings(new, &self.config, &self.models)?;
+        self.stores.create(name, &settings)
+    }
+
+    /// Removes a collection with everything in it.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.stores.remove(name)
+    }
+
+    /// Walks, reads, encodes and commits in batches; creates the collection when missing (its kind from the options, or
+    /// from what most of the files are). Unchanged files are not read again, changed ones are replaced. A bad file is a
+    /// problem in the report and does not stop the others.
+    pub fn add_paths(
+        &self,
+        collection: &str,
+        paths: &[PathBuf],
+        options: &AddOptions,
+        progress: &dyn AddProgress,
+    ) -> Result<AddReport, Error> {
+        add::add_paths(self, collection, paths, options, progress)
+    }
+
+    /// Adds or replaces documents by id, all or none; durable when it returns.
+    pub fn add_documents(&self, collection: &str, documents: Vec<NewDocument>) -> Result<Added, Error> {
+        add::documents::add_documents(self, collection, documents)
+    }
+
+    /// Deletes documents by id, as one commit. Unknown ids delete nothing.
+    pub fn delete_documents(&self, collection: &str, ids: &[String]) -> Result<Applied, Error> {
+        lookup::delete(&*self.stores.get(collection)?, ids)
+    }
+
+    /// Deletes every document of which an item satisfies the filter, as one commit.
+    pub fn delete_where(&self, collection: &str, filter: &Filter) -> Result<Applied, Error> {
+        lookup::delete_where(&*self.stores.get(collection)?, filter)
+    }
+
+    /// A document by id.
+    pub fn document(&self, collection: &str, id: &str) -> Result<Option<FoundDocument>, Error> {
+        lookup::document(&*self.stores.get(collection)?, id)
+    }
+
+    /// The small JPEG of a picture document.
+    pub fn thumbnail(&self, collection: &str, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.stores.get(collection)?.view().thumbnail(id)
+    }
+
+    /// Finds the nearest items.
+    pub fn search(&self, collection: &str, query: &Query) -> Result<Answer, Error> {
+        search::search(self, collection, query)
+    }
+
+    /// Vectors of texts, `[n, dim]` row-major, and `dim`. `None` = the configured text model.
+    pub fn encode_texts(
+        &self,
+        model: Option<&str>,
+        texts: &[String],
+        prompt: Prompt,
+    ) -> Result<(Vec<f32>, usize), Error> {
+        let id = model.unwrap_or(&self.config.default_text_model);
+        if texts.len() > MAX_TEXTS_PER_REQUEST {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("{} texts in one request, the limit is {MAX_TEXTS_PER_REQUEST}", texts.len()),
+            )
+            .with_hint("send them in several requests"));
+        }
+        let encoder = self.models.get(id)?;
+        if encoder.card().modality != Modality::Text {
+            return Err(Error::invalid(format!("model {id:?} reads pictures, not text"))
+                .with_hint("leave out the model for the default text model"));
+        }
+        if let Some(index) = texts.iter().position(|text| text.trim().is_empty()) {
+            return Err(Error::invalid(format!("text {index} is empty")));
+        }
+        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text { text, prompt }).collect();
+        let encoded =
+            self.foreground.install(|| encode_in_batches(&*encoder, &inputs, ENCODE_BATCH, || true))?;
+        let vectors = encoded.map(|encoded| encoded.vectors).unwrap_or_default();
+        Ok((vectors, encoder.card().dim))
+    }
+
+    /// Brings a collection's index up to date when that is due (or `force`); says what was done and why.
+    pub fn maintain(&self, collection: &str, force: bool) -> Result<String, Error> {
+        self.stores.get(collection)?.maintain(force, self.config.thread_count(), &|_, _| true)
+    }
+
+    /// Whether everything works; never fails.
+    pub fn health(&self) -> Health {
+        health::health(&self.stores)
+    }
+
+    /// The models of this build.
+    pub fn models(&self) -> Vec<ModelCard> {
+        bilin_encode::builtin()
+    }
+
+    /// Unpacks the models that open collections need, so that the first search need not wait for it.
+    pub fn warm_up(&self) -> Result<(), Error> {
+        for store in self.stores.all() {
+            self.models.for_settings(store.name(), &store.settings())?;
+        }
+        Ok(())
+    }
+
+    /// The collection that `/text-search` and `/image-search` mean: the configured one, else the only one of that kind,
+    /// else (several) the one named `default`, else an error that names them.
+    pub fn default_collection(&self, kind: Kind, configured: Option<&str>) -> Result<String, Error> {
+        collection::default_of(&self.stores, kind, configured)
+    }
+}
+
+fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Error> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |index| format!("bilin-{name}-{index}"))
+        .build()
+        .map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot start {threads} threads: {error}")).with_source(error)
+        })
+}

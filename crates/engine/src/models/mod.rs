@@ -1,0 +1,105 @@
+//! The encoder pool: each model is opened once, when it is first needed, and shared by every collection and thread.
+//!
+//! A collection remembers id, revision and space of the model that made its vectors. Other weights under the same name
+//! would give vectors that cannot be compared with those, so they are refused with both revisions named.
+
+use crate::error::{Error, ErrorKind};
+use bilin_encode::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard};
+use bilin_store::{Kind, ModelRef, Settings};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Opened encoders by model id.
+#[derive(Default)]
+pub(crate) struct ModelPool {
+    /// The outer lock is held only to find a cell; the slow opening happens in the cell, so that one model being
+    /// unpacked does not hold up another.
+    open: Mutex<BTreeMap<String, Arc<OnceLock<Arc<dyn Encoder>>>>>,
+}
+
+impl ModelPool {
+    /// The encoder of a model id. Never called from inside a thread pool: opening may itself use threads.
+    pub(crate) fn get(&self, id: &str) -> Result<Arc<dyn Encoder>, Error> {
+        let cell = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.entry(id.to_owned()).or_default().clone()
+        };
+        if let Some(encoder) = cell.get() {
+            return Ok(encoder.clone());
+        }
+        // `encode::open` shares what it unpacks, so two threads that come here at once get the same weights.
+        let encoder = bilin_encode::open(id)?;
+        Ok(cell.get_or_init(|| encoder).clone())
+    }
+
+    /// The encoder of a collection, checked against what the collection remembers; `None` for bare vectors.
+    pub(crate) fn for_settings(
+        &self,
+        collection: &str,
+        settings: &Settings,
+    ) -> Result<Option<Arc<dyn Encoder>>, Error> {
+        let Some(remembered) = &settings.model else { return Ok(None) };
+        let encoder = self.get(&remembered.id)?;
+        check(collection, remembered, encoder.card())?;
+        Ok(Some(encoder))
+    }
+}
+
+/// Why a collection cannot be searched or added to with this binary's models, found without unpacking weights.
+pub(crate) fn mismatch(collection: &str, settings: &Settings) -> Option<String> {
+    let remembered = settings.model.as_ref()?;
+    match bilin_encode::builtin().iter().find(|card| card.id == remembered.id) {
+        Some(card) => check(collection, remembered, card).err().map(|error| error.message),
+        None => Some(format!(
+            "collection {collection:?} was made with model {:?}, which this build does not have",
+            remembered.id
+        )),
+    }
+}
+
+fn check(collection: &str, remembered: &ModelRef, card: &ModelCard) -> Result<(), Error> {
+    if remembered.revision == card.revision && remembered.space == card.space {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "collection {collection:?} holds vectors of model {:?} revision {} (space {}), and the model here is revision {} (space {})",
+            remembered.id, remembered.revision, remembered.space, card.revision, card.space
+        ),
+    )
+    .with_hint("their vectors cannot be compared: add the files to a new collection, or use the build that made this one"))
+}
+
+/// What a model makes a collection of.
+pub(crate) fn kind_of(modality: Modality) -> Kind {
+    match modality {
+        Modality::Text => Kind::Text,
+        Modality::Image => Kind::Image,
+    }
+}
+
+/// What a collection remembers of a model.
+pub(crate) fn model_ref(card: &ModelCard) -> ModelRef {
+    ModelRef { id: card.id.clone(), revision: card.revision.clone(), space: card.space.clone() }
+}
+
+/// Encodes in pieces of `batch` inputs, asking `go_on` before each, so that a long list can be stopped.
+pub(crate) fn encode_in_batches(
+    encoder: &dyn Encoder,
+    inputs: &[Input<'_>],
+    batch: usize,
+    mut go_on: impl FnMut() -> bool,
+) -> Result<Option<Encoded>, EncodeError> {
+    let dim = encoder.card().dim;
+    let mut all = Encoded { vectors: Vec::with_capacity(inputs.len() * dim), dim, truncated: 0 };
+    for piece in inputs.chunks(batch.max(1)) {
+        if !go_on() {
+            return Ok(None);
+        }
+        let encoded = encoder.encode(piece)?;
+        all.vectors.extend_from_slice(&encoded.vectors);
+        all.truncated += encoded.truncated;
+    }
+    Ok(Some(all))
+}

@@ -1,0 +1,92 @@
+//! Finding things: what may be asked, what is answered.
+//!
+//! A query is checked ([`check`]), becomes a vector ([`target`]), is searched in one view of the collection, and only the
+//! survivors' texts and fields are fetched ([`run`]). Scores are made here, at the edge, from the vectors themselves
+//! ([`score`]); inside, a smaller distance is closer.
+
+mod check;
+mod run;
+mod score;
+mod target;
+
+pub(crate) use run::search;
+
+use bilin_store::{Filter, Metadata};
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A text, for text collections.
+    Text(String),
+    /// An encoded picture, for picture collections.
+    Picture(Vec<u8>),
+    /// A vector of the collection's dimension, for any collection; the caller answers for its space.
+    Vector(Vec<f32>),
+    /// A document already inside, by id: its neighbours without itself. Of several items their mean direction counts.
+    Like(String),
+}
+
+/// One search.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What to look for.
+    pub target: Target,
+    /// How many items at most, 1 to the configured limit.
+    pub top_k: usize,
+    /// Only items whose fields satisfy this.
+    pub filter: Option<Filter>,
+    /// Search effort of an approximate index instead of the calibrated one: IVF lists visited (nprobe), or HNSW
+    /// candidates kept (ef).
+    pub effort: Option<usize>,
+}
+impl Query {
+    /// The 3 nearest, without filter, with calibrated effort.
+    pub fn new(target: Target) -> Query {
+        Query { target, top_k: 3, filter: None, effort: None }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Nearest first; fewer than `top_k` when the collection (or the filter) has no more.
+    pub results: Vec<Found>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// The commit that was searched.
+    pub seq: u64,
+}
+
+/// One result.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// 1 for the nearest.
+    pub rank: usize,
+    /// Its document.
+    pub id: String,
+    /// Position in its document, from 0.
+    pub ordinal: u32,
+    /// Cosine, inner product or squared L2, by the collection's metric.
+    pub score: f32,
+    /// Cosine similarity of query and item; 0 where one of them has no direction.
+    pub similarity: f32,
+    /// Squared L2 distance, as FAISS's `IndexFlatL2` gives it; between unit vectors under the cosine metric.
+    pub l2_distance: f32,
+    /// Displayed text; `None` for pictures and bare vectors.
+    pub text: Option<String>,
+    /// Fields of the item.
+    pub metadata: Metadata,
+}
+
+/// Where the time went, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Text or picture to vector.
+    pub encode_ms: f64,
+    /// Filter and nearest neighbours.
+    pub search_ms: f64,
+    /// Texts and fields of the results.
+    pub fetch_ms: f64,
+    /// All of it, checks included.
+    pub total_ms: f64,
+}

@@ -1,0 +1,61 @@
+//! The way of one search, with the time of each stage.
+
+use super::check::check;
+use super::score::scores;
+use super::target::query_vector;
+use super::{Answer, Found, Query, Timings};
+use crate::Engine;
+use crate::error::Error;
+use crate::storage::{ItemKey, Nearest};
+use std::time::Instant;
+
+/// See [`Engine::search`].
+pub(crate) fn search(engine: &Engine, collection: &str, query: &Query) -> Result<Answer, Error> {
+    let started = Instant::now();
+    let store = engine.stores.get(collection)?;
+    let settings = store.settings();
+    check(query, &settings, &engine.config)?;
+    // One view for everything, so that a result's text is of the commit that was searched.
+    let view = store.view();
+
+    let encode_started = Instant::now();
+    let target = query_vector(engine, collection, &settings, &*view, &query.target)?;
+    let encode_ms = milliseconds(encode_started);
+
+    let search_started = Instant::now();
+    let nearest = Nearest {
+        vector: &target.vector,
+        k: query.top_k,
+        effort: query.effort,
+        filter: query.filter.as_ref(),
+        exclude: &target.exclude,
+    };
+    let near = engine.foreground.install(|| view.nearest(&nearest))?;
+    let search_ms = milliseconds(search_started);
+
+    let fetch_started = Instant::now();
+    let keys: Vec<ItemKey> = near.iter().map(|near| near.key).collect();
+    let items = view.items(&keys)?;
+    let fetch_ms = milliseconds(fetch_started);
+
+    let results = items.into_iter().enumerate().map(|(index, item)| {
+        let scores = scores(settings.metric, &target.vector, &item.vector);
+        Found {
+            rank: index + 1,
+            id: item.document,
+            ordinal: item.ordinal,
+            score: scores.score,
+            similarity: scores.similarity,
+            l2_distance: scores.l2_distance,
+            text: item.text,
+            metadata: item.metadata,
+        }
+    });
+    let results = results.collect();
+    let timings = Timings { encode_ms, search_ms, fetch_ms, total_ms: milliseconds(started) };
+    Ok(Answer { results, timings, seq: view.seq() })
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

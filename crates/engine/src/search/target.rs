@@ -1,0 +1,118 @@
+//! What is looked for becomes a vector of the collection's space, or is refused with both spaces named.
+
+use super::Target;
+use super::score::normalize;
+use crate::Engine;
+use crate::add::documents::decode;
+use crate::add::kind_words;
+use crate::error::{Error, ErrorKind};
+use crate::storage::{ItemKey, View};
+use bilin_encode::{Encoder, Input, Modality, Prompt};
+use bilin_index::Metric;
+use bilin_store::{Kind, Settings};
+
+/// A target as the search needs it.
+pub(super) struct QueryVector {
+    pub(super) vector: Vec<f32>,
+    /// Items that may not be answered: those of the document asked for.
+    pub(super) exclude: Vec<ItemKey>,
+}
+
+/// Runs on the caller's thread except for the encoding itself.
+pub(super) fn query_vector(
+    engine: &Engine,
+    collection: &str,
+    settings: &Settings,
+    view: &dyn View,
+    target: &Target,
+) -> Result<QueryVector, Error> {
+    let vector = match target {
+        Target::Vector(vector) => vector.clone(),
+        Target::Like(id) => return like(collection, settings, view, id),
+        Target::Text(text) => {
+            let encoder = encoder(engine, collection, settings, Modality::Text)?;
+            encode(engine, &*encoder, Input::Text { text, prompt: Prompt::Query })?
+        }
+        Target::Picture(bytes) => {
+            let encoder = encoder(engine, collection, settings, Modality::Image)?;
+            let picture = decode(bytes, engine)?;
+            encode(engine, &*encoder, Input::Picture(&picture))?
+        }
+    };
+    unit(settings, vector).map(|vector| QueryVector { vector, exclude: Vec::new() })
+}
+
+/// Under the cosine metric rows are kept at unit length, so the query is brought to it as well and distances agree.
+fn unit(settings: &Settings, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
+    if settings.metric == Metric::Cosine && !normalize(&mut vector) {
+        return Err(Error::invalid("the query vector has no direction, so it has no cosine"));
+    }
+    Ok(vector)
+}
+
+fn encode(engine: &Engine, encoder: &dyn Encoder, input: Input<'_>) -> Result<Vec<f32>, Error> {
+    Ok(engine.foreground.install(|| encoder.encode(&[input]))?.vectors)
+}
+
+fn encoder(
+    engine: &Engine,
+    collection: &str,
+    settings: &Settings,
+    asked: Modality,
+) -> Result<std::sync::Arc<dyn Encoder>, Error> {
+    let (asked_words, asked_kind, asked_model) = match asked {
+        Modality::Text => ("a text", Kind::Text, &engine.config.default_text_model),
+        Modality::Image => ("a picture", Kind::Image, &engine.config.default_image_model),
+    };
+    if settings.kind == asked_kind
+        && let Some(encoder) = engine.models.for_settings(collection, settings)?
+    {
+        return Ok(encoder);
+    }
+    let Some(model) = &settings.model else {
+        return Err(Error::invalid(format!(
+            "collection {collection:?} holds bare vectors of dimension {} and has no model to read {asked_words} with",
+            settings.dim
+        ))
+        .with_hint("send a vector, or search another collection"));
+    };
+    let asked_space = bilin_encode::builtin()
+        .into_iter()
+        .find(|card| card.id == *asked_model)
+        .map_or_else(|| asked_model.clone(), |card| card.space);
+    Err(Error::invalid(format!(
+        "collection {collection:?} holds {} in vector space {:?}, and {asked_words} becomes a vector in space {asked_space:?}",
+        kind_words(settings.kind),
+        model.space
+    ))
+    .with_hint(format!(
+        "vectors of two spaces cannot be compared: search a collection that holds {}",
+        kind_words(asked_kind)
+    )))
+}
+
+/// The vector of a document already inside; the mean direction of its items where it has several.
+fn like(collection: &str, settings: &Settings, view: &dyn View, id: &str) -> Result<QueryVector, Error> {
+    let items = view.document(id)?;
+    let exclude = items.iter().map(|item| item.key).collect();
+    let mut items = items.into_iter();
+    let Some(first) = items.next() else {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no document {id:?} in collection {collection:?}"),
+        )
+        .with_hint("ids are those that searches answer with"));
+    };
+    if items.len() == 0 {
+        return Ok(QueryVector { vector: first.vector, exclude });
+    }
+    let count = items.len() + 1;
+    let mut sum: Vec<f64> = first.vector.iter().map(|&value| f64::from(value)).collect();
+    for item in items {
+        for (total, &value) in sum.iter_mut().zip(&item.vector) {
+            *total += f64::from(value);
+        }
+    }
+    let mean = sum.into_iter().map(|total| (total / count as f64) as f32).collect();
+    unit(settings, mean).map(|vector| QueryVector { vector, exclude })
+}

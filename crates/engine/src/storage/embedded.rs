@@ -1,0 +1,252 @@
+//! The embedded store: collections in a data folder that this process holds the lock of.
+//!
+//! Here row numbers (slots), bitmaps and generations end: an [`ItemKey`] is the slot of a snapshot.
+
+use super::{ItemKey, Near, Nearest, VectorStore, View, ViewItem};
+use crate::error::{Error, ErrorKind, for_collection, for_data};
+use bilin_index::{Effort, IndexSpec, RowSet, Rows};
+use bilin_store::{
+    Applied, Batch, Collection, DataDir, FileStamp, Filter, MaintainOptions, Settings, Snapshot, Status,
+    StoredItem,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Document items are looked up in groups of this many keys.
+const ITEMS_PER_LOOKUP: usize = 1_000;
+
+/// The collections of one data folder.
+pub(crate) struct EmbeddedStores {
+    data: DataDir,
+    open: Mutex<Open>,
+}
+
+/// What opening the folder found.
+#[derive(Default)]
+struct Open {
+    collections: BTreeMap<String, Arc<Collection>>,
+    /// Collections that could not be opened, with the reason.
+    broken: BTreeMap<String, String>,
+}
+
+impl EmbeddedStores {
+    /// Locks the folder and opens every collection; one that cannot be opened is remembered with its reason.
+    pub(crate) fn open(path: &Path) -> Result<EmbeddedStores, Error> {
+        let data = DataDir::open(path).map_err(|error| for_data(error, path))?;
+        let mut open = Open::default();
+        for name in data.names().map_err(|error| for_data(error, path))? {
+            match data.open_collection(&name) {
+                Ok(collection) => {
+                    open.collections.insert(name, collection);
+                }
+                Err(error) => {
+                    let reason = for_collection(error, &name).message;
+                    tracing::error!(collection = name, reason, "collection cannot be opened");
+                    open.broken.insert(name, reason);
+                }
+            }
+        }
+        Ok(EmbeddedStores { data, open: Mutex::new(open) })
+    }
+
+    /// The table is only read and replaced entry by entry, so a panic elsewhere cannot have left it half changed.
+    fn table(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A collection by name.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn VectorStore>, Error> {
+        let table = self.table();
+        if let Some(collection) = table.collections.get(name) {
+            return Ok(collection.clone());
+        }
+        if let Some(reason) = table.broken.get(name) {
+            return Err(Error::new(ErrorKind::Damaged, reason.clone())
+                .with_hint("the other collections work; restore this one or delete it and add its files again"));
+        }
+        let known: Vec<_> = table.collections.keys().map(|name| format!("{name:?}")).collect();
+        let hint = match known.len() {
+            0 => "there is no collection yet: make one with bilin add NAME FOLDER".to_owned(),
+            _ => format!("there is {}", known.join(", ")),
+        };
+        Err(Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")).with_hint(hint))
+    }
+
+    /// Every collection that is open, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<dyn VectorStore>> {
+        self.table()
+            .collections
+            .values()
+            .map(|collection| collection.clone() as Arc<dyn VectorStore>)
+            .collect()
+    }
+
+    /// Names and reasons of the collections that could not be opened.
+    pub(crate) fn broken(&self) -> Vec<(String, String)> {
+        self.table().broken.iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
+    }
+
+    /// Makes a new collection.
+    pub(crate) fn create(&self, name: &str, settings: &Settings) -> Result<Arc<dyn VectorStore>, Error> {
+        // The lock is held over the creation, so that two callers cannot make one name twice.
+        let mut table = self.table();
+        let collection =
+            self.data.create(name, settings).map_err(|error| for_collection(error, name))?;
+        table.collections.insert(name.to_owned(), collection.clone());
+        Ok(collection)
+    }
+
+    /// Removes a collection with everything in it.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        self.get(name)?;
+        let mut table = self.table();
+        let Some(collection) = table.collections.remove(name) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")));
+        };
+        self.data.remove(collection.clone()).map_err(|error| {
+            table.collections.insert(name.to_owned(), collection);
+            for_collection(error, name)
+        })
+    }
+}
+
+impl VectorStore for Collection {
+    fn name(&self) -> &str {
+        Collection::name(self)
+    }
+    fn settings(&self) -> Settings {
+        Collection::settings(self)
+    }
+    fn apply(&self, batch: Batch) -> Result<Applied, Error> {
+        Collection::apply(self, batch).map_err(|error| for_collection(error, Collection::name(self)))
+    }
+    fn view(&self) -> Arc<dyn View> {
+        Arc::new(EmbeddedView { collection: Collection::name(self).to_owned(), snapshot: self.snapshot() })
+    }
+    fn file_stamp(&self, path: &str) -> Result<Option<FileStamp>, Error> {
+        Collection::file_stamp(self, path).map_err(|error| for_collection(error, Collection::name(self)))
+    }
+    fn files_below(&self, roots: &[PathBuf]) -> Result<Vec<String>, Error> {
+        Collection::files_below(self, roots).map_err(|error| for_collection(error, Collection::name(self)))
+    }
+    fn document_file(&self, id: &str) -> Result<Option<Option<String>>, Error> {
+        Collection::document_file(self, id).map_err(|error| for_collection(error, Collection::name(self)))
+    }
+    fn maintain(
+        &self,
+        force: bool,
+        threads: usize,
+        progress: &(dyn Fn(usize, usize) -> bool + Sync),
+    ) -> Result<String, Error> {
+        let options = MaintainOptions { force, threads, progress: Some(progress) };
+        let done = Collection::maintain(self, &options)
+            .map_err(|error| for_collection(error, Collection::name(self)))?;
+        Ok(done.reason)
+    }
+    fn status(&self) -> Status {
+        Collection::status(self)
+    }
+}
+
+/// A snapshot of an embedded collection.
+struct EmbeddedView {
+    collection: String,
+    snapshot: Arc<Snapshot>,
+}
+
+impl EmbeddedView {
+    fn with_vectors(&self, items: Vec<StoredItem>) -> Vec<ViewItem> {
+        items
+            .into_iter()
+            .map(|item| ViewItem {
+                key: ItemKey::from(item.slot),
+                vector: self.snapshot.vector(item.slot).to_vec(),
+                document: item.document,
+                ordinal: item.ordinal,
+                text: item.text,
+                metadata: item.metadata,
+            })
+            .collect()
+    }
+
+    /// `effort` in the words of the index that answers.
+    fn effort(&self, effort: Option<usize>) -> Option<Effort> {
+        let spec = self.snapshot.generation().map(|generation| generation.spec.clone())?;
+        match spec {
+            IndexSpec::IvfFlat { .. } => effort.map(Effort::Nprobe),
+            IndexSpec::Hnsw { .. } => effort.map(Effort::Ef),
+            IndexSpec::Flat | IndexSpec::Auto => None,
+        }
+    }
+
+    /// The rows that may be returned; `None` when all live rows may.
+    fn allowed(&self, request: &Nearest<'_>) -> Result<Option<RowSet>, Error> {
+        if request.filter.is_none() && request.exclude.is_empty() {
+            return Ok(None);
+        }
+        let mut allowed = match request.filter {
+            Some(filter) => {
+                self.snapshot.select(filter).map_err(|error| for_collection(error, &self.collection))?
+            }
+            None => self.snapshot.live().clone(),
+        };
+        for slot in slots(request.exclude) {
+            allowed.remove(slot);
+        }
+        Ok(Some(allowed))
+    }
+}
+
+/// Keys that this view gave are slots; others name no item.
+fn slots(keys: &[ItemKey]) -> impl Iterator<Item = u32> + '_ {
+    keys.iter().filter_map(|&key| u32::try_from(key).ok())
+}
+
+impl View for EmbeddedView {
+    fn seq(&self) -> u64 {
+        self.snapshot.seq()
+    }
+    fn count(&self) -> usize {
+        self.snapshot.count()
+    }
+    fn nearest(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error> {
+        let allowed = self.allowed(request)?;
+        let k = request.k.min(allowed.as_ref().map_or_else(|| self.count(), RowSet::count));
+        if k == 0 {
+            return Ok(Vec::new());
+        }
+        let query = Rows::new(request.vector, self.snapshot.settings().dim)
+            .map_err(|error| Error::invalid(format!("query vector: {error}")))?;
+        let hits = self
+            .snapshot
+            .search(query, k, self.effort(request.effort), allowed.as_ref())
+            .map_err(|error| for_collection(error, &self.collection))?;
+        let hits = hits.into_iter().next().unwrap_or_default();
+        Ok(hits.into_iter().map(|hit| Near { key: ItemKey::from(hit.row), distance: hit.distance }).collect())
+    }
+    fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error> {
+        let slots: Vec<u32> = slots(keys).collect();
+        let items =
+            self.snapshot.items(&slots).map_err(|error| for_collection(error, &self.collection))?;
+        Ok(self.with_vectors(items))
+    }
+    fn document(&self, id: &str) -> Result<Vec<ViewItem>, Error> {
+        let items = self.snapshot.document(id).map_err(|error| for_collection(error, &self.collection))?;
+        Ok(self.with_vectors(items))
+    }
+    fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.snapshot.thumbnail(id).map_err(|error| for_collection(error, &self.collection))
+    }
+    fn matching_documents(&self, filter: &Filter) -> Result<Vec<String>, Error> {
+        let rows = self.snapshot.select(filter).map_err(|error| for_collection(error, &self.collection))?;
+        let rows: Vec<u32> = rows.iter().collect();
+        let mut documents = BTreeSet::new();
+        for group in rows.chunks(ITEMS_PER_LOOKUP) {
+            let items =
+                self.snapshot.items(group).map_err(|error| for_collection(error, &self.collection))?;
+            documents.extend(items.into_iter().map(|item| item.document));
+        }
+        Ok(documents.into_iter().collect())
+    }
+}

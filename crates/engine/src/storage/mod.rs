@@ -1,0 +1,103 @@
+//! What a use case needs of a collection, whoever keeps it.
+//!
+//! [`VectorStore`] is the line above which nothing may assume files, row numbers or bitmaps: items are named by an
+//! [`ItemKey`] that means something only to the [`View`] that gave it. The embedded store ([`embedded`]) is one
+//! implementation; a client of a distributed engine can be another.
+//!
+//! A [`View`] is one commit and never changes; taking one is cheap and waits for no writer.
+
+pub(crate) mod embedded;
+
+use crate::error::Error;
+use bilin_store::{Applied, Batch, FileStamp, Filter, Metadata, Settings, Status};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Names one item within one [`View`].
+pub type ItemKey = u64;
+
+/// One neighbour: an item and its internal distance (smaller is closer, as in `bilin_index`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Near {
+    /// The item.
+    pub key: ItemKey,
+    /// Internal distance by the collection's metric.
+    pub distance: f32,
+}
+
+/// An item with everything that is kept of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewItem {
+    /// Its name in the view that gave it.
+    pub key: ItemKey,
+    /// The document that it belongs to.
+    pub document: String,
+    /// Position in its document, from 0.
+    pub ordinal: u32,
+    /// Displayed text; `None` for pictures and bare vectors.
+    pub text: Option<String>,
+    /// Fields of the item.
+    pub metadata: Metadata,
+    /// Its vector, as it is kept (unit length under the cosine metric).
+    pub vector: Vec<f32>,
+}
+
+/// One nearest-neighbour request.
+pub struct Nearest<'a> {
+    /// The query, of the collection's dimension.
+    pub vector: &'a [f32],
+    /// How many items at most.
+    pub k: usize,
+    /// IVF: lists to visit; HNSW: candidates kept. `None` = as calibrated. An exact index ignores it.
+    pub effort: Option<usize>,
+    /// Only items whose metadata satisfies this.
+    pub filter: Option<&'a Filter>,
+    /// Items that may not be returned.
+    pub exclude: &'a [ItemKey],
+}
+
+/// A searchable set that can be changed by one commit at a time.
+pub trait VectorStore: Send + Sync {
+    /// The collection's name.
+    fn name(&self) -> &str;
+    /// Kind, model, dimension, metric, index.
+    fn settings(&self) -> Settings;
+    /// Applies a batch as one commit, durable when it returns.
+    fn apply(&self, batch: Batch) -> Result<Applied, Error>;
+    /// The newest commit.
+    fn view(&self) -> Arc<dyn View>;
+    /// The stamp of a file as it was added, if it was.
+    fn file_stamp(&self, path: &str) -> Result<Option<FileStamp>, Error>;
+    /// Canonical paths of the files that documents came from, below any of `roots`.
+    fn files_below(&self, roots: &[PathBuf]) -> Result<Vec<String>, Error>;
+    /// Which file a document came from (`None`: no such document; `Some(None)`: it came by API).
+    fn document_file(&self, id: &str) -> Result<Option<Option<String>>, Error>;
+    /// Brings the index up to date when that is due (or `force`); returns what was done and why.
+    /// `progress` gets rows done and rows in all, from any thread; `false` cancels.
+    fn maintain(
+        &self,
+        force: bool,
+        threads: usize,
+        progress: &(dyn Fn(usize, usize) -> bool + Sync),
+    ) -> Result<String, Error>;
+    /// Counts, index, health.
+    fn status(&self) -> Status;
+}
+
+/// One commit of a collection.
+pub trait View: Send + Sync {
+    /// The commit's number.
+    fn seq(&self) -> u64;
+    /// Items in it.
+    fn count(&self) -> usize;
+    /// The nearest items, nearest first.
+    fn nearest(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error>;
+    /// Items by key, in the order asked.
+    fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error>;
+    /// The items of a document, in their order; empty when there is none.
+    fn document(&self, id: &str) -> Result<Vec<ViewItem>, Error>;
+    /// The small JPEG of a document's first item.
+    fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, Error>;
+    /// Ids of the documents of which an item satisfies the filter, each once.
+    fn matching_documents(&self, filter: &Filter) -> Result<Vec<String>, Error>;
+}

@@ -58,7 +58,9 @@ pub(crate) fn settings(
 ) -> Result<Settings, Error> {
     let target_recall = new.target_recall.unwrap_or(config.target_recall);
     if !(target_recall > 0.0 && target_recall <= 1.0) {
-        return Err(Error::invalid(format!("target_recall must be over 0 and at most 1, got {target_recall}")));
+        return Err(Error::invalid(format!(
+            "target_recall must be over 0 and at most 1, got {target_recall}"
+        )));
     }
     let kind = match (new.kind, &new.model, new.dim) {
         (Some(kind), _, _) => kind,
@@ -103,8 +105,10 @@ pub(crate) fn settings(
 
 fn vector_dim(new: &NewCollection) -> Result<usize, Error> {
     if let Some(model) = &new.model {
-        return Err(Error::invalid(format!("a collection of bare vectors has no model, and {model:?} was given"))
-            .with_hint("leave out the model, or make a collection of kind text or image"));
+        return Err(Error::invalid(format!(
+            "a collection of bare vectors has no model, and {model:?} was given"
+        ))
+        .with_hint("leave out the model, or make a collection of kind text or image"));
     }
     match new.dim {
         Some(dim) if (1..=MAX_DIM).contains(&dim) => Ok(dim),

@@ -42,8 +42,8 @@ mod search;
 mod storage;
 
 pub use add::{
-    AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST, MAX_ID_BYTES,
-    MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
+    AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST,
+    MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
 };
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;

@@ -6,8 +6,8 @@
 
 use super::prepare::{THUMBNAIL_SIDE, decoded_bytes};
 use super::{
-    Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument, check_id,
-    kind_words,
+    Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
+    check_id, kind_words,
 };
 use crate::Engine;
 use crate::error::{Error, ErrorKind};
@@ -289,15 +289,19 @@ fn encode(
         _ => None,
     };
     drop(inputs);
-    let mut vectors =
-        encoded.iter().flat_map(|encoded| encoded.vectors.chunks_exact(encoded.dim.max(1))).map(<[f32]>::to_vec);
+    let mut vectors = encoded
+        .iter()
+        .flat_map(|encoded| encoded.vectors.chunks_exact(encoded.dim.max(1)))
+        .map(<[f32]>::to_vec);
     for Ready { id, sources, metadata } in ready {
         let items = sources.into_iter().map(|source| {
             let metadata = metadata.clone();
             let (vector, text, thumbnail) = match source {
                 Source::Vector(vector) => (vector, None, None),
                 Source::Text(text) => (vectors.next().unwrap_or_default(), Some(text), None),
-                Source::Picture { thumbnail, .. } => (vectors.next().unwrap_or_default(), None, Some(thumbnail)),
+                Source::Picture { thumbnail, .. } => {
+                    (vectors.next().unwrap_or_default(), None, Some(thumbnail))
+                }
             };
             NewItem { vector, text, metadata, thumbnail }
         });

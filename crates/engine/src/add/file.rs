@@ -25,10 +25,7 @@ pub(super) enum Content {
     /// The same bytes under a new time: only the stamp is refreshed.
     Touched(FileStamp),
     /// To be read into documents.
-    New {
-        bytes: Vec<u8>,
-        stamp: FileStamp,
-    },
+    New { bytes: Vec<u8>, stamp: FileStamp },
 }
 
 /// The text by which the store knows the file.
@@ -56,7 +53,9 @@ pub(super) fn content(found: &Found, known: Option<&FileStamp>, max_bytes: u64) 
         let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
         (&mut file).take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
         let after = file.metadata().map_err(failed)?;
-        if after.len() != before.len() || bytes.len() as u64 != before.len() || self::modified_ns(&after) != modified_ns
+        if after.len() != before.len()
+            || bytes.len() as u64 != before.len()
+            || self::modified_ns(&after) != modified_ns
         {
             continue;
         }

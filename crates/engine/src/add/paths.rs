@@ -49,7 +49,8 @@ fn add_walked(
     let encoder = engine.models.for_settings(store.name(), &settings)?.ok_or_else(|| {
         Error::invalid(format!("collection {:?} has no model to read files with", store.name()))
     })?;
-    let mut report = AddReport { passed_over: walk.passed_over, seq: store.view().seq(), ..AddReport::default() };
+    let mut report =
+        AddReport { passed_over: walk.passed_over, seq: store.view().seq(), ..AddReport::default() };
     progress.event(&AddEvent::Found {
         files: walk.found.len(),
         bytes: walk.found.iter().map(|found| found.bytes).sum(),

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::models::encode_in_batches;
 use crate::storage::VectorStore;
 use bilin_encode::{Encoded, Input};
-use bilin_ingest::{Format, Found, Problem};
+use bilin_ingest::{Found, Problem};
 use bilin_store::{FileStamp, NewDocument, NewItem};
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -302,9 +302,8 @@ impl Pipeline<'_> {
             .map(|item| item.source.input())
             .collect();
         let encoder = self.preparation.encoder;
-        let encoded = self
-            .pool
-            .install(|| encode_in_batches(encoder, &inputs, ENCODE_BATCH, || !self.stopped()))?;
+        let encoded =
+            self.pool.install(|| encode_in_batches(encoder, &inputs, ENCODE_BATCH, || !self.stopped()))?;
         drop(inputs);
         let Some(encoded) = encoded else { return Ok(false) };
         let portion = assemble(pieces, touched, &encoded);
@@ -318,10 +317,7 @@ impl Pipeline<'_> {
                 .files
                 .iter()
                 .filter(|file| file.stamp.is_some())
-                .map(|file| Message::File {
-                    source: file.found.source.clone(),
-                    items: file.file_items,
-                })
+                .map(|file| Message::File { source: file.found.source.clone(), items: file.file_items })
                 .collect();
             let written = write(self.store, portion)?;
             let _ = tell.send(Message::Written(written));
@@ -347,7 +343,8 @@ fn cut(file: Prepared) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut held: Vec<PreparedDocument> = Vec::new();
     let mut items = 0;
-    let piece = |documents, first| Piece { found: found.clone(), first, stamp: None, known, file_items, documents };
+    let piece =
+        |documents, first| Piece { found: found.clone(), first, stamp: None, known, file_items, documents };
     for document in documents {
         if items > 0 && items + document.items.len() > COMMIT_ITEMS {
             pieces.push(piece(std::mem::take(&mut held), pieces.is_empty()));

@@ -70,8 +70,9 @@ fn check_paths(paths: &[PathBuf]) -> Result<(), Error> {
                     .with_hint("check the spelling and the working folder; nothing was changed"));
             }
             Err(error) => {
-                return Err(Error::new(ErrorKind::Io, format!("cannot look at {path:?}: {error}"))
-                    .with_source(error));
+                return Err(
+                    Error::new(ErrorKind::Io, format!("cannot look at {path:?}: {error}")).with_source(error)
+                );
             }
         }
     }

@@ -5,8 +5,8 @@
 //! What is encoded and what is shown may differ: a passage of a Markdown file is encoded with its chapter and section in
 //! front, since a passage often does not name what it is about (decision 0042); the text that is shown stays as written.
 
-use super::file::{WithHint, problem};
 use super::check_id;
+use super::file::{WithHint, problem};
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
 use bilin_ingest::{Content, Format, Found, Problem, ReadOptions, Split};
 use bilin_store::{FileStamp, Metadata};
@@ -87,7 +87,7 @@ impl Preparation<'_> {
         let read = match bilin_ingest::read(&prepared.found, bytes, &options) {
             Ok(read) => read,
             Err(error) => {
-                prepared.problems.push(problem(&prepared.found, &error.to_string()));
+                prepared.problems.push(Problem::of_file(&prepared.found.path, &error));
                 prepared.failed = true;
                 return prepared;
             }
@@ -97,7 +97,8 @@ impl Preparation<'_> {
         for document in read.documents {
             if !ids.insert(document.id.clone()) {
                 let reason = format!("the id {:?} appears twice in this file", document.id);
-                let skipped = problem(&prepared.found, &reason).with_hint("the first record of that id was kept");
+                let skipped =
+                    problem(&prepared.found, &reason).with_hint("the first record of that id was kept");
                 prepared.problems.push(skipped);
                 continue;
             }

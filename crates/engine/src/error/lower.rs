@@ -1,30 +1,132 @@
 //! How the errors of the lower crates become the one [`Error`]: the only place that knows their variants.
+//!
+//! The lower message is kept as it is, since it names what was expected and what came; added are the kind, the
+//! collection or folder it happened in, and a hint. The lower error itself stays as the source.
 
 use super::{Error, ErrorKind};
 use bilin_encode::{EncodeError, ModelError, PictureError};
+use bilin_index::IndexError;
 use bilin_store::StoreError;
 use std::path::Path;
 
 /// Errors of a collection, with its name.
-pub(crate) fn for_collection(error: StoreError, _name: &str) -> Error {
-    Error::new(ErrorKind::Internal, format!("{error:?}"))
+pub(crate) fn for_collection(error: StoreError, name: &str) -> Error {
+    let (kind, hint) = judge(&error);
+    // These name the collection themselves, or speak of the name that was given.
+    let named = matches!(
+        error,
+        StoreError::UnknownCollection { .. }
+            | StoreError::CollectionExists { .. }
+            | StoreError::Name { .. }
+            | StoreError::WritesStopped { .. }
+            | StoreError::Setting { .. }
+            | StoreError::Locked { .. }
+    );
+    let message = if named { error.to_string() } else { format!("collection {name:?}: {error}") };
+    finish(kind, message, hint, error)
 }
+
 /// Errors of the data folder.
-pub(crate) fn for_data(error: StoreError, _path: &Path) -> Error {
-    Error::new(ErrorKind::Internal, format!("{error:?}"))
+pub(crate) fn for_data(error: StoreError, path: &Path) -> Error {
+    let (kind, hint) = judge(&error);
+    let message = match error {
+        StoreError::Locked { .. } => error.to_string(),
+        _ => format!("cannot open data folder {path:?}: {error}"),
+    };
+    finish(kind, message, hint, error)
 }
+
+fn finish(
+    kind: ErrorKind,
+    message: String,
+    hint: Option<&str>,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    Error { kind, message, hint: hint.map(str::to_owned), source: Some(Box::new(source)) }
+}
+
+fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
+    match error {
+        StoreError::Locked { .. } => (
+            ErrorKind::Locked,
+            Some(
+                "send the request to the process that serves this folder, stop it, or choose another folder with --data",
+            ),
+        ),
+        StoreError::UnknownCollection { .. } => {
+            (ErrorKind::NotFound, Some("bilin collections lists what there is"))
+        }
+        StoreError::CollectionExists { .. } => {
+            (ErrorKind::Conflict, Some("add to it, or choose another name"))
+        }
+        StoreError::Name { .. } => (ErrorKind::InvalidInput, Some("choose another name")),
+        StoreError::Setting { .. }
+        | StoreError::Dimension { .. }
+        | StoreError::Vector { .. }
+        | StoreError::Query { .. } => (ErrorKind::InvalidInput, None),
+        StoreError::Filter(_) => (
+            ErrorKind::InvalidInput,
+            Some("filters look like: category = \"birds\" AND price < 10 AND NOT page IN (1, 2)"),
+        ),
+        StoreError::Limit { .. } => (ErrorKind::TooLarge, Some("send it in smaller parts")),
+        StoreError::Corrupt { .. } => (
+            ErrorKind::Damaged,
+            Some("restore it from a backup, or delete the collection and add its files again"),
+        ),
+        StoreError::Version { .. } => (ErrorKind::Damaged, Some("open it with a newer bilin")),
+        StoreError::NoSpace { .. } => {
+            (ErrorKind::Io, Some("free some space and try again; nothing was changed"))
+        }
+        StoreError::WritesStopped { .. } => (ErrorKind::Io, Some("check the disk, then start bilin again")),
+        StoreError::Io { .. } => {
+            (ErrorKind::Io, Some("check the disk and the permissions of the data folder"))
+        }
+        StoreError::Catalog { .. } => {
+            (ErrorKind::Io, Some("check the disk and the permissions of the data folder"))
+        }
+        StoreError::Index(error) => (judge_index(error), None),
+        StoreError::Cancelled => (ErrorKind::Cancelled, None),
+    }
+}
+
+fn judge_index(error: &IndexError) -> ErrorKind {
+    match error {
+        IndexError::Dimension { .. }
+        | IndexError::Rows(_)
+        | IndexError::Parameter { .. }
+        | IndexError::ZeroVector { .. } => ErrorKind::InvalidInput,
+        IndexError::TooFewRows { .. } => ErrorKind::Conflict,
+        IndexError::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Internal,
+    }
+}
+
 impl From<EncodeError> for Error {
     fn from(error: EncodeError) -> Error {
-        Error::new(ErrorKind::Internal, format!("{error:?}"))
+        finish(ErrorKind::InvalidInput, error.to_string(), None, error)
     }
 }
+
 impl From<ModelError> for Error {
     fn from(error: ModelError) -> Error {
-        Error::new(ErrorKind::NotFound, format!("{error:?}"))
+        let (kind, hint) = match error {
+            ModelError::Unknown { .. } => {
+                (ErrorKind::NotFound, "leave the model out for the built-in default")
+            }
+            _ => (ErrorKind::Damaged, "use an unchanged build of bilin"),
+        };
+        finish(kind, error.to_string(), Some(hint), error)
     }
 }
+
 impl From<PictureError> for Error {
     fn from(error: PictureError) -> Error {
-        Error::new(ErrorKind::InvalidInput, format!("{error:?}"))
+        let (kind, hint) = match error {
+            PictureError::TooManyBytes { .. } | PictureError::TooLarge { .. } => {
+                (ErrorKind::TooLarge, "scale the picture down")
+            }
+            _ => (ErrorKind::InvalidInput, "send a jpeg, png, webp, gif or bmp file that a viewer can open"),
+        };
+        finish(kind, error.to_string(), Some(hint), error)
     }
 }

@@ -13,15 +13,17 @@ pub(super) fn check(query: &Query, settings: &Settings, config: &EngineConfig) -
             .with_hint("ask for fewer results"));
     }
     if query.effort == Some(0) {
-        return Err(Error::invalid("effort must be at least 1, got 0").with_hint("leave it out for the calibrated one"));
+        return Err(Error::invalid("effort must be at least 1, got 0")
+            .with_hint("leave it out for the calibrated one"));
     }
     match &query.target {
         Target::Text(text) => check_text(text, config.max_query_chars),
-        Target::Picture(bytes) if bytes.is_empty() => {
-            Err(Error::invalid("the picture is empty (0 bytes)").with_hint("send a jpeg, png, webp, gif or bmp file"))
-        }
+        Target::Picture(bytes) if bytes.is_empty() => Err(Error::invalid("the picture is empty (0 bytes)")
+            .with_hint("send a jpeg, png, webp, gif or bmp file")),
         Target::Picture(_) => Ok(()),
-        Target::Vector(vector) => check_vector(vector, settings).map_err(|error| error.within("query vector")),
+        Target::Vector(vector) => {
+            check_vector(vector, settings).map_err(|error| error.within("query vector"))
+        }
         Target::Like(id) => check_id(id),
     }
 }

@@ -62,8 +62,9 @@ impl EmbeddedStores {
             return Ok(collection.clone());
         }
         if let Some(reason) = table.broken.get(name) {
-            return Err(Error::new(ErrorKind::Damaged, reason.clone())
-                .with_hint("the other collections work; restore this one or delete it and add its files again"));
+            return Err(Error::new(ErrorKind::Damaged, reason.clone()).with_hint(
+                "the other collections work; restore this one or delete it and add its files again",
+            ));
         }
         let known: Vec<_> = table.collections.keys().map(|name| format!("{name:?}")).collect();
         let hint = match known.len() {
@@ -91,8 +92,7 @@ impl EmbeddedStores {
     pub(crate) fn create(&self, name: &str, settings: &Settings) -> Result<Arc<dyn VectorStore>, Error> {
         // The lock is held over the creation, so that two callers cannot make one name twice.
         let mut table = self.table();
-        let collection =
-            self.data.create(name, settings).map_err(|error| for_collection(error, name))?;
+        let collection = self.data.create(name, settings).map_err(|error| for_collection(error, name))?;
         table.collections.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }
@@ -227,8 +227,7 @@ impl View for EmbeddedView {
     }
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error> {
         let slots: Vec<u32> = slots(keys).collect();
-        let items =
-            self.snapshot.items(&slots).map_err(|error| for_collection(error, &self.collection))?;
+        let items = self.snapshot.items(&slots).map_err(|error| for_collection(error, &self.collection))?;
         Ok(self.with_vectors(items))
     }
     fn document(&self, id: &str) -> Result<Vec<ViewItem>, Error> {

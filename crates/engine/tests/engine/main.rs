@@ -1,0 +1,9 @@
+//! The use cases of the engine on real files, the built-in models and a real data folder.
+
+mod concurrency;
+mod documents;
+mod folders;
+mod pictures;
+mod search;
+mod support;
+mod vectors;

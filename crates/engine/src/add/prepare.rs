@@ -8,7 +8,7 @@
 use super::check_id;
 use super::file::{WithHint, problem};
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
-use bilin_ingest::{Content, Format, Found, Problem, ReadOptions, Split};
+use bilin_ingest::{Content, Format, Found, Problem, ReadOptions, Split, heading_path};
 use bilin_store::{FileStamp, Metadata};
 use std::collections::BTreeSet;
 
@@ -142,20 +142,11 @@ impl Preparation<'_> {
     }
 }
 
-/// `chapter section` on a line of its own before the text; headings that say the same are said once.
+/// The headings above a passage on a line of their own before it.
 fn with_headings(metadata: &Metadata, text: &str) -> String {
-    let mut headings: Vec<&str> = Vec::new();
-    for field in ["chapter", "section"] {
-        if let Some(heading) = metadata.get(field).and_then(|value| value.as_str())
-            && !heading.trim().is_empty()
-            && !headings.contains(&heading)
-        {
-            headings.push(heading);
-        }
-    }
-    match headings.is_empty() {
-        true => text.to_owned(),
-        false => format!("{}\n{text}", headings.join(" ")),
+    match heading_path(metadata) {
+        Some(headings) => format!("{headings}\n{text}"),
+        None => text.to_owned(),
     }
 }
 
@@ -180,12 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn headings_come_first_and_once() {
+    fn headings_come_first() {
         let both = metadata(&[("chapter", "索引"), ("section", "IVF")]);
-        assert_eq!(with_headings(&both, "正文"), "索引 IVF\n正文");
-        let same = metadata(&[("chapter", "索引"), ("section", "索引")]);
-        assert_eq!(with_headings(&same, "正文"), "索引\n正文");
-        assert_eq!(with_headings(&metadata(&[("section", " ")]), "正文"), "正文");
+        assert_eq!(with_headings(&both, "正文"), "索引 > IVF\n正文");
+        assert_eq!(with_headings(&metadata(&[("source", "a.md")]), "正文"), "正文");
     }
 
     #[test]

@@ -33,18 +33,6 @@ pub(super) fn scores(metric: Metric, query: &[f32], item: &[f32]) -> Scores {
     Scores { score: score as f32, similarity: similarity as f32, l2_distance: l2 as f32 }
 }
 
-/// Unit length in place (f64 inside); `false` where there is no direction.
-pub(super) fn normalize(vector: &mut [f32]) -> bool {
-    let norm = vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt();
-    if !(norm.is_finite() && norm > 0.0) {
-        return false;
-    }
-    for value in vector {
-        *value = (f64::from(*value) / norm) as f32;
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,13 +50,5 @@ mod tests {
     #[test]
     fn no_direction_is_similar_to_nothing() {
         assert_eq!(scores(Metric::L2, &[0.0, 0.0], &[1.0, 0.0]).similarity, 0.0);
-        assert!(!normalize(&mut [0.0, 0.0]));
-    }
-
-    #[test]
-    fn unit_length_keeps_the_direction() {
-        let mut vector = [3.0e-20, 4.0e-20];
-        assert!(normalize(&mut vector));
-        assert_eq!(vector, [0.6, 0.8]);
     }
 }

@@ -1,14 +1,13 @@
 //! What is looked for becomes a vector of the collection's space, or is refused with both spaces named.
 
 use super::Target;
-use super::score::normalize;
 use crate::Engine;
 use crate::add::documents::decode;
 use crate::add::kind_words;
 use crate::error::{Error, ErrorKind};
 use crate::storage::{ItemKey, View};
 use bilin_encode::{Encoder, Input, Modality, Prompt};
-use bilin_index::Metric;
+use bilin_index::{Metric, normalise};
 use bilin_store::{Kind, Settings};
 
 /// A target as the search needs it.
@@ -44,7 +43,7 @@ pub(super) fn query_vector(
 
 /// Under the cosine metric rows are kept at unit length, so the query is brought to it as well and distances agree.
 fn unit(settings: &Settings, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
-    if settings.metric == Metric::Cosine && !normalize(&mut vector) {
+    if settings.metric == Metric::Cosine && !normalise(&mut vector) {
         return Err(Error::invalid("the query vector has no direction, so it has no cosine"));
     }
     Ok(vector)

@@ -1,6 +1,7 @@
 //! The use cases of the engine on real files, the built-in models and a real data folder.
 
 mod concurrency;
+mod course;
 mod documents;
 mod folders;
 mod pictures;

@@ -6,11 +6,10 @@
 //! front, since a passage often does not name what it is about (decision 0042); the text that is shown stays as written.
 
 use super::check_id;
-use super::file::{WithHint, problem};
+use super::file::problem;
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
 use bilin_ingest::{Content, Format, Found, Problem, ReadOptions, Split, heading_path};
 use bilin_store::{FileStamp, Metadata};
-use std::collections::BTreeSet;
 
 /// Longer side of a thumbnail in pixels.
 pub(super) const THUMBNAIL_SIDE: u32 = 256;
@@ -93,15 +92,7 @@ impl Preparation<'_> {
             }
         };
         prepared.problems = read.problems;
-        let mut ids = BTreeSet::new();
         for document in read.documents {
-            if !ids.insert(document.id.clone()) {
-                let reason = format!("the id {:?} appears twice in this file", document.id);
-                let skipped =
-                    problem(&prepared.found, &reason).with_hint("the first record of that id was kept");
-                prepared.problems.push(skipped);
-                continue;
-            }
             match self.document(&prepared.found, document) {
                 Ok(document) => prepared.documents.push(document),
                 Err(problem) => prepared.problems.push(problem),

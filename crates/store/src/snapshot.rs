@@ -11,7 +11,7 @@ use bilin_index::{RowChunks, RowSet};
 use crate::catalog::{self, ReadPool};
 use crate::error::StoreError;
 use crate::filter::Filter;
-use crate::generation::LiveGeneration;
+use crate::generation::{Generation, LiveGeneration};
 use crate::settings::{Metadata, Settings};
 
 /// An immutable view of one commit: rows, generation, tail, deletions.
@@ -84,6 +84,11 @@ impl Snapshot {
     /// Every row, deleted ones included.
     pub fn rows(&self) -> &RowChunks {
         &self.rows
+    }
+
+    /// The generation that answers for the rows it covers, when one was built.
+    pub fn generation(&self) -> Option<&Generation> {
+        self.generation.as_ref().map(|live| &live.record.generation)
     }
 
     /// Items of these slots, in the order asked, as they were at this commit.

@@ -23,8 +23,6 @@ use std::sync::Arc;
 
 /// Most texts in one `encode_texts`.
 pub const MAX_TEXTS_PER_REQUEST: usize = 100_000;
-/// Inputs per call of the encoder.
-const ENCODE_BATCH: usize = 32;
 
 /// The whole of bilin over one data folder.
 pub struct Engine {
@@ -155,8 +153,7 @@ impl Engine {
             return Err(Error::invalid(format!("text {index} is empty")));
         }
         let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text { text, prompt }).collect();
-        let encoded =
-            self.foreground.install(|| encode_in_batches(&*encoder, &inputs, ENCODE_BATCH, || true))?;
+        let encoded = self.foreground.install(|| encode_in_batches(&*encoder, &inputs, || true))?;
         let vectors = encoded.map(|encoded| encoded.vectors).unwrap_or_default();
         Ok((vectors, encoder.card().dim))
     }

@@ -20,8 +20,6 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Inputs per call of the encoder.
-const ENCODE_BATCH: usize = 32;
 /// Documents decoded and encoded together at most.
 const GROUP_DOCUMENTS: usize = 64;
 /// Bytes of decoded pictures held at a time, unless a single one is larger.
@@ -284,7 +282,7 @@ fn encode(
         .collect();
     let encoded = match encoder {
         Some(encoder) if !inputs.is_empty() => {
-            engine.background.install(|| encode_in_batches(encoder, &inputs, ENCODE_BATCH, || true))?
+            engine.background.install(|| encode_in_batches(encoder, &inputs, || true))?
         }
         _ => None,
     };

@@ -38,8 +38,6 @@ const QUEUE_GROUPS: usize = 1;
 const QUEUE_MESSAGES: usize = 1_024;
 /// Items of a commit, about; a file that changed may take more.
 const COMMIT_ITEMS: usize = 512;
-/// Inputs per call of the encoder; between two calls the add can be stopped.
-const ENCODE_BATCH: usize = 32;
 /// How often the caller is asked whether to stop when nothing happens.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -182,23 +180,20 @@ impl Pipeline<'_> {
             if self.stopped() {
                 return Ok(());
             }
-            let (known, content) = match self.look_at(&found) {
-                Ok(seen) => seen?,
+            let (known, content) = self.look_at(&found)?;
+            match content {
                 Err(problem) => {
                     let _ = tell.send(Message::Problem(problem));
                     let _ = tell.send(Message::File { source: found.source, items: 0 });
-                    continue;
                 }
-            };
-            match content {
-                Content::Unchanged => {
+                Ok(Content::Unchanged) => {
                     let _ = tell.send(Message::Unchanged { source: found.source });
                 }
-                Content::Touched(stamp) => {
+                Ok(Content::Touched(stamp)) => {
                     let _ = tell.send(Message::File { source: found.source, items: 0 });
                     gathered.group.touched.push(stamp);
                 }
-                Content::New { bytes, stamp } => {
+                Ok(Content::New { bytes, stamp }) => {
                     let decoded = decoded_bytes(found.format, &bytes);
                     if gathered.decoded_bytes + decoded > GROUP_DECODED_BYTES && !gathered.send(to_prepare) {
                         return Ok(());
@@ -216,16 +211,15 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Whether the file was added before, and what is to be done with it. The outer error is this file's alone, the
-    /// inner one the store's.
-    #[allow(clippy::type_complexity)]
-    fn look_at(&self, found: &Found) -> Result<Result<(bool, Content), Error>, Problem> {
-        let stamp = match self.store.file_stamp(key(found)?) {
-            Ok(stamp) => stamp,
-            Err(error) => return Ok(Err(error)),
+    /// Whether the file was added before, and what is to be done with it. A problem is this file's alone, an error the
+    /// store's.
+    fn look_at(&self, found: &Found) -> Result<(bool, Result<Content, Problem>), Error> {
+        let key = match key(found) {
+            Ok(key) => key,
+            Err(problem) => return Ok((false, Err(problem))),
         };
-        let content = content(found, stamp.as_ref(), self.preparation.max_file_bytes)?;
-        Ok(Ok((stamp.is_some(), content)))
+        let stamp = self.store.file_stamp(key)?;
+        Ok((stamp.is_some(), content(found, stamp.as_ref(), self.preparation.max_file_bytes)))
     }
 
     /// Splits texts and decodes pictures, a group at a time on all threads.
@@ -302,8 +296,7 @@ impl Pipeline<'_> {
             .map(|item| item.source.input())
             .collect();
         let encoder = self.preparation.encoder;
-        let encoded =
-            self.pool.install(|| encode_in_batches(encoder, &inputs, ENCODE_BATCH, || !self.stopped()))?;
+        let encoded = self.pool.install(|| encode_in_batches(encoder, &inputs, || !self.stopped()))?;
         drop(inputs);
         let Some(encoded) = encoded else { return Ok(false) };
         let portion = assemble(pieces, touched, &encoded);

@@ -84,16 +84,19 @@ pub(crate) fn model_ref(card: &ModelCard) -> ModelRef {
     ModelRef { id: card.id.clone(), revision: card.revision.clone(), space: card.space.clone() }
 }
 
-/// Encodes in pieces of `batch` inputs, asking `go_on` before each, so that a long list can be stopped.
+/// Inputs per thread in one call of an encoder: enough to fill its groups, few enough to be stopped soon.
+const INPUTS_PER_THREAD: usize = 16;
+
+/// Encodes in pieces, asking `go_on` before each, so that a long list can be stopped (`None`). Called inside the thread
+/// pool that is to do the work.
 pub(crate) fn encode_in_batches(
     encoder: &dyn Encoder,
     inputs: &[Input<'_>],
-    batch: usize,
     mut go_on: impl FnMut() -> bool,
 ) -> Result<Option<Encoded>, EncodeError> {
     let dim = encoder.card().dim;
     let mut all = Encoded { vectors: Vec::with_capacity(inputs.len() * dim), dim, truncated: 0 };
-    for piece in inputs.chunks(batch.max(1)) {
+    for piece in inputs.chunks(INPUTS_PER_THREAD * rayon::current_num_threads()) {
         if !go_on() {
             return Ok(None);
         }

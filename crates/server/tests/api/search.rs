@@ -1,0 +1,79 @@
+//! Searching collections, and encoding texts.
+
+use crate::service::Service;
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+fn ids(body: &Value) -> Vec<&str> {
+    body["results"].as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn text_search_answers_with_scores_timings_and_commit() {
+    let service = Service::new().with_sentences().await;
+    let body = service
+        .post("/v1/collections/course/search", &json!({"text": "FAISS的架构包含哪些模块?", "mode": "dense"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        body.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["results", "timings_ms", "cached", "degraded", "seq"]
+    );
+    assert_eq!(body["results"].as_array().unwrap().len(), 3, "default top_k is 10, and there are 3");
+    let first = &body["results"][0];
+    assert_eq!(first["id"], "text_corpus.txt/5");
+    assert_eq!(first["metadata"]["total_sentences"], 6, "numbers stay numbers here");
+    assert_eq!(first["score"], first["similarity"], "cosine collection");
+    let timings = &body["timings_ms"];
+    let sum = ["encode", "search", "fetch"].iter().map(|k| timings[*k].as_f64().unwrap()).sum::<f64>();
+    assert!(timings["total"].as_f64().unwrap() >= sum - 0.01, "{timings}");
+    assert_eq!((&body["cached"], &body["degraded"], &body["seq"]), (&json!(false), &json!([]), &json!(1)));
+}
+
+#[tokio::test]
+async fn like_finds_neighbours_without_itself_and_filters_hold() {
+    let service = Service::new().with_sentences().await;
+    let path = "/v1/collections/course/search";
+    let body = service.post(path, &json!({"like": "text_corpus.txt/5"})).await.expect(200);
+    assert_eq!(body["results"].as_array().unwrap().len(), 2);
+    assert!(!ids(&body).contains(&"text_corpus.txt/5"));
+    let body =
+        service.post(path, &json!({"text": "架构", "filter": "sentence_id = \"3\""})).await.expect(200);
+    assert_eq!(ids(&body), ["text_corpus.txt/3"]);
+    let body =
+        service.post(path, &json!({"text": "架构", "filter": "sentence_id = \"99\""})).await.expect(200);
+    assert_eq!(body["results"], json!([]));
+}
+
+#[tokio::test]
+async fn bare_vectors_are_found_by_squared_l2() {
+    let service = Service::new();
+    service.put("/v1/collections/points", &json!({"dim": 2, "metric": "l2"})).await.expect(201);
+    let documents = json!({"documents": [{"id": "near", "vector": [1, 1]}, {"id": "far", "vector": [5, 1]}]});
+    service.post("/v1/collections/points/documents", &documents).await.expect(200);
+    let body = service.post("/v1/collections/points/search", &json!({"vector": [1, 2]})).await.expect(200);
+    assert_eq!(ids(&body), ["near", "far"]);
+    assert_eq!((&body["results"][0]["score"], &body["results"][1]["score"]), (&json!(1.0), &json!(17.0)));
+}
+
+#[tokio::test]
+async fn embeddings_come_as_numbers_or_base64() {
+    let service = Service::new();
+    let input = json!(["向量检索", "a small red bird"]);
+    let numbers = service.post("/v1/embeddings", &json!({"input": input})).await.expect(200);
+    assert_eq!((&numbers["object"], &numbers["model"]), (&json!("list"), &json!("e5-small-zh-en")));
+    assert_eq!(numbers["data"].as_array().unwrap().len(), 2);
+    let first: Vec<f32> = serde_json::from_value(numbers["data"][0]["embedding"].clone()).unwrap();
+    assert_eq!(first.len(), 384);
+    let norm: f32 = first.iter().map(|x| x * x).sum();
+    assert!((norm - 1.0).abs() < 1e-4, "{norm}");
+
+    let body = json!({"input": input, "encoding_format": "base64", "user": "someone"});
+    let packed = service.post("/v1/embeddings", &body).await.expect(200);
+    let bytes =
+        base64::prelude::BASE64_STANDARD.decode(packed["data"][0]["embedding"].as_str().unwrap()).unwrap();
+    let unpacked: Vec<f32> =
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let worst = first.iter().zip(&unpacked).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-5, "{worst}");
+}

@@ -119,11 +119,49 @@ impl Crossing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bilin_engine::EngineConfig;
+
+    fn engine() -> (tempfile::TempDir, Arc<Engine>) {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineConfig::new(folder.path().join("data"))).unwrap();
+        (folder, Arc::new(engine))
+    }
 
     #[test]
     fn waiting_is_counted_down_when_a_request_is_dropped() {
         let count = AtomicUsize::new(1);
         drop(Waiting(&count));
         assert_eq!(count.load(Ordering::Acquire), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_with_an_id_and_the_permit_comes_back() {
+        let (_folder, engine) = engine();
+        let crossing = Crossing::new(1, Duration::from_secs(5));
+        for _ in 0..3 {
+            let error = crossing
+                .run(Lane::Search, &engine, |_| -> Result<(), Error> { panic!("a test's own panic") })
+                .await
+                .unwrap_err();
+            assert_eq!((error.status.as_u16(), error.code), (500, "internal"));
+            assert!(error.message.contains("error id") && !error.message.contains("own panic"), "{error:?}");
+        }
+        assert_eq!(crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_search_has_a_deadline_and_a_change_that_was_let_in_has_none() {
+        let (_folder, engine) = engine();
+        let crossing = Crossing::new(1, Duration::from_millis(50));
+        let slow = |_: &Engine| {
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(7)
+        };
+        let error = crossing.run(Lane::Search, &engine, slow).await.unwrap_err();
+        assert_eq!((error.status.as_u16(), error.code), (503, "deadline_exceeded"));
+        assert!(error.retry_after_s.is_some());
+        let error = crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap_err();
+        assert_eq!(error.code, "busy", "the late search still holds its permit");
+        assert_eq!(crossing.run(Lane::Write, &engine, slow).await.unwrap(), 7);
     }
 }

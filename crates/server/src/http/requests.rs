@@ -217,6 +217,26 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_panicking_handler_gives_a_500_as_all_errors_are() {
+        use tower::ServiceExt;
+        let router = axum::Router::new()
+            .route("/", axum::routing::get(async || -> &'static str { panic!("a test's own panic") }))
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked));
+        for _ in 0..2 {
+            let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
+            assert_eq!(response.status().as_u16(), 500);
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let body: super::super::ErrorBody = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body.code, "internal");
+            assert!(
+                body.message.contains("error id") && !body.message.contains("own panic"),
+                "{}",
+                body.message
+            );
+        }
+    }
+
     #[test]
     fn ids_differ() {
         assert_ne!(new_id(), new_id());

@@ -19,7 +19,6 @@ pub const SENTENCES: [(&str, &str); 3] = [
 
 pub struct Service {
     pub router: Router,
-    pub engine: Arc<Engine>,
     _folder: tempfile::TempDir,
 }
 
@@ -67,8 +66,8 @@ impl Service {
     pub fn with(options: StateOptions) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let engine = Arc::new(Engine::open(EngineConfig::new(folder.path().join("data"))).unwrap());
-        let router = router(AppState::new(Arc::clone(&engine), options));
-        Service { router, engine, _folder: folder }
+        let router = router(AppState::new(engine, options));
+        Service { router, _folder: folder }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

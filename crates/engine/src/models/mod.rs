@@ -7,29 +7,28 @@ use crate::error::{Error, ErrorKind};
 use bilin_encode::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard};
 use bilin_store::{Kind, ModelRef, Settings};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Opened encoders by model id.
 #[derive(Default)]
 pub(crate) struct ModelPool {
-    /// The outer lock is held only to find a cell; the slow opening happens in the cell, so that one model being
-    /// unpacked does not hold up another.
-    open: Mutex<BTreeMap<String, Arc<OnceLock<Arc<dyn Encoder>>>>>,
+    open: Mutex<BTreeMap<String, Arc<dyn Encoder>>>,
 }
 
 impl ModelPool {
     /// The encoder of a model id. Never called from inside a thread pool: opening may itself use threads.
     pub(crate) fn get(&self, id: &str) -> Result<Arc<dyn Encoder>, Error> {
-        let cell = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.entry(id.to_owned()).or_default().clone()
-        };
-        if let Some(encoder) = cell.get() {
+        if let Some(encoder) = self.table().get(id) {
             return Ok(encoder.clone());
         }
-        // `encode::open` shares what it unpacks, so two threads that come here at once get the same weights.
+        // Opened without the lock, so that one model being unpacked does not hold up another; `encode::open` shares what
+        // it unpacks, so two threads that come here at once get the same weights.
         let encoder = bilin_encode::open(id)?;
-        Ok(cell.get_or_init(|| encoder).clone())
+        Ok(self.table().entry(id.to_owned()).or_insert(encoder).clone())
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Encoder>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The encoder of a collection, checked against what the collection remembers; `None` for bare vectors.

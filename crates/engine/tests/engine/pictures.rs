@@ -13,10 +13,10 @@ pub fn drawing(pattern: &str, variant: u32) -> Vec<u8> {
         let lit = match pattern {
             "rings" => {
                 let (dx, dy) = (f64::from(x) - 80.0, f64::from(y) - 60.0);
-                ((dx * dx + dy * dy).sqrt() / 9.0) as u32 % 2 == 0
+                (((dx * dx + dy * dy).sqrt() / 9.0) as u32).is_multiple_of(2)
             }
-            "stripes" => x / 12 % 2 == 0,
-            _ => (x / 20 + y / 20) % 2 == 0,
+            "stripes" => (x / 12).is_multiple_of(2),
+            _ => (x / 20 + y / 20).is_multiple_of(2),
         };
         if lit { light } else { dark }
     });

@@ -11,6 +11,7 @@
 //! | `search` | a query becomes an answer |
 //! | `lookup`, `health` | single documents; whether all is well |
 //! | `models` | the encoder pool |
+//! | `encoding` | encoding without a data folder |
 //! | `storage` | what use cases need of a store, and the embedded one |
 //! | `bench`, `npy` | indexes measured on a folder of vectors; arrays in and out |
 //! | `error` | the one error, and how lower errors become it |
@@ -32,6 +33,7 @@ mod add;
 pub mod bench;
 mod collection;
 mod config;
+mod encoding;
 mod engine;
 mod error;
 mod health;
@@ -47,6 +49,7 @@ pub use add::{
 };
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
+pub use encoding::{builtin_models, encode_texts, open_model};
 pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
 pub use health::Health;
@@ -54,7 +57,7 @@ pub use lookup::{FoundDocument, FoundItem};
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{ItemKey, Near, Nearest, VectorStore, View, ViewItem};
 
-pub use bilin_encode::{Modality, ModelCard, Picture, PictureLimits, Prompt};
+pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
 pub use bilin_index::{Effort, IndexSpec, Metric};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{Applied, Filter, Generation, Kind, Metadata, Settings, Status};

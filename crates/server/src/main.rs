@@ -1,3 +1,7 @@
 //! The binary `bilin`. Everything it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bilin_server::cli::main()
+}

@@ -1,0 +1,252 @@
+//! `bilin add`: files and folders into a collection, one commit per batch, problems told one by one.
+
+use super::values::{self, Cut, FileKind};
+use super::{Context, Exit, Failure};
+use crate::printer::{Bar, Printer};
+use bilin_engine::{AddEvent, AddOptions, AddProgress, AddReport, Engine, IndexSpec};
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Files that are unchanged since they were added are skipped, so the same command can be run again at any time.
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Collection; made when it is not there
+    collection: String,
+    /// Files and folders: txt md jsonl csv, or jpeg png webp gif bmp
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Model of a new collection
+    #[arg(long, value_name = "ID")]
+    model: Option<String>,
+    /// Index of a new collection: auto, Flat, IVF<nlist>,Flat or HNSW<m>
+    #[arg(long, value_name = "SPEC", value_parser = values::index_spec)]
+    index: Option<IndexSpec>,
+    /// Metadata for everything added; may be repeated
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = values::pair)]
+    metadata: Vec<(String, Value)>,
+    /// Remove documents whose files under the given paths are gone
+    #[arg(long)]
+    sync: bool,
+    /// How text is cut
+    #[arg(long, value_enum, default_value_t)]
+    split: Cut,
+    /// Which files a new collection takes [default: what the paths hold]
+    #[arg(long, value_enum)]
+    kind: Option<FileKind>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    path: String,
+    reason: &'a str,
+    hint: Option<&'a str>,
+}
+
+/// The summary line of `--json`.
+#[derive(Serialize)]
+struct Added<'a> {
+    collection: &'a str,
+    files_added: usize,
+    files_changed: usize,
+    files_unchanged: usize,
+    files_removed: usize,
+    passed_over: usize,
+    items_added: usize,
+    items_truncated: usize,
+    problems: usize,
+    seq: u64,
+    elapsed_ms: u64,
+}
+
+pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
+    check_paths(&args.paths)?;
+    let data = &context.config.engine.data;
+    let made_here = !data.exists();
+    let engine = context.open()?;
+    let options = AddOptions {
+        model: args.model.clone(),
+        index: args.index.clone(),
+        metadata: args.metadata.iter().cloned().collect(),
+        sync: args.sync,
+        split: args.split.into(),
+        kind: args.kind.map(Into::into),
+    };
+    let result = add(&engine, &args.collection, &args.paths, &options, &context.printer);
+    if result.is_err() && made_here && engine.collections().is_empty() {
+        drop(engine);
+        remove_empty(data);
+    }
+    let report = result?;
+    Ok(if report.problems.is_empty() { Exit::Success } else { Exit::Mendable })
+}
+
+/// Adds with bars, problems and a summary; what `add` and `demo` share.
+pub(super) fn add(
+    engine: &Engine,
+    collection: &str,
+    paths: &[PathBuf],
+    options: &AddOptions,
+    printer: &Printer,
+) -> Result<AddReport, Failure> {
+    let started = Instant::now();
+    let drawing = Drawing::new(printer);
+    let report = engine.add_paths(collection, paths, options, &drawing)?;
+    if let Some(failure) = drawing.finish() {
+        return Err(failure);
+    }
+    let summary = Added {
+        collection,
+        files_added: report.files_added,
+        files_changed: report.files_changed,
+        files_unchanged: report.files_unchanged,
+        files_removed: report.files_removed,
+        passed_over: report.passed_over,
+        items_added: report.items_added,
+        items_truncated: report.items_truncated,
+        problems: report.problems.len(),
+        seq: report.seq,
+        elapsed_ms: started.elapsed().as_millis() as u64,
+    };
+    if printer.is_json() {
+        printer.record("added", &summary)?;
+    } else {
+        printer.line(sentence(&summary))?;
+    }
+    if report.items_truncated > 0 {
+        printer.warning(format_args!(
+            "{} of the items are longer than the model reads; only their beginning is searchable",
+            report.items_truncated
+        ));
+    }
+    Ok(report)
+}
+
+/// `course: 3 files added, 1 unchanged: 42 items in 1.2 s`.
+fn sentence(summary: &Added<'_>) -> String {
+    let counts = [
+        (summary.files_added, "added"),
+        (summary.files_changed, "changed"),
+        (summary.files_unchanged, "unchanged"),
+        (summary.files_removed, "removed"),
+        (summary.passed_over, "of other kinds passed over"),
+        (summary.problems, "with problems"),
+    ];
+    let files: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .enumerate()
+        .map(|(at, (count, what))| match (at, count) {
+            (0, 1) => format!("1 file {what}"),
+            (0, _) => format!("{count} files {what}"),
+            _ => format!("{count} {what}"),
+        })
+        .collect();
+    let files = if files.is_empty() { "no files".to_owned() } else { files.join(", ") };
+    let items = if summary.items_added == 1 { "item" } else { "items" };
+    let seconds = summary.elapsed_ms as f64 / 1_000.0;
+    format!("{}: {files}; {} {items} added in {seconds:.1} s", summary.collection, summary.items_added)
+}
+
+/// A path that does not exist is told before anything is opened or made.
+fn check_paths(paths: &[PathBuf]) -> Result<(), Failure> {
+    match paths.iter().find(|path| path.symlink_metadata().is_err() && !path.exists()) {
+        None => Ok(()),
+        Some(path) => {
+            Err(Failure::mendable(format!("there is no file or folder {:?}", path.display().to_string()))
+                .with_hint("check the spelling and the working folder; nothing was changed"))
+        }
+    }
+}
+
+/// Takes back a data folder that this command made and that holds nothing: a refused command leaves no trace.
+/// `remove_dir` refuses folders that are not empty, so nothing of the user's can go.
+fn remove_empty(data: &Path) {
+    let lock = data.join("bilin.lock");
+    if std::fs::remove_dir(data.join("collections")).is_ok() || !data.join("collections").exists() {
+        let _ = std::fs::remove_file(lock);
+    }
+    let _ = std::fs::remove_dir(data);
+}
+
+/// Draws the events of an add.
+struct Drawing<'a> {
+    printer: &'a Printer,
+    interrupted: Arc<AtomicBool>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    files: Option<Bar>,
+    indexing: Option<Bar>,
+    items: usize,
+    /// The first failure to write stdout; the add stops after the current commit.
+    failure: Option<Failure>,
+}
+
+impl<'a> Drawing<'a> {
+    fn new(printer: &'a Printer) -> Drawing<'a> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        // The first Ctrl-C stops after the current commit, the second ends the process. Without the handlers the first
+        // one ends the process, which loses nothing either, so failing to set them is no failure.
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone());
+            let _ = signal_hook::flag::register(signal, interrupted.clone());
+        }
+        let state = State { files: Some(printer.bar("reading", None)), ..State::default() };
+        Drawing { printer, interrupted, state: RefCell::new(state) }
+    }
+
+    fn finish(self) -> Option<Failure> {
+        self.state.into_inner().failure
+    }
+}
+
+impl AddProgress for Drawing<'_> {
+    fn event(&self, event: &AddEvent) {
+        let mut state = self.state.borrow_mut();
+        match event {
+            AddEvent::Found { files, .. } => {
+                state.files = None;
+                state.files = Some(self.printer.bar("adding", Some(*files as u64)));
+            }
+            AddEvent::File { items, .. } => {
+                state.items += items;
+                let beside = format!("files, {} items", state.items);
+                if let Some(bar) = &state.files {
+                    bar.advance(1);
+                    bar.beside(beside);
+                }
+            }
+            AddEvent::Committed { .. } => {}
+            AddEvent::Problem(problem) => {
+                let path = problem.path.display().to_string();
+                let hint = problem.hint.as_deref();
+                self.printer.problem(&path, &problem.reason, hint);
+                if self.printer.is_json() {
+                    let record = Problem { path, reason: &problem.reason, hint };
+                    if let Err(failure) = self.printer.record("problem", &record) {
+                        state.failure.get_or_insert(failure);
+                    }
+                }
+            }
+            AddEvent::Indexing { done, total } => {
+                state.files = None;
+                let total = *total as u64;
+                let bar = state.indexing.get_or_insert_with(|| self.printer.bar("indexing", Some(total)));
+                bar.at(*done as u64);
+                bar.beside("rows");
+            }
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) || self.state.borrow().failure.is_some()
+    }
+}

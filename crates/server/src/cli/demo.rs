@@ -1,0 +1,117 @@
+//! `bilin demo`: the sample course and pictures, indexed, searched and served, in one command.
+//!
+//! It may be run again at any time: samples that are in are left alone, and so is every other collection.
+
+use super::{Context, Exit, Failure, add, search, serve};
+use crate::demo;
+use crate::printer::BOLD;
+use bilin_engine::{AddOptions, Engine, Kind, Query, Target};
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Answers shown for each question.
+const TOP_K: usize = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Stop after the searches
+    #[arg(long)]
+    no_serve: bool,
+    /// Address and port to serve on [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+pub(super) fn run(args: &Demo, context: &Context) -> Result<Exit, Failure> {
+    // Told before the work, not after it.
+    if !args.no_serve {
+        serve::check_address(context)?;
+    }
+    let data = &context.config.engine.data;
+    let printer = &context.printer;
+    printer.note(format_args!("sample course and pictures into {}", data.display()));
+    let engine = context.open()?;
+    let samples = data.join("samples");
+    for collection in [demo::COURSE, demo::PICTURES] {
+        check_ours(&engine, collection, &samples, data)?;
+    }
+    demo::write_samples(&samples).map_err(|error| {
+        Failure::mendable(format!("cannot write the samples to {:?}: {error}", samples.display().to_string()))
+            .with_hint("name a folder that can be written with --data DIR")
+    })?;
+    for (collection, kind) in [(demo::COURSE, Kind::Text), (demo::PICTURES, Kind::Image)] {
+        let options = AddOptions { kind: Some(kind), ..AddOptions::default() };
+        let report = add::add(&engine, collection, &[samples.join(collection)], &options, printer)?;
+        if let Some(problem) = report.problems.first() {
+            return Err(Failure::internal(format!("sample {}: {}", problem.path.display(), problem.reason)));
+        }
+    }
+    ask(&engine, context)?;
+    next_steps(context)?;
+    if args.no_serve {
+        return Ok(Exit::Success);
+    }
+    serve::serve(Arc::new(engine), context)
+}
+
+/// A collection of that name which the demo did not make stays as it is.
+fn check_ours(engine: &Engine, collection: &str, samples: &Path, data: &Path) -> Result<(), Failure> {
+    if samples.join(collection).is_dir() || engine.collection(collection).is_err() {
+        return Ok(());
+    }
+    Err(Failure::mendable(format!(
+        "collection {collection:?} in {:?} was not made by the demo",
+        data.display().to_string()
+    ))
+    .with_hint("give the demo a data folder of its own: bilin demo --data DIR; nothing was changed"))
+}
+
+/// Three questions in words, two in pictures.
+fn ask(engine: &Engine, context: &Context) -> Result<(), Failure> {
+    for words in demo::QUESTIONS {
+        one(engine, demo::COURSE, words, Target::Text(words.to_owned()), context)?;
+    }
+    let same = Target::Picture(picture(demo::SAME_PICTURE)?.to_vec());
+    one(engine, demo::PICTURES, demo::SAME_PICTURE, same, context)?;
+    let altered = demo::altered(picture(demo::ALTERED_PICTURE)?)
+        .map_err(|error| Failure::internal(format!("cannot alter the sample picture: {error}")))?;
+    let question = format!("{}, mirrored and cropped", demo::ALTERED_PICTURE);
+    one(engine, demo::PICTURES, &question, Target::Picture(altered), context)
+}
+
+fn picture(path: &str) -> Result<&'static [u8], Failure> {
+    demo::sample(path).ok_or_else(|| Failure::internal(format!("sample {path:?} is not in this binary")))
+}
+
+/// One question and its answers.
+fn one(
+    engine: &Engine,
+    collection: &str,
+    question: &str,
+    target: Target,
+    context: &Context,
+) -> Result<(), Failure> {
+    let printer = &context.printer;
+    if !printer.is_json() {
+        printer.line(format_args!("\n{BOLD}? {question}{BOLD:#}"))?;
+    }
+    let query = Query { target, top_k: TOP_K, filter: None, effort: None };
+    match search::search(engine, collection, &query, Some(question), printer)? {
+        0 => Err(Failure::internal(format!("nothing was found in {collection:?}"))),
+        _ => Ok(()),
+    }
+}
+
+fn next_steps(context: &Context) -> Result<(), Failure> {
+    let printer = &context.printer;
+    if printer.is_json() {
+        return Ok(());
+    }
+    printer.line("\nYour own files:")?;
+    printer.line("  bilin add notes FOLDER          documents (md txt jsonl csv) or pictures")?;
+    printer.line("  bilin search notes \"WORDS\"      answers with file and section")?;
+    printer.line("  bilin search pictures --image FILE")?;
+    printer.line("  bilin serve                     page, API and API reference\n")
+}

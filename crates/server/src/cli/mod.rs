@@ -1,0 +1,188 @@
+//! The command line: one file per command, global flags here.
+//!
+//! A command gets its arguments and a [`Context`] and returns an [`Exit`] or a [`Failure`]. What can be judged from the
+//! command line alone (types, ranges, the grammar of specs and filters) clap refuses as usage, exit code 2; what depends
+//! on the disk or the data is the engine's to refuse, exit code 1.
+
+mod add;
+mod bench;
+mod collections;
+mod config;
+mod delete;
+mod demo;
+mod encode;
+mod failure;
+mod log;
+mod model;
+mod open;
+mod search;
+mod serve;
+mod values;
+
+pub use failure::{Exit, Failure, exit_of};
+
+use crate::config::{Config, Flag};
+use crate::printer::Printer;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 nothing found, or something you can mend; 2 wrong usage, or a mistake of ours.
+Data goes to standard output, progress and errors to standard error.
+Settings: flag > BILIN_* variable > bilin.toml > default; bilin config shows them all.";
+
+/// Make a folder of documents or pictures searchable by meaning, and keep serving it.
+#[derive(Debug, Parser)]
+#[command(name = "bilin", version, after_help = EXIT_CODES, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Data folder [default: ./bilin-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Configuration file [default: ./bilin.toml where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// JSON Lines on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Nothing but data, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// No progress bars
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Log filter, such as info or bilin_engine=debug
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Index a sample course and sample pictures, search them, serve them
+    Demo(demo::Demo),
+    /// Add files and folders to a collection
+    Add(add::Add),
+    /// Search a collection by text, picture, vector or likeness
+    Search(search::Search),
+    /// Serve HTTP and the page
+    Serve(serve::Serve),
+    /// List collections, or maintain their indexes
+    Collections(collections::Collections),
+    /// Delete documents, or a whole collection
+    Delete(delete::Delete),
+    /// Turn lines of text into vectors (.npy on standard output)
+    Encode(encode::Encode),
+    /// Measure indexes: recall against queries per second
+    Bench(bench::Bench),
+    /// Show the built-in models
+    #[command(subcommand)]
+    Model(model::Model),
+    /// Show every setting and where its value comes from
+    Config(config::Show),
+}
+
+/// What every command gets.
+struct Context {
+    printer: Printer,
+    config: Config,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A help text whose reader went away is still a success.
+            let _ = error.print();
+            return code(if error.use_stderr() { Exit::Fault } else { Exit::Success });
+        }
+    };
+    let printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.no_progress);
+    match start(cli, printer) {
+        Ok(exit) => code(exit),
+        Err((printer, failure)) => {
+            printer.failure(&failure);
+            code(failure.exit())
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+fn start(cli: Cli, printer: Printer) -> Result<Exit, (Printer, Failure)> {
+    let flags = cli.flags();
+    let config = match Config::read(cli.global.config.as_deref(), &flags) {
+        Ok(config) => config,
+        // Its work is to show what a file should look like, also when the one that is there is wrong.
+        Err(_) if matches!(&cli.command, Command::Config(show) if show.default) => match Config::defaults() {
+            Ok(config) => config,
+            Err(failure) => return Err((printer, failure)),
+        },
+        Err(failure) => return Err((printer, failure)),
+    };
+    let serves = matches!(cli.command, Command::Serve(_));
+    if let Err(failure) = log::start(config.log.as_deref(), serves, printer.is_json()) {
+        return Err((printer, failure));
+    }
+    let context = Context { printer, config };
+    run(cli.command, &context).map_err(|failure| (context.printer, failure))
+}
+
+fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Demo(args) => demo::run(&args, context),
+        Command::Add(args) => add::run(&args, context),
+        Command::Search(args) => search::run(&args, context),
+        Command::Serve(args) => serve::run(&args, context),
+        Command::Collections(args) => collections::run(&args, context),
+        Command::Delete(args) => delete::run(&args, context),
+        Command::Encode(args) => encode::run(&args, context),
+        Command::Bench(args) => bench::run(&args, context),
+        Command::Model(args) => model::run(&args, context),
+        Command::Config(args) => config::run(&args, context),
+    }
+}
+
+impl Cli {
+    /// Flags that set what a file or a variable may set as well.
+    fn flags(&self) -> Vec<Flag> {
+        let mut flags: Vec<Flag> = Vec::new();
+        if let Some(data) = &self.global.data {
+            flags.push(("data", data.display().to_string(), "--data"));
+        }
+        if let Some(log) = &self.global.log {
+            flags.push(("log", log.clone(), "--log"));
+        }
+        let listen = match &self.command {
+            Command::Serve(serve) => serve.listen,
+            Command::Demo(demo) => demo.listen,
+            _ => None,
+        };
+        if let Some(listen) = listen {
+            flags.push(("serve.listen", listen.to_string(), "--listen"));
+        }
+        flags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

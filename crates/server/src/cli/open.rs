@@ -1,0 +1,26 @@
+//! Opening the data folder for a command.
+
+use super::{Context, Failure};
+use bilin_engine::Engine;
+
+impl Context {
+    /// Opens the data folder; makes it when it is not there.
+    pub(super) fn open(&self) -> Result<Engine, Failure> {
+        Ok(Engine::open(self.config.engine.clone())?)
+    }
+
+    /// Opens the data folder that must be there already: looking for something makes nothing on disk.
+    pub(super) fn open_existing(&self) -> Result<Engine, Failure> {
+        let data = &self.config.engine.data;
+        if !data.is_dir() {
+            return Err(Failure::mendable(format!(
+                "there is no data folder {:?}",
+                data.display().to_string()
+            ))
+            .with_hint(
+                "make one with bilin add COLLECTION PATH or bilin demo, or name another with --data DIR",
+            ));
+        }
+        self.open()
+    }
+}

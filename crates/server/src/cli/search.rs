@@ -1,0 +1,247 @@
+//! `bilin search`: by text, picture, vector, or what is like an item that is inside.
+
+use super::values::{self, MAX_K};
+use super::{Context, Exit, Failure};
+use crate::printer::{BOLD, DIM, Printer, excerpt};
+use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Query, Target, npy};
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Longest vector file that is read, bytes.
+const MAX_VECTOR_FILE_BYTES: u64 = 4 << 20;
+/// Lines of a passage shown to people; `--json` gives all of it.
+const SHOWN_LINES: usize = 6;
+/// Where text begins: after rank and score.
+const INDENT: usize = 12;
+
+/// Exit code 1 when nothing is found.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("target").required(true).args(["query", "image", "like", "vector"])))]
+pub(super) struct Search {
+    /// Collection
+    collection: String,
+    /// What to look for, in words
+    query: Option<String>,
+    /// What to look for, as a picture
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// What to look for, as the id of a document that is inside
+    #[arg(long, value_name = "ID")]
+    like: Option<String>,
+    /// What to look for, as numbers: a .npy or .json file, or [1, 2, ...] itself
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    vector: Option<String>,
+    /// How many answers
+    #[arg(short = 'k', long = "top-k", default_value_t = 3, value_name = "K", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(1..=MAX_K))]
+    k: u64,
+    /// Only items whose metadata fits, such as 'category = "birds" AND price < 10'
+    #[arg(long, value_name = "EXPR", value_parser = values::filter)]
+    filter: Option<Filter>,
+    /// Search effort: lists (IVF) or candidates (HNSW) to visit [default: as calibrated]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    effort: Option<u32>,
+}
+
+/// The line of `--json`.
+#[derive(Serialize)]
+struct Record<'a> {
+    collection: &'a str,
+    query: Option<&'a str>,
+    top_k: usize,
+    count: usize,
+    results: Vec<FoundRecord<'a>>,
+    seq: u64,
+    timings_ms: TimingsRecord,
+}
+
+#[derive(Serialize)]
+struct FoundRecord<'a> {
+    rank: usize,
+    id: &'a str,
+    ordinal: u32,
+    score: f32,
+    similarity: f32,
+    l2_distance: f32,
+    text: Option<&'a str>,
+    metadata: &'a Metadata,
+}
+
+#[derive(Serialize)]
+struct TimingsRecord {
+    encode: f64,
+    search: f64,
+    fetch: f64,
+    total: f64,
+}
+
+pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
+    let limits = &context.config.engine;
+    let target = match (&args.query, &args.image, &args.like, &args.vector) {
+        (Some(text), ..) => Target::Text(text.clone()),
+        (_, Some(file), ..) => Target::Picture(read_bounded(file, limits.picture_limits.max_bytes as u64)?),
+        (_, _, Some(id), _) => Target::Like(id.clone()),
+        (_, _, _, Some(vector)) => Target::Vector(read_vector(vector)?),
+        // clap's group asks for one of them.
+        _ => return Err(Failure::usage("nothing to look for was given")),
+    };
+    let engine = context.open_existing()?;
+    let query = Query {
+        target,
+        top_k: args.k as usize,
+        filter: args.filter.clone(),
+        effort: args.effort.map(|effort| effort as usize),
+    };
+    let count = search(&engine, &args.collection, &query, args.query.as_deref(), &context.printer)?;
+    if count == 0 {
+        context.printer.note("nothing found");
+        return Ok(Exit::Mendable);
+    }
+    Ok(Exit::Success)
+}
+
+/// Searches and shows; what `search` and `demo` share. `words` tell a script what was asked. Returns how many were found.
+pub(super) fn search(
+    engine: &Engine,
+    collection: &str,
+    query: &Query,
+    words: Option<&str>,
+    printer: &Printer,
+) -> Result<usize, Failure> {
+    let kind = engine.collection(collection)?.settings.kind;
+    let answer = engine.search(collection, query)?;
+    if printer.is_json() {
+        printer.record("answer", &record(collection, words, query.top_k, &answer))?;
+    } else {
+        for found in &answer.results {
+            show(found, kind, printer)?;
+        }
+    }
+    Ok(answer.results.len())
+}
+
+fn record<'a>(collection: &'a str, words: Option<&'a str>, top_k: usize, answer: &'a Answer) -> Record<'a> {
+    let round = |ms: f64| (ms * 1_000.0).round() / 1_000.0;
+    Record {
+        collection,
+        query: words,
+        top_k,
+        count: answer.results.len(),
+        results: answer.results.iter().map(found_record).collect(),
+        seq: answer.seq,
+        timings_ms: TimingsRecord {
+            encode: round(answer.timings.encode_ms),
+            search: round(answer.timings.search_ms),
+            fetch: round(answer.timings.fetch_ms),
+            total: round(answer.timings.total_ms),
+        },
+    }
+}
+
+fn found_record(found: &Found) -> FoundRecord<'_> {
+    FoundRecord {
+        rank: found.rank,
+        id: &found.id,
+        ordinal: found.ordinal,
+        score: found.score,
+        similarity: found.similarity,
+        l2_distance: found.l2_distance,
+        text: found.text.as_deref(),
+        metadata: &found.metadata,
+    }
+}
+
+/// One answer for people: rank and score, then the text, then where it stands.
+fn show(found: &Found, kind: Kind, printer: &Printer) -> Result<(), Failure> {
+    let rank = found.rank;
+    let score = format!("{:>7.4}", found.score);
+    if kind == Kind::Image {
+        let category = field(&found.metadata, "category").unwrap_or_else(|| "-".to_owned());
+        let l2 = found.l2_distance;
+        let id = &found.id;
+        return printer
+            .line(format_args!("{BOLD}{rank:>3}{BOLD:#} {score}  {id}  {DIM}{category}  L2 {l2:.4}{DIM:#}"));
+    }
+    let text = found.text.as_deref().unwrap_or(&found.id);
+    let text = excerpt(text, printer.columns(), INDENT, SHOWN_LINES);
+    printer.line(format_args!("{BOLD}{rank:>3}{BOLD:#} {score} {}", text.get(INDENT..).unwrap_or(&text)))?;
+    let place = place(found);
+    printer.line(format_args!("{:INDENT$}{DIM}{place}{DIM:#}", ""))
+}
+
+/// File, chapter and section of a passage; the id where it has none of them.
+fn place(found: &Found) -> String {
+    let parts: Vec<String> =
+        ["source", "chapter", "section"].iter().filter_map(|name| field(&found.metadata, name)).collect();
+    if parts.is_empty() { found.id.clone() } else { parts.join(" › ") }
+}
+
+fn field(metadata: &Metadata, name: &str) -> Option<String> {
+    match metadata.get(name)? {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Null => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// A file, refused before it is read when it is longer than `max_bytes`.
+fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let shown = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        let failure = Failure::mendable(format!("cannot read {shown:?}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => failure.with_hint("check the spelling and the working folder"),
+            _ => failure,
+        }
+    };
+    let metadata = path.metadata().map_err(cannot)?;
+    if metadata.is_dir() {
+        return Err(Failure::mendable(format!("{shown:?} is a folder")).with_hint("name one file"));
+    }
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed: files that grow and devices have no honest length.
+    file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > max_bytes {
+        let length = metadata.len().max(bytes.len() as u64);
+        return Err(Failure::mendable(format!(
+            "{shown:?} is {length} bytes long, at most {max_bytes} are read"
+        ))
+        .with_hint("make it smaller"));
+    }
+    Ok(bytes)
+}
+
+/// A vector written out as JSON, or in a .npy or JSON file.
+fn read_vector(argument: &str) -> Result<Vec<f32>, Failure> {
+    if argument.trim_start().starts_with('[') {
+        return json_vector(argument.as_bytes(), "--vector");
+    }
+    let bytes = read_bounded(Path::new(argument), MAX_VECTOR_FILE_BYTES)?;
+    if bytes.starts_with(b"\x93NUMPY") {
+        return npy_vector(&bytes, argument);
+    }
+    json_vector(&bytes, &format!("{argument:?}"))
+}
+
+fn json_vector(bytes: &[u8], place: &str) -> Result<Vec<f32>, Failure> {
+    serde_json::from_slice::<Vec<f32>>(bytes).map_err(|error| {
+        Failure::mendable(format!("{place} holds no list of numbers: {error}"))
+            .with_hint("expected one list such as [0.1, -0.2, 0.3], or a .npy file; NaN and infinity are no numbers here")
+    })
+}
+
+/// The one row of a `.npy` file.
+fn npy_vector(bytes: &[u8], place: &str) -> Result<Vec<f32>, Failure> {
+    let array =
+        npy::read_f32(bytes).map_err(|error| Failure::mendable(format!("cannot read {place:?}: {error}")))?;
+    if array.rows != 1 {
+        return Err(Failure::mendable(format!("{place:?} holds {} vectors", array.rows))
+            .with_hint("expected one: a list of numbers, or an array with one row"));
+    }
+    Ok(array.values)
+}

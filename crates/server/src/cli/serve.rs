@@ -1,0 +1,134 @@
+//! `bilin serve`: the HTTP service over the data folder, until SIGTERM or Ctrl-C.
+//!
+//! The listener opens as soon as the collections are open. The models are unpacked in the background meanwhile, so that
+//! neither the start nor the first query waits for both.
+
+use super::{Context, Exit, Failure};
+use crate::http::{self, ServeError, ServeOptions};
+use crate::printer::BOLD;
+use bilin_engine::Engine;
+use clap::Args;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Address and port [default: 127.0.0.1:8000]; beyond this machine only with an API key
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Serialize)]
+struct Listening {
+    url: String,
+}
+
+pub(super) fn run(_args: &Serve, context: &Context) -> Result<Exit, Failure> {
+    check_address(context)?;
+    let engine = context.open()?;
+    for (name, reason) in engine.health().broken {
+        context.printer.warning(format_args!("collection {name:?} cannot be opened: {reason}"));
+    }
+    serve(Arc::new(engine), context)
+}
+
+/// What can be known about the address before the data folder is touched; what `serve` and `demo` share.
+pub(super) fn check_address(context: &Context) -> Result<(), Failure> {
+    let listen = context.config.listen;
+    if !listen.ip().is_loopback() && context.config.api_key.is_none() {
+        return Err(told(ServeError::KeyNeeded { listen }));
+    }
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(told(ServeError::Bind { listen, source })),
+    }
+}
+
+/// Serves an open engine; what `serve` and `demo` share.
+pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Failure> {
+    let config = &context.config;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::mendable(format!("cannot start the service: {error}")))?;
+    warm(&engine);
+    // The address is told from inside the runtime; the printer stays here, on the thread that started.
+    let (tell, told_address) = std::sync::mpsc::channel();
+    let options = ServeOptions {
+        listen: config.listen,
+        text_collection: config.text_collection.clone(),
+        image_collection: config.image_collection.clone(),
+        api_key: config.api_key.clone(),
+        max_body_bytes: config.max_body_bytes,
+        request_timeout_ms: config.request_timeout_ms,
+        max_concurrent_requests: config.max_concurrent_requests,
+        on_listening: Box::new(move |address| {
+            let _ = tell.send(address);
+        }),
+    };
+    let service = runtime.spawn(http::serve(engine, options));
+    // Nothing arrives when the service ends before it listens; its error is read below.
+    let announced = match told_address.recv() {
+        Ok(address) => announce(address, context),
+        Err(_) => Ok(()),
+    };
+    if let Err(failure) = announced {
+        service.abort();
+        return Err(failure);
+    }
+    match runtime.block_on(service) {
+        Ok(Ok(())) => {
+            context.printer.note("stopped");
+            Ok(Exit::Success)
+        }
+        Ok(Err(error)) => Err(told(error)),
+        Err(error) => Err(Failure::internal(format!("the HTTP service ended unexpectedly: {error}"))),
+    }
+}
+
+fn announce(address: SocketAddr, context: &Context) -> Result<(), Failure> {
+    let url = format!("http://{address}");
+    if context.printer.is_json() {
+        return context.printer.record("listening", &Listening { url });
+    }
+    context
+        .printer
+        .note(format_args!("serving {BOLD}{url}{BOLD:#} (page at /, API reference at /docs); Ctrl-C stops"));
+    Ok(())
+}
+
+/// Opens the models of the collections there are, on a thread of its own.
+fn warm(engine: &Arc<Engine>) {
+    let engine = engine.clone();
+    // Failing to warm is no failure: the first query opens the model and tells what is wrong.
+    let _ = std::thread::Builder::new().name("warm".to_owned()).spawn(move || {
+        if let Err(error) = engine.warm_up() {
+            tracing::warn!("cannot open the models beforehand: {error}");
+        }
+    });
+}
+
+fn told(error: ServeError) -> Failure {
+    let message = error.to_string();
+    match error {
+        ServeError::Bind { listen, source } => {
+            let port = listen.port();
+            let failure = Failure::mendable(format!("{message}: {source}"));
+            match source.kind() {
+                std::io::ErrorKind::AddrInUse => failure.with_hint(format!(
+                    "another program uses port {port}: stop it, or choose another with --listen {}:{}",
+                    listen.ip(),
+                    port.checked_add(1).unwrap_or(8_000)
+                )),
+                std::io::ErrorKind::PermissionDenied => {
+                    failure.with_hint("ports below 1024 need more rights")
+                }
+                _ => failure.with_hint("choose an address of this machine with --listen"),
+            }
+        }
+        ServeError::KeyNeeded { .. } => Failure::mendable(message)
+            .with_hint("set BILIN_API_KEY (or serve.api_key in bilin.toml), or listen on 127.0.0.1"),
+        ServeError::Serve(source) => Failure::mendable(format!("{message}: {source}")),
+    }
+}

@@ -1,0 +1,144 @@
+//! Values on the command line that clap does not know: index specs, filters, `k=v` pairs, kinds, splits.
+
+use bilin_engine::{Filter, IndexSpec, Kind, Metric, Prompt, Split};
+use clap::ValueEnum;
+use serde_json::Value;
+
+/// Largest `-k`.
+pub(super) const MAX_K: u64 = 1_000;
+
+/// An index spec string.
+pub(super) fn index_spec(text: &str) -> Result<IndexSpec, String> {
+    text.parse::<IndexSpec>().map_err(|error| error.to_string())
+}
+
+/// A filter expression.
+pub(super) fn filter(text: &str) -> Result<Filter, String> {
+    text.parse::<Filter>().map_err(|error| error.to_string())
+}
+
+/// `key=value`; numbers, `true` and `false` keep their type, quotes force text.
+pub(super) fn pair(text: &str) -> Result<(String, Value), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(format!("expected KEY=VALUE, such as author=Li, received {text:?}"));
+    };
+    let key = key.trim();
+    if key.is_empty() {
+        return Err("the key before = is empty".to_owned());
+    }
+    let value = match serde_json::from_str::<Value>(value) {
+        Ok(scalar @ (Value::Number(_) | Value::Bool(_) | Value::String(_))) => scalar,
+        _ => Value::String(value.to_owned()),
+    };
+    Ok((key.to_owned(), value))
+}
+
+/// `--kind` of files.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FileKind {
+    /// Documents
+    Text,
+    /// Pictures
+    Image,
+}
+
+impl From<FileKind> for Kind {
+    fn from(kind: FileKind) -> Kind {
+        match kind {
+            FileKind::Text => Kind::Text,
+            FileKind::Image => Kind::Image,
+        }
+    }
+}
+
+/// `--split`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Cut {
+    /// Sentences for plain text, passages for Markdown
+    #[default]
+    Auto,
+    /// One sentence per item
+    Sentence,
+    /// Neighbouring sentences of one section
+    Passage,
+}
+
+impl From<Cut> for Split {
+    fn from(cut: Cut) -> Split {
+        match cut {
+            Cut::Auto => Split::Auto,
+            Cut::Sentence => Split::Sentence,
+            Cut::Passage => Split::Passage,
+        }
+    }
+}
+
+/// `--prompt`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Side {
+    /// What is searched for
+    Query,
+    /// What is searched
+    #[default]
+    Document,
+    /// The text as it is
+    None,
+}
+
+impl From<Side> for Prompt {
+    fn from(side: Side) -> Prompt {
+        match side {
+            Side::Query => Prompt::Query,
+            Side::Document => Prompt::Document,
+            Side::None => Prompt::None,
+        }
+    }
+}
+
+/// `--metric` of a benchmark.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum BenchMetric {
+    /// Squared Euclidean distance
+    #[default]
+    L2,
+    /// Inner product
+    Ip,
+}
+
+impl From<BenchMetric> for Metric {
+    fn from(metric: BenchMetric) -> Metric {
+        match metric {
+            BenchMetric::L2 => Metric::L2,
+            BenchMetric::Ip => Metric::InnerProduct,
+        }
+    }
+}
+
+/// The word for a kind of collection.
+pub(super) fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Image => "image",
+        Kind::Vector => "vector",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pairs_keep_numbers_and_switches() {
+        let value = |text| pair(text).unwrap().1;
+        assert_eq!(value("price=9.5"), json!(9.5));
+        assert_eq!(value("new=true"), json!(true));
+        assert_eq!(value("code=\"007\""), json!("007"));
+        assert_eq!(value("code=007"), json!("007"));
+        assert_eq!(value("author=李白"), json!("李白"));
+        assert_eq!(value("formula=a=b"), json!("a=b"));
+        assert_eq!(value("list=[1]"), json!("[1]"));
+        assert!(pair("author").is_err());
+        assert!(pair("=x").is_err());
+    }
+}

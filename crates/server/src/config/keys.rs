@@ -1,0 +1,77 @@
+//! The table of settings: name in `bilin.toml`, environment variable, default, meaning.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted name: table and key in `bilin.toml`.
+    pub name: &'static str,
+    /// Environment variable.
+    pub variable: &'static str,
+    /// Value when nothing else is said; `None` leaves it unset.
+    pub default: Option<&'static str>,
+    /// Never shown.
+    pub is_secret: bool,
+    /// Whether its value is written with quotes in TOML.
+    pub is_text: bool,
+    /// One line for people.
+    pub about: &'static str,
+}
+
+const fn text(
+    name: &'static str,
+    variable: &'static str,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Key {
+    Key { name, variable, default, is_secret: false, is_text: true, about }
+}
+
+const fn number(
+    name: &'static str,
+    variable: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { name, variable, default: Some(default), is_secret: false, is_text: false, about }
+}
+
+/// Every setting there is; keys without a dot come first, as TOML wants them.
+pub const KEYS: &[Key] = &[
+    text("data", "BILIN_DATA", Some("./bilin-data"), "data folder"),
+    number("threads", "BILIN_THREADS", "0", "threads for encoding and searching; 0 is one per CPU"),
+    number(
+        "target_recall",
+        "BILIN_TARGET_RECALL",
+        "0.95",
+        "recall at 10 that new approximate indexes must reach",
+    ),
+    text("log", "BILIN_LOG", None, "log filter, such as info or bilin_engine=debug"),
+    text("models.text", "BILIN_TEXT_MODEL", Some("e5-small-zh-en"), "model of new text collections"),
+    text("models.image", "BILIN_IMAGE_MODEL", Some("efficientnet-lite0"), "model of new picture collections"),
+    number("limits.file_bytes", "BILIN_MAX_FILE_BYTES", "268435456", "longest document file that is read"),
+    number(
+        "limits.picture_bytes",
+        "BILIN_MAX_PICTURE_BYTES",
+        "33554432",
+        "longest picture file that is decoded",
+    ),
+    text("serve.listen", "BILIN_LISTEN", Some("127.0.0.1:8000"), "address and port of the HTTP service"),
+    Key {
+        name: "serve.api_key",
+        variable: "BILIN_API_KEY",
+        default: None,
+        is_secret: true,
+        is_text: true,
+        about: "key that requests bring as Authorization: Bearer KEY; needed to listen beyond this machine",
+    },
+    text("serve.text_collection", "BILIN_TEXT_COLLECTION", None, "collection that /text-search means"),
+    text("serve.image_collection", "BILIN_IMAGE_COLLECTION", None, "collection that /image-search means"),
+    number("serve.max_body_bytes", "BILIN_MAX_BODY_BYTES", "67108864", "longest request body"),
+    number("serve.request_timeout_ms", "BILIN_REQUEST_TIMEOUT_MS", "30000", "how long a request may take"),
+    number(
+        "serve.max_concurrent_requests",
+        "BILIN_MAX_CONCURRENT_REQUESTS",
+        "16",
+        "searches worked on at one time; four times as many may wait, others are turned away",
+    ),
+];

@@ -1,0 +1,331 @@
+//! Configuration: every setting in one table, each value with where it came from.
+//!
+//! Precedence: flag > `BILIN_*` variable > `bilin.toml` > default. A key or variable that nobody reads is an error that
+//! names the nearest one: a mistyped `BILIN_API_KEI` must not leave a service open. Values travel as text until
+//! [`Config::read`] checks them all, so that an error can always quote the value and its origin.
+
+mod file;
+mod keys;
+
+pub use keys::{KEYS, Key};
+
+use crate::cli::Failure;
+use bilin_engine::EngineConfig;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The file that is read from the working folder when none is named.
+pub const DEFAULT_FILE: &str = "bilin.toml";
+
+/// Where a value came from, weakest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A key of a configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(&'static str),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => formatter.write_str("default"),
+            Origin::File(path) => write!(formatter, "{}", path.display()),
+            Origin::Variable(name) => write!(formatter, "environment {name}"),
+            Origin::Flag(flag) => write!(formatter, "flag {flag}"),
+        }
+    }
+}
+
+/// One setting as resolved; `None` when it is unset.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// What it is.
+    pub key: &'static Key,
+    /// Its text, before it is checked.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// A flag that was given: key name, value, flag as typed.
+pub type Flag = (&'static str, String, &'static str);
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What the engine gets, data folder included.
+    pub engine: EngineConfig,
+    /// Address to serve on.
+    pub listen: SocketAddr,
+    /// Key that requests must bring.
+    pub api_key: Option<String>,
+    /// Collection that `/text-search` means.
+    pub text_collection: Option<String>,
+    /// Collection that `/image-search` means.
+    pub image_collection: Option<String>,
+    /// Longest request body, bytes.
+    pub max_body_bytes: usize,
+    /// How long a request may take, milliseconds.
+    pub request_timeout_ms: u64,
+    /// Requests worked on at one time.
+    pub max_concurrent_requests: usize,
+    /// Log filter; `None` lets the command choose.
+    pub log: Option<String>,
+    /// All of the above as text, with origins, in the order of [`KEYS`].
+    pub settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Resolves flags, environment and file (`file`, else `BILIN_CONFIG`, else `./bilin.toml` where it exists).
+    ///
+    /// # Errors
+    /// An unknown key or variable, a file that cannot be read, or a value that does not fit its key.
+    pub fn read(file: Option<&Path>, flags: &[Flag]) -> Result<Config, Failure> {
+        let variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| name.starts_with("BILIN_"))
+            .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+            .collect();
+        let named = file.map(Path::to_path_buf).or_else(|| {
+            variables.iter().find(|(name, _)| name == "BILIN_CONFIG").map(|(_, value)| PathBuf::from(value))
+        });
+        let from_file = match named {
+            Some(path) => file::read(&path)?,
+            None if Path::new(DEFAULT_FILE).exists() => file::read(Path::new(DEFAULT_FILE))?,
+            None => Vec::new(),
+        };
+        let settings = resolve(from_file, &variables, flags)?;
+        Config::from_settings(settings)
+    }
+
+    /// The defaults alone.
+    ///
+    /// # Errors
+    /// None in practice: the tests read them.
+    pub fn defaults() -> Result<Config, Failure> {
+        Config::from_settings(resolve(Vec::new(), &[], &[])?)
+    }
+
+    fn from_settings(settings: Vec<Setting>) -> Result<Config, Failure> {
+        let read = Reader { settings: &settings };
+        let mut engine = EngineConfig::new(read.text("data").unwrap_or_else(|| "./bilin-data".to_owned()));
+        engine.threads = read.parsed("threads", "a whole number; 0 for one per CPU")?;
+        engine.max_file_bytes = read.parsed("limits.file_bytes", "a number of bytes")?;
+        engine.picture_limits.max_bytes = read.parsed("limits.picture_bytes", "a number of bytes")?;
+        engine.target_recall = read.parsed("target_recall", "a number above 0, at most 1")?;
+        if !(engine.target_recall > 0.0 && engine.target_recall <= 1.0) {
+            return Err(read.refuse("target_recall", "a number above 0, at most 1"));
+        }
+        if let Some(model) = read.text("models.text") {
+            engine.default_text_model = model;
+        }
+        if let Some(model) = read.text("models.image") {
+            engine.default_image_model = model;
+        }
+        let config = Config {
+            engine,
+            listen: read.parsed("serve.listen", "an address and a port, such as 127.0.0.1:8000")?,
+            api_key: read.text("serve.api_key"),
+            text_collection: read.text("serve.text_collection"),
+            image_collection: read.text("serve.image_collection"),
+            max_body_bytes: read.positive("serve.max_body_bytes")?,
+            request_timeout_ms: read.positive("serve.request_timeout_ms")? as u64,
+            max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
+            log: read.text("log"),
+            settings: Vec::new(),
+        };
+        Ok(Config { settings, ..config })
+    }
+}
+
+/// Lays file, environment and flags over the defaults.
+fn resolve(
+    from_file: Vec<(String, String, PathBuf)>,
+    variables: &[(String, String)],
+    flags: &[Flag],
+) -> Result<Vec<Setting>, Failure> {
+    let mut settings: Vec<Setting> = KEYS
+        .iter()
+        .map(|key| Setting { key, value: key.default.map(str::to_owned), origin: Origin::Default })
+        .collect();
+    for (name, value, path) in from_file {
+        let place = format!("in {:?}", path.display().to_string());
+        let Some(setting) = settings.iter_mut().find(|setting| setting.key.name == name) else {
+            return Err(unknown("configuration key", &name, &place, KEYS.iter().map(|key| key.name)));
+        };
+        setting.value = Some(value);
+        setting.origin = Origin::File(path);
+    }
+    for (name, value) in variables {
+        if name == "BILIN_CONFIG" {
+            continue;
+        }
+        let Some(setting) = settings.iter_mut().find(|setting| setting.key.variable == name) else {
+            let known = KEYS.iter().map(|key| key.variable).chain(["BILIN_CONFIG"]);
+            return Err(unknown("variable", name, "in the environment", known));
+        };
+        setting.value = Some(value.clone());
+        setting.origin = Origin::Variable(setting.key.variable);
+    }
+    for (name, value, flag) in flags {
+        if let Some(setting) = settings.iter_mut().find(|setting| setting.key.name == *name) {
+            setting.value = Some(value.clone());
+            setting.origin = Origin::Flag(flag);
+        }
+    }
+    for setting in &mut settings {
+        // An empty value means unset: `BILIN_API_KEY=` must not become an empty key.
+        if setting.value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+            setting.value = setting.key.default.map(str::to_owned);
+            setting.origin = Origin::Default;
+        }
+    }
+    Ok(settings)
+}
+
+fn unknown<'a>(what: &str, name: &str, place: &str, known: impl Iterator<Item = &'a str> + Clone) -> Failure {
+    let failure = Failure::mendable(format!("unknown {what} {name:?} {place}"));
+    match nearest(name, known) {
+        Some(near) => failure.with_hint(format!("did you mean {near:?}? run bilin config to see them all")),
+        None => failure.with_hint("run bilin config in another folder to see what can be set"),
+    }
+}
+
+/// The known name that looks most like `name`, if any does.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| {
+            let last = candidate.rsplit('.').next().unwrap_or(candidate);
+            let likeness =
+                strsim::normalized_damerau_levenshtein(name, candidate).max(if name.contains('.') {
+                    0.0
+                } else {
+                    strsim::normalized_damerau_levenshtein(name, last)
+                });
+            (candidate, likeness)
+        })
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .filter(|(_, likeness)| *likeness >= 0.5)
+        .map(|(candidate, _)| candidate)
+}
+
+struct Reader<'a> {
+    settings: &'a [Setting],
+}
+
+impl Reader<'_> {
+    fn find(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key.name == name)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.find(name).and_then(|setting| setting.value.clone())
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str, expected: &str) -> Result<T, Failure> {
+        let value = self.text(name).unwrap_or_default();
+        value.trim().parse().map_err(|_| self.refuse(name, expected))
+    }
+
+    fn positive(&self, name: &str) -> Result<usize, Failure> {
+        match self.parsed(name, "a whole number above 0")? {
+            0 => Err(self.refuse(name, "a whole number above 0")),
+            number => Ok(number),
+        }
+    }
+
+    fn refuse(&self, name: &str, expected: &str) -> Failure {
+        let setting = self.find(name);
+        let value = setting.and_then(|setting| setting.value.as_deref()).unwrap_or_default();
+        let origin = setting.map_or_else(String::new, |setting| format!(" ({})", setting.origin));
+        Failure::mendable(format!("setting {name:?} cannot be {value:?}{origin}"))
+            .with_hint(format!("expected {expected}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value<'a>(settings: &'a [Setting], name: &str) -> (&'a str, String) {
+        let setting = settings.iter().find(|setting| setting.key.name == name).unwrap();
+        (setting.value.as_deref().unwrap_or(""), setting.origin.to_string())
+    }
+
+    #[test]
+    fn flag_beats_variable_beats_file_beats_default() {
+        let file = || vec![("serve.listen".to_owned(), "127.0.0.1:1".to_owned(), PathBuf::from("f.toml"))];
+        let variables = [("BILIN_LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
+        let flags = [("serve.listen", "127.0.0.1:3".to_owned(), "--listen")];
+        let listen = |settings: Vec<Setting>| {
+            let (value, origin) = value(&settings, "serve.listen");
+            (value.to_owned(), origin)
+        };
+        let expect = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+        assert_eq!(listen(resolve(vec![], &[], &[]).unwrap()), expect("127.0.0.1:8000", "default"));
+        assert_eq!(listen(resolve(file(), &[], &[]).unwrap()), expect("127.0.0.1:1", "f.toml"));
+        assert_eq!(
+            listen(resolve(file(), &variables, &[]).unwrap()),
+            expect("127.0.0.1:2", "environment BILIN_LISTEN")
+        );
+        assert_eq!(
+            listen(resolve(file(), &variables, &flags).unwrap()),
+            expect("127.0.0.1:3", "flag --listen")
+        );
+    }
+
+    #[test]
+    fn an_empty_key_is_no_key() {
+        let settings = resolve(vec![], &[("BILIN_API_KEY".to_owned(), String::new())], &[]).unwrap();
+        assert_eq!(Config::from_settings(settings).unwrap().api_key, None);
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest_one() {
+        let file = vec![("serve.lisen".to_owned(), "x".to_owned(), PathBuf::from("bilin.toml"))];
+        let failure = resolve(file, &[], &[]).unwrap_err();
+        assert!(failure.message().contains("unknown configuration key \"serve.lisen\""), "{failure:?}");
+        assert!(failure.hint().unwrap().contains("serve.listen"), "{failure:?}");
+        let failure = resolve(vec![], &[("BILIN_API_KEI".to_owned(), "k".to_owned())], &[]).unwrap_err();
+        assert!(failure.hint().unwrap().contains("BILIN_API_KEY"), "{failure:?}");
+        assert_eq!(nearest("listen", KEYS.iter().map(|key| key.name)), Some("serve.listen"));
+        assert_eq!(nearest("zzzzzzzzzzzz", KEYS.iter().map(|key| key.name)), None);
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_quoted_with_their_origin() {
+        for (variable, bad) in [
+            ("BILIN_THREADS", "many"),
+            ("BILIN_TARGET_RECALL", "1.5"),
+            ("BILIN_TARGET_RECALL", "NaN"),
+            ("BILIN_LISTEN", "8000"),
+            ("BILIN_MAX_BODY_BYTES", "0"),
+            ("BILIN_REQUEST_TIMEOUT_MS", "-1"),
+        ] {
+            let settings = resolve(vec![], &[(variable.to_owned(), bad.to_owned())], &[]).unwrap();
+            let failure = Config::from_settings(settings).unwrap_err();
+            assert!(failure.message().contains(&format!("{bad:?}")), "{failure:?}");
+            assert!(failure.message().contains(variable), "{failure:?}");
+            assert!(failure.hint().unwrap().starts_with("expected "), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn defaults_agree_with_the_engine() {
+        let config = Config::from_settings(resolve(vec![], &[], &[]).unwrap()).unwrap();
+        let engine = EngineConfig::new("./bilin-data");
+        assert_eq!(config.engine.max_file_bytes, engine.max_file_bytes);
+        assert_eq!(config.engine.picture_limits.max_bytes, engine.picture_limits.max_bytes);
+        assert_eq!(config.engine.target_recall, engine.target_recall);
+        assert_eq!(config.engine.default_text_model, engine.default_text_model);
+        assert_eq!(config.engine.default_image_model, engine.default_image_model);
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    }
+}

@@ -1,0 +1,165 @@
+//! Everything that the command line writes goes through the [`Printer`].
+//!
+//! stdout carries data only, stderr progress, notes and errors. Colours and bars appear only on a terminal; `NO_COLOR` is
+//! obeyed (by `anstream`). A reader that goes away (`bilin ... | head`) ends the command quietly with exit code 0.
+//!
+//! # `--json`
+//! JSON Lines on stdout: one object per line, each with a `type`. Fields may be added, never renamed.
+//!
+//! | command | lines |
+//! |---|---|
+//! | `search` | one `answer`: `collection`, `query` (its words, or `null`), `top_k`, `count`, `results` (best first: `rank`, `id`, `ordinal`, `score`, `similarity`, `l2_distance`, `text`, `metadata`), `seq`, `timings_ms` |
+//! | `add` | a `problem` (`path`, `reason`, `hint`) as each is met, then one `added` with the counts |
+//! | `collections` | one `collection` each: `name`, `kind`, `count`, `documents`, `model`, `dim`, `metric`, `index`, `target_recall`, `recall`, `generation`, `tail`, `disk_bytes`, `seq`, `health`, `warnings`; a `broken` (`name`, `reason`) for one that cannot be opened |
+//! | `collections --maintain` | one `maintained` each: `name`, `done` |
+//! | `delete` | one `deleted`: `collection`, `documents`, `seq`; with `--all` one `removed`: `collection` |
+//! | `encode` | one `vector` per line of input: `line` (from 1), `vector` |
+//! | `bench` | one `bench` per index and setting (always JSON) |
+//! | `config` | one `setting` each: `key`, `value` (`null` when unset), `origin`, `variable` |
+//! | `model` | one `model` each: `id`, `revision`, `space`, `dim`, `modality`, `max_tokens`, `query_prompt`, `document_prompt`, `licence`, `bytes` |
+//! | `serve` | one `listening`: `url` |
+//! | `demo` | two `added` and five `answer`s as above, then `listening` |
+//!
+//! Errors stay on stderr in their human form; a script reads the exit code.
+
+mod bars;
+mod wrap;
+
+pub use bars::Bar;
+pub use wrap::excerpt;
+
+use crate::cli::Failure;
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::MultiProgress;
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// Bold red, for `error:`.
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// Bold yellow, for `warning:`.
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// Bold cyan, for `hint:`.
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+/// Bold, for headings and ranks.
+pub const BOLD: Style = Style::new().bold();
+/// Dimmed, for what stands beside the point.
+pub const DIM: Style = Style::new().dimmed();
+
+/// Columns used when stdout is no terminal.
+const PLAIN_COLUMNS: usize = 100;
+
+/// Owns what is written, to where, and how.
+pub struct Printer {
+    json: bool,
+    quiet: bool,
+    bars: MultiProgress,
+    shows_bars: bool,
+}
+
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+impl Printer {
+    /// `json`: JSON Lines on stdout. `quiet`: no notes and no bars. `no_progress`: no bars.
+    pub fn new(json: bool, quiet: bool, no_progress: bool) -> Printer {
+        let shows_bars = !quiet && !no_progress && io::stderr().is_terminal();
+        Printer { json, quiet, bars: bars::target(shows_bars), shows_bars }
+    }
+
+    /// Whether `--json` was asked for.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Columns that text for people may use.
+    pub fn columns(&self) -> usize {
+        if !io::stdout().is_terminal() {
+            return PLAIN_COLUMNS;
+        }
+        terminal_size::terminal_size().map_or(PLAIN_COLUMNS, |(width, _)| usize::from(width.0).max(40))
+    }
+
+    /// One tagged JSON object on a line of stdout.
+    ///
+    /// # Errors
+    /// stdout is closed or cannot be written.
+    pub fn record<T: Serialize>(&self, tag: &'static str, body: &T) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(&Tagged { r#type: tag, body })
+            .map_err(|error| Failure::internal(format!("cannot write a {tag:?} record: {error}")))?;
+        line.push(b'\n');
+        self.bytes(&line)
+    }
+
+    /// A line of stdout for people.
+    ///
+    /// # Errors
+    /// stdout is closed or cannot be written.
+    pub fn line(&self, text: impl Display) -> Result<(), Failure> {
+        self.bars.suspend(|| writeln!(anstream::stdout(), "{text}")).map_err(Failure::output)
+    }
+
+    /// Raw bytes of stdout.
+    ///
+    /// # Errors
+    /// stdout is closed or cannot be written.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.bars
+            .suspend(|| {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()
+            })
+            .map_err(Failure::output)
+    }
+
+    /// What is going on, on stderr; hidden by `--quiet`.
+    pub fn note(&self, text: impl Display) {
+        if !self.quiet {
+            self.stderr(text);
+        }
+    }
+
+    /// Something that the user should know although the command goes on.
+    pub fn warning(&self, text: impl Display) {
+        self.stderr(format_args!("{WARNING}warning:{WARNING:#} {text}"));
+    }
+
+    /// An input that was left out, with the reason.
+    pub fn problem(&self, path: &str, reason: &str, hint: Option<&str>) {
+        self.stderr(format_args!("{WARNING}problem:{WARNING:#} {path}: {reason}"));
+        if let Some(hint) = hint {
+            self.stderr(format_args!("  {HINT}hint:{HINT:#} {hint}"));
+        }
+    }
+
+    /// `error: ...`, its causes, a blank line and `hint: ...`.
+    pub fn failure(&self, failure: &Failure) {
+        if failure.message().is_empty() {
+            return;
+        }
+        self.stderr(format_args!("{ERROR}error:{ERROR:#} {}", failure.message()));
+        for cause in failure.causes() {
+            self.stderr(format_args!("  caused by: {cause}"));
+        }
+        if let Some(hint) = failure.hint() {
+            self.stderr(format_args!("\n{HINT}hint:{HINT:#} {hint}"));
+        }
+    }
+
+    /// A bar over a known number of things, drawn on a terminal only.
+    pub fn bar(&self, what: &'static str, total: Option<u64>) -> Bar {
+        Bar::new(&self.bars, self.shows_bars, what, total)
+    }
+
+    /// Nobody reads a closed stderr, so a failure to write there is no failure of the command.
+    fn stderr(&self, text: impl Display) {
+        self.bars.suspend(|| {
+            let _ = writeln!(anstream::stderr(), "{text}");
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! `bilin search`: answers for people and for scripts.
+
+use crate::workspace::{Workspace, npy, picture};
+use std::io::Read;
+
+#[test]
+fn the_sentence_about_architecture_comes_first() {
+    let workspace = Workspace::with_notes();
+    let run = workspace.run(&["search", "notes", "FAISS的架构包含哪些模块?"]).exits(0);
+    let text = run.text();
+    let first = text.lines().next().unwrap();
+    assert!(first.trim_start().starts_with("1 ") && first.contains("架构包含三个模块"), "{text}");
+    assert!(text.contains("corpus.txt"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains("corpus.txt")).count(), 3);
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn json_is_one_object_with_everything() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "notes/guide.md",
+        "# Guide\n\n## Backups\n\nA backup is a complete copy of the data folder.\n",
+    );
+    workspace.run(&["add", "notes", "notes"]).exits(0);
+    let lines = workspace.run(&["search", "notes", "how to copy everything", "--json"]).exits(0).json();
+    assert_eq!(lines.len(), 1);
+    let answer = &lines[0];
+    assert_eq!((&answer["type"], &answer["collection"]), (&"answer".into(), &"notes".into()));
+    assert_eq!((&answer["query"], &answer["count"]), (&"how to copy everything".into(), &1.into()));
+    assert!(answer["timings_ms"]["total"].as_f64().unwrap() > 0.0, "{answer}");
+    let result = &answer["results"][0];
+    assert_eq!(result["rank"], 1);
+    assert!(result["text"].as_str().unwrap().contains("complete copy"), "{result}");
+    assert!(result["metadata"]["source"].as_str().unwrap().ends_with("guide.md"), "{result}");
+    assert!(result["metadata"]["section"].as_str().unwrap().contains("Backups"), "{result}");
+    let (score, l2) = (result["similarity"].as_f64().unwrap(), result["l2_distance"].as_f64().unwrap());
+    assert!((2.0 - 2.0 * score - l2).abs() < 1e-3, "unit vectors: L2 is 2 - 2 cos; {score} {l2}");
+}
+
+#[test]
+fn more_asked_than_there_is_gives_what_there_is() {
+    let workspace = Workspace::with_notes();
+    let results = workspace.answers(&["search", "notes", "FAISS", "-k", "1000", "--json"]);
+    let ranks: Vec<_> = results.iter().filter_map(|result| result["rank"].as_u64()).collect();
+    assert_eq!(ranks, [1, 2, 3]);
+}
+
+#[test]
+fn a_picture_finds_itself() {
+    let workspace = Workspace::new();
+    let red = picture(&workspace, "shop/red/one.png", [200, 30, 30]);
+    picture(&workspace, "shop/blue/two.png", [20, 30, 220]);
+    workspace.run(&["add", "shop", "shop"]).exits(0);
+    let image = red.to_str().unwrap();
+    let results = workspace.answers(&["search", "shop", "--image", image, "--json"]);
+    let best = &results[0];
+    assert!(best["id"].as_str().unwrap().ends_with("one.png"), "{best}");
+    assert!(best["similarity"].as_f64().unwrap() > 0.999, "{best}");
+    let people = workspace.run(&["search", "shop", "--image", image]).exits(0).text();
+    assert!(people.lines().next().unwrap().contains("red") && people.contains("L2 "), "{people}");
+    let id = best["id"].as_str().unwrap();
+    let like = workspace.answers(&["search", "shop", "--like", id, "--json"]);
+    assert!(!like.is_empty());
+}
+
+#[test]
+fn a_vector_finds_its_text() {
+    let workspace = Workspace::with_notes();
+    let text = "FAISS的架构包含三个模块:索引模块、量化模块和搜索模块。";
+    let encoded = workspace.run_on(text.as_bytes(), &["encode", "--prompt", "document"]).exits(0);
+    workspace.write("one.npy", &encoded.stdout);
+    let results = workspace.answers(&["search", "notes", "--vector", "one.npy", "--json"]);
+    assert_eq!(results[0]["text"], text);
+    let json = workspace.run_on(text.as_bytes(), &["encode", "--json"]).exits(0).json().pop().unwrap();
+    let inline = json["vector"].to_string();
+    let again = workspace.answers(&["search", "notes", "--vector", &inline, "--json"]);
+    assert_eq!(again[0]["text"], text);
+    workspace.write("zero.npy", npy(&[0.0; 384]));
+    workspace.run(&["search", "notes", "--vector", "zero.npy"]).exits(1).complains(&[]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let workspace = Workspace::with_notes();
+    let mut child = workspace.command(&["search", "notes", "FAISS", "--json"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{stderr}");
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn searching_writes_nothing() {
+    let workspace = Workspace::with_notes();
+    let before = workspace.on_disk();
+    workspace.run(&["search", "notes", "FAISS"]).exits(0);
+    workspace.run(&["collections"]).exits(0);
+    workspace.is_as_before(&before);
+}

@@ -1,0 +1,116 @@
+//! `bilin serve`: what it refuses, that it answers, and that it owns the data folder while it runs.
+
+use crate::workspace::Workspace;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+/// A service of a workspace; ended when dropped.
+struct Service {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Service {
+    fn start(workspace: &Workspace) -> Service {
+        let mut child = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let listening: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        assert_eq!(listening["type"], "listening");
+        let address = listening["url"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        Service { child, address }
+    }
+
+    /// Status and body of one request.
+    fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_first_search_is_answered_and_the_folder_is_owned() {
+    let workspace = Workspace::with_notes();
+    let mut service = Service::start(&workspace);
+    let (status, body) =
+        service.request("POST", "/text-search", r#"{"query": "FAISS的架构包含哪些模块?", "top_k": 3}"#);
+    assert_eq!(status, 200, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert!(answer["results"][0]["text"].as_str().unwrap().contains("三个模块"), "{answer}");
+
+    for arguments in [
+        &["search", "notes", "FAISS"][..],
+        &["collections"],
+        &["add", "notes", "corpus.txt"],
+        &["demo", "--no-serve"],
+    ] {
+        let run = workspace.run(arguments).exits(1);
+        assert!(run.stderr.contains("error: ") && run.stderr.contains("bilin-data"), "{}", run.stderr);
+        run.hints("HTTP");
+    }
+    // What needs no data folder goes on working.
+    workspace.run_on(b"words\n", &["encode"]).exits(0);
+    workspace.run(&["config"]).exits(0);
+    workspace.run(&["model", "list"]).exits(0);
+
+    let pid = service.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(service.child.wait().unwrap().code(), Some(0), "a stopped service has done its work");
+    workspace.run(&["search", "notes", "FAISS"]).exits(0);
+}
+
+#[test]
+fn the_lock_outlives_no_process() {
+    let workspace = Workspace::with_notes();
+    let mut service = Service::start(&workspace);
+    service.child.kill().unwrap();
+    service.child.wait().unwrap();
+    workspace.run(&["search", "notes", "FAISS"]).exits(0);
+}
+
+#[test]
+fn other_machines_need_a_key() {
+    let workspace = Workspace::new();
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let run = workspace.run(&["serve", "--listen", address]).exits(1);
+        run.complains(&["API key", address]);
+        run.hints("BILIN_API_KEY");
+    }
+    assert!(!workspace.path("bilin-data").exists(), "refused before anything was made");
+    workspace.run(&["serve", "--listen", "8000"]).exits(2).complains(&["--listen", "8000"]);
+}
+
+#[test]
+fn a_taken_port_is_told_before_the_work() {
+    let workspace = Workspace::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["serve", "demo"] {
+        let run = workspace.run(&[command, "--listen", &address]).exits(1);
+        run.complains(&[&address]);
+        run.hints("--listen");
+    }
+    assert!(!workspace.path("bilin-data").exists());
+}

@@ -16,7 +16,7 @@ import requests
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
 BINARY = os.environ.get("BILIN", str(ROOT / "target" / "release" / "bilin"))
-COMMAND_TIMEOUT_S = 240
+COMMAND_TIMEOUT_S = 600
 START_TIMEOUT_S = 20
 
 

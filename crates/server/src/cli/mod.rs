@@ -1,6 +1,6 @@
 //! The command line: one file per command, global flags here.
 //!
-//! A command gets its arguments and a [`Context`] and returns an [`Exit`] or a [`Failure`]. What can be judged from the
+//! A command gets its arguments and a `Context` and returns an [`Exit`] or a [`Failure`]. What can be judged from the
 //! command line alone (types, ranges, the grammar of specs and filters) clap refuses as usage, exit code 2; what depends
 //! on the disk or the data is the engine's to refuse, exit code 1.
 

@@ -1,5 +1,8 @@
 //! The real binary on the command line: exit codes, stdout, stderr, and what is left on disk.
 
+// Set-up code of tests, like their bodies, stops at the first surprise.
+#![allow(clippy::unwrap_used)]
+
 mod adding;
 mod bad_input;
 mod demo;

@@ -36,11 +36,14 @@ const isSaid = (value) => value !== undefined && value !== null && value !== "";
 
 function passage(result, question) {
   const fields = result.metadata;
-  const steps = [fields.chapter, fields.section].filter(isSaid);
+  const places = [fields.chapter, fields.section].filter(isSaid);
+  const sources = [fields.source, fields.page].filter(isSaid);
+  // Where nothing says the chapter, the file stands in its place.
+  const steps = places.length > 0 ? places : sources;
   const trail = node("p", { class: "trail" }, node("span", { class: "rank" }, String(result.rank)),
     ...steps.map((step) => node("span", { class: "step" }, String(step))));
   const text = node("p", { class: "text clamped" }, ...highlight(result.text ?? result.id, question));
-  const source = [fields.source, fields.page].filter(isSaid).map((part) => node("span", {}, String(part)));
+  const source = places.length > 0 ? sources.map((part) => node("span", {}, String(part))) : [];
   const whole = node("button", { type: "button", class: "more", hidden: true, "aria-expanded": "false" }, say("whole"));
   whole.addEventListener("click", () => {
     const isClamped = text.classList.toggle("clamped");

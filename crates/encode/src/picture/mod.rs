@@ -2,6 +2,7 @@
 
 mod decode;
 mod jpeg;
+pub(crate) mod resize;
 mod thumbnail;
 
 /// A decoded picture, 8-bit RGB, row-major, oriented as EXIF says; `rgb.len() == width * height * 3`.

@@ -1,11 +1,9 @@
 //! Small JPEG copies of pictures, for lists of results.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::Picture;
+use super::{Picture, resize::resize};
 
 /// JPEG quality, 1 to 100.
 const QUALITY: u8 = 80;
@@ -22,18 +20,17 @@ impl Picture {
         let scaled =
             |side: u32| (f64::from(side) * f64::from(target) / f64::from(longer)).round().max(1.0) as u32;
         let (width, height) = (scaled(self.width), scaled(self.height));
-        let mut small = Image::new(width, height, PixelType::U8x3);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        let resized = ImageRef::new(self.width, self.height, &self.rgb, PixelType::U8x3)
-            .is_ok_and(|source| Resizer::new().resize(&source, &mut small, &options).is_ok());
+        let whole = (0, 0, self.width, self.height);
         let mut jpeg = Vec::new();
-        let encoded = JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(
-            small.buffer(),
-            width,
-            height,
-            ExtendedColorType::Rgb8,
-        );
-        if resized && encoded.is_ok() { jpeg } else { Vec::new() }
+        let encoded = resize(self, whole, width, height).map(|small| {
+            JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(
+                &small,
+                width,
+                height,
+                ExtendedColorType::Rgb8,
+            )
+        });
+        if matches!(encoded, Some(Ok(()))) { jpeg } else { Vec::new() }
     }
 }
 

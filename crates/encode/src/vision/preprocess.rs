@@ -3,10 +3,7 @@
 //! The resize is Pillow's antialiased bilinear filter (`fast_image_resize` follows Pillow's integer arithmetic), the
 //! crop is torchvision's `CenterCrop`, both as the weights' authors evaluate them: mean 0.5, deviation 0.5, RGB.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
-use crate::picture::Picture;
+use crate::picture::{Picture, resize::resize};
 
 /// Pixels of the short side after the resize.
 const SHORT_SIDE: u32 = 256;
@@ -47,17 +44,10 @@ fn resized(picture: &Picture) -> (Vec<u8>, usize, usize) {
         }
     };
     let (out_width, out_height) = (scaled(width), scaled(height));
-    let mut out = Image::new(out_width, out_height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-        f64::from(left),
-        f64::from(top),
-        f64::from(width),
-        f64::from(height),
-    );
-    let done = ImageRef::new(picture.width, picture.height, &picture.rgb, PixelType::U8x3)
-        .is_ok_and(|source| Resizer::new().resize(&source, &mut out, &options).is_ok());
-    debug_assert!(done, "a whole picture resizes");
-    (out.into_vec(), out_width as usize, out_height as usize)
+    let rgb = resize(picture, (left, top, width, height), out_width, out_height);
+    debug_assert!(rgb.is_some(), "a whole picture resizes");
+    let rgb = rgb.unwrap_or_else(|| vec![0; (out_width * out_height * 3) as usize]);
+    (rgb, out_width as usize, out_height as usize)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!
 //! Invariants: a kernel agrees with its scalar twin within [`tolerance`]; for one instruction set, [`Kernels::dot`] and
 //! [`Kernels::dot4`] (and their L2 counterparts) give the same bits for the same pair, so answers do not depend on how
-//! pairs were grouped. The algorithm is written once over [`lanes::Lanes`]; each instruction set only names its registers.
+//! pairs were grouped. The algorithm is written once over `lanes::Lanes`; each instruction set only names its registers.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

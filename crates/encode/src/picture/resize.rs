@@ -1,0 +1,29 @@
+//! Resizing as Pillow does it: its antialiased bilinear filter, in its integer arithmetic.
+//!
+//! The one place that instantiates `fast_image_resize`, for RGB alone: its generic entry point compiles the kernels of every
+//! pixel format into the caller, which took two minutes.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::Picture;
+
+/// A part of a picture: left, top, width, height.
+pub(crate) type Area = (u32, u32, u32, u32);
+
+/// `area` of `picture` as `[height, width, 3]` bytes; `None` if the area leaves the picture or the picture is not whole.
+pub(crate) fn resize(picture: &Picture, area: Area, width: u32, height: u32) -> Option<Vec<u8>> {
+    let mut out = vec![0; width as usize * height as usize * 3];
+    let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.rgb).ok()?;
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut out).ok()?;
+    let (left, top, area_width, area_height) = area;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        left.into(),
+        top.into(),
+        area_width.into(),
+        area_height.into(),
+    );
+    Resizer::new().resize_typed(&source, &mut target, &options).ok()?;
+    Some(out)
+}

@@ -46,12 +46,14 @@ def hits(answers, k):
     return 1 - len(missed) / len(answers)
 
 
+# Dense search over passages without their headings (docs/decisions/0042) answers 11 of the 16 first and 14 among three;
+# one question less may fail before the test does.
 def test_most_questions_are_answered_first(answers):
-    assert hits(answers, 1) >= 0.75
+    assert hits(answers, 1) >= 10 / 16
 
 
 def test_nearly_all_questions_are_answered_among_three(answers):
-    assert hits(answers, 3) >= 0.9
+    assert hits(answers, 3) >= 13 / 16
 
 
 def test_every_answer_names_file_chapter_and_section(answers):

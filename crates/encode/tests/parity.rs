@@ -76,9 +76,11 @@ fn picture_vectors_equal_those_of_pytorch_end_to_end() {
         let expected = numbers(&case["vector"]);
         let cosine: f32 = row.iter().zip(&expected).map(|(a, b)| a * b).sum();
         println!("{}: cosine {cosine}, {:e}", case["file"], largest_difference(row, &expected));
-        // The resize may differ from Pillow's by one grey level, which moves the vector this much; from equal pixels the
-        // vectors agree to 1e-4 (a test of `vision`).
-        assert!(cosine >= 0.9995, "{}: {cosine}", case["file"]);
+        // From equal pixels only rounding is left. JPEG decoders upsample colour each in their own way, by 4 grey levels at
+        // most, and the vectors tell (measured: 0.9998).
+        let lossy = case["file"].as_str().is_some_and(|file| file.ends_with("jpg"));
+        let least = if lossy { 0.9995 } else { 0.99999 };
+        assert!(cosine >= least, "{}: {cosine}", case["file"]);
         let alone = encoder.encode(&[*input]).expect("a picture encodes").vectors;
         assert!(largest_difference(row, &alone) < 1e-6, "alone and in a batch");
     }

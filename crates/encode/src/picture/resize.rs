@@ -13,9 +13,20 @@ use super::Picture;
 pub(crate) type Area = (u32, u32, u32, u32);
 
 /// `area` of `picture` as `[height, width, 3]` bytes; `None` if the area leaves the picture or the picture is not whole.
+///
+/// Pillow goes across first and down second, rounding to bytes between. The library alone would go down first, which moves a
+/// seventh of the numbers by one grey level and the vectors by a cosine of 0.0001 to 0.0003.
 pub(crate) fn resize(picture: &Picture, area: Area, width: u32, height: u32) -> Option<Vec<u8>> {
+    let (.., area_height) = area;
+    let across = pass((&picture.rgb, picture.width, picture.height), area, width, area_height)?;
+    pass((&across, width, area_height), (0, 0, width, area_height), width, height)
+}
+
+/// One pass of the filter over `[height, width, 3]` bytes; a side that keeps its length is copied.
+fn pass(source: (&[u8], u32, u32), area: Area, width: u32, height: u32) -> Option<Vec<u8>> {
+    let (rgb, source_width, source_height) = source;
     let mut out = vec![0; width as usize * height as usize * 3];
-    let source = TypedImageRef::<U8x3>::from_buffer(picture.width, picture.height, &picture.rgb).ok()?;
+    let source = TypedImageRef::<U8x3>::from_buffer(source_width, source_height, rgb).ok()?;
     let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut out).ok()?;
     let (left, top, area_width, area_height) = area;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(

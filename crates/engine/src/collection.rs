@@ -69,7 +69,7 @@ pub(crate) fn settings(
         (None, None, None) => Kind::Text,
     };
     let metric = new.metric.unwrap_or(Metric::Cosine);
-    let index = new.index.clone().unwrap_or(IndexSpec::Auto);
+    let index = new.index.clone().unwrap_or(IndexSpec::AUTO);
     let (model, dim) = match kind {
         Kind::Vector => (None, vector_dim(new)?),
         Kind::Text | Kind::Image => {

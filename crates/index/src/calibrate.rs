@@ -11,7 +11,7 @@ use crate::random::Random;
 use crate::row_set::RowSet;
 use crate::rows::{RowChunks, Rows};
 use crate::search::{Effort, SearchParams};
-use crate::spec::IndexSpec;
+use crate::spec::Structure;
 
 /// Queries measured: enough for a standard error of about 0.4 % at recall 0.95 of 10.
 const QUERIES: usize = 400;
@@ -40,15 +40,14 @@ pub fn calibrate(
     seed: u64,
 ) -> Result<Calibration, IndexError> {
     let info = index.info();
-    let (of, largest): (fn(usize) -> Effort, usize) = match info.spec {
-        IndexSpec::IvfFlat { nlist } => (Effort::Nprobe, nlist),
-        IndexSpec::Hnsw { .. } => (Effort::Ef, MAX_EF.min(info.rows.max(K + 1))),
-        IndexSpec::Auto | IndexSpec::Flat => {
+    let (of, smallest, largest): (fn(usize) -> Effort, usize, usize) = match info.spec.structure {
+        Structure::Ivf { nlist } => (Effort::Nprobe, 1, nlist),
+        Structure::Hnsw { .. } => (Effort::Ef, K + 1, MAX_EF.min(info.rows.max(K + 1))),
+        Structure::Auto | Structure::Scan => {
             return Ok(Calibration { effort: Effort::Exact, recall_at_10: 1.0, queries: 0 });
         }
     };
     let sample = sample_rows(rows, include, seed);
-    let smallest = if info.spec == (IndexSpec::IvfFlat { nlist: largest }) { 1 } else { K + 1 };
     if sample.is_empty() {
         return Ok(Calibration { effort: of(smallest), recall_at_10: 1.0, queries: 0 });
     }

@@ -62,6 +62,20 @@ pub enum IndexError {
         /// Rows it would have had.
         received: usize,
     },
+    /// A row number that the index does not hold, or no longer.
+    #[error("row {row} is not in the index (it has {rows} rows, removed ones counted)")]
+    UnknownRow {
+        /// The number.
+        row: u32,
+        /// Rows numbered so far.
+        rows: usize,
+    },
+    /// An id that stands for two rows.
+    #[error("id {id} comes twice, expected each id once")]
+    DuplicateId {
+        /// The id.
+        id: i64,
+    },
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

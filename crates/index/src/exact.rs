@@ -41,7 +41,7 @@ pub fn exact(
     SearchParams::new(k).check(queries, rows.dim())?;
     let queries = prepared(metric, queries)?;
     let scan = Scan { store: &RowStore::new(rows.clone()), metric, filter, kernels: kernels() };
-    Ok(scan.search(&queries, range, k))
+    Ok(scan.search(&queries, range, k, None))
 }
 
 /// One exact search over the rows of a store.
@@ -54,8 +54,14 @@ pub(crate) struct Scan<'a> {
 
 impl Scan<'_> {
     /// Answers of prepared queries, `[n, dim]`, over the rows in `range`. Spreads over the threads of the current rayon
-    /// pool when the work is worth it.
-    pub(crate) fn search(&self, queries: &[f32], range: Range<usize>, k: usize) -> Vec<Hits> {
+    /// pool when the work is worth it. At most `k` each, nearer than `radius` if there is one.
+    pub(crate) fn search(
+        &self,
+        queries: &[f32],
+        range: Range<usize>,
+        k: usize,
+        radius: Option<f32>,
+    ) -> Vec<Hits> {
         let dim = self.store.dim();
         let range = range.start..range.end.min(self.store.len());
         let query_count = queries.len() / dim;
@@ -66,11 +72,11 @@ impl Scan<'_> {
         };
         let work = queries.len().saturating_mul(rows);
         if threads == 1 || work < PARALLEL_FROM_OPERATIONS {
-            return self.collect(queries, range, k).into_iter().map(TopK::into_hits).collect();
+            return self.collect(queries, range, k, radius).into_iter().map(TopK::into_hits).collect();
         }
         if query_count >= threads * 4 * self.kernels.tile_queries() {
             let per_task = query_count.div_ceil(threads * 2) * dim;
-            let tasks = queries.par_chunks(per_task).map(|part| self.collect(part, range.clone(), k));
+            let tasks = queries.par_chunks(per_task).map(|part| self.collect(part, range.clone(), k, radius));
             return tasks.flatten_iter().map(TopK::into_hits).collect();
         }
         // Few queries over many rows: each thread takes ranges of rows, and the collectors are merged.
@@ -78,9 +84,9 @@ impl Scan<'_> {
         let starts: Vec<usize> = range.clone().step_by(per_task.max(1)).collect();
         let parts: Vec<Vec<TopK>> = starts
             .into_par_iter()
-            .map(|start| self.collect(queries, start..range.end.min(start + per_task), k))
+            .map(|start| self.collect(queries, start..range.end.min(start + per_task), k, radius))
             .collect();
-        let mut merged: Vec<TopK> = (0..query_count).map(|_| TopK::new(k)).collect();
+        let mut merged: Vec<TopK> = (0..query_count).map(|_| TopK::within(k, radius)).collect();
         for part in parts {
             for (collector, found) in merged.iter_mut().zip(part) {
                 collector.merge(found);
@@ -89,9 +95,9 @@ impl Scan<'_> {
         merged.into_iter().map(TopK::into_hits).collect()
     }
 
-    fn collect(&self, queries: &[f32], range: Range<usize>, k: usize) -> Vec<TopK> {
+    fn collect(&self, queries: &[f32], range: Range<usize>, k: usize, radius: Option<f32>) -> Vec<TopK> {
         let dim = self.store.dim();
-        let mut collectors: Vec<TopK> = (0..queries.len() / dim).map(|_| TopK::new(k)).collect();
+        let mut collectors: Vec<TopK> = (0..queries.len() / dim).map(|_| TopK::within(k, radius)).collect();
         if collectors.len() < TILE_FROM_QUERIES {
             match self.filter {
                 None => self.blocks(queries, range, &mut collectors),

@@ -31,12 +31,13 @@ impl Flat {
 impl VectorIndex for Flat {
     fn info(&self) -> IndexInfo {
         IndexInfo {
-            spec: IndexSpec::Flat,
+            spec: IndexSpec::FLAT,
             metric: self.metric,
             dim: self.store.dim(),
             rows: self.store.len(),
             is_trained: true,
             bytes: self.store.owned.len() * 4,
+            reads_rows: true,
         }
     }
 
@@ -55,13 +56,32 @@ impl VectorIndex for Flat {
         Ok(())
     }
 
+    fn remove(&mut self, rows: &RowSet) -> Result<usize, IndexError> {
+        let before = self.include.clone().unwrap_or_else(|| RowSet::full(self.store.len()));
+        let after = before.subtract(rows);
+        let removed = before.count() - after.count();
+        if removed > 0 {
+            self.include = Some(after);
+        }
+        Ok(removed)
+    }
+
+    fn reconstruct(&self, row: u32) -> Result<Vec<f32>, IndexError> {
+        let is_in = (row as usize) < self.store.len()
+            && self.include.as_ref().is_none_or(|include| include.contains(row));
+        if !is_in {
+            return Err(IndexError::UnknownRow { row, rows: self.store.len() });
+        }
+        Ok(self.store.view().row(row).to_vec())
+    }
+
     fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError> {
         params.check(queries, self.store.dim())?;
         let queries = prepared(self.metric, queries)?;
         let filter = both(self.include.as_ref(), params.filter);
         let scan =
             Scan { store: &self.store, metric: self.metric, filter: filter.as_deref(), kernels: kernels() };
-        Ok(scan.search(&queries, 0..self.store.len(), params.k))
+        Ok(scan.search(&queries, 0..self.store.len(), params.k, params.radius))
     }
 
     fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {

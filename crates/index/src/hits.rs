@@ -49,10 +49,16 @@ pub(crate) struct TopK {
 impl TopK {
     /// `k >= 1`. Memory is taken as hits arrive, not for `k` at once.
     pub(crate) fn new(k: usize) -> Self {
-        TopK { heap: BinaryHeap::with_capacity(k.min(1024) + 1), k, threshold: f32::INFINITY }
+        TopK::within(k, None)
     }
 
-    /// Nothing above this distance can enter; infinite until `k` hits are held.
+    /// The `k` nearest of those nearer than `radius`, if there is one.
+    pub(crate) fn within(k: usize, radius: Option<f32>) -> Self {
+        let threshold = radius.map_or(f32::INFINITY, f32::next_down);
+        TopK { heap: BinaryHeap::with_capacity(k.min(1024) + 1), k, threshold }
+    }
+
+    /// Nothing above this distance can enter; infinite (or just inside the radius) until `k` hits are held.
     #[inline]
     pub(crate) fn threshold(&self) -> f32 {
         self.threshold

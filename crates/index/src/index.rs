@@ -11,7 +11,7 @@ use crate::metric::Metric;
 use crate::row_set::RowSet;
 use crate::rows::{RowChunks, Rows};
 use crate::search::SearchParams;
-use crate::spec::IndexSpec;
+use crate::spec::{Codec, IndexSpec, Structure};
 use std::sync::Arc;
 
 /// What an index is.
@@ -29,6 +29,8 @@ pub struct IndexInfo {
     pub is_trained: bool,
     /// Bytes this index holds itself, shared rows not counted.
     pub bytes: usize,
+    /// True when searches read the shared rows, so that serving needs them in memory too.
+    pub reads_rows: bool,
 }
 
 /// Vectors in, neighbours out.
@@ -44,6 +46,13 @@ pub trait VectorIndex: Send + Sync {
 
     /// Appends rows; the first gets the number `info().rows`. On error nothing was added.
     fn add(&mut self, rows: Rows<'_>) -> Result<(), IndexError>;
+
+    /// Takes rows out, which are then never found again; numbers that are out already or were never in count for nothing.
+    /// The other rows keep their numbers. Returns how many were taken out.
+    fn remove(&mut self, rows: &RowSet) -> Result<usize, IndexError>;
+
+    /// The vector of a row as the index compares it: unit length under cosine, decoded where only codes are kept.
+    fn reconstruct(&self, row: u32) -> Result<Vec<f32>, IndexError>;
 
     /// The primitive is the batch: one `Hits` per query, each at most `params.k` long.
     fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError>;
@@ -120,13 +129,20 @@ fn build_here(
     if metric == Metric::Cosine {
         check_unit_length(rows, options.include)?;
     }
-    match spec.resolve(included, rows.dim()) {
-        IndexSpec::Auto | IndexSpec::Flat => {
+    let spec = spec.resolve(included, rows.dim());
+    let is_plain = spec.transforms.is_empty() && spec.codec == Codec::Flat;
+    match spec.structure {
+        Structure::Auto | Structure::Scan if is_plain => {
             options.report(included, included)?;
             Ok(Box::new(Flat::new(metric, rows, options.include.cloned())))
         }
-        IndexSpec::IvfFlat { nlist } => Ok(Box::new(IvfFlat::build(metric, nlist, rows, options)?)),
-        IndexSpec::Hnsw { m } => Ok(Box::new(Hnsw::build(metric, m, rows, options)?)),
+        Structure::Ivf { nlist } if is_plain => Ok(Box::new(IvfFlat::build(metric, nlist, rows, options)?)),
+        Structure::Hnsw { m } if is_plain => Ok(Box::new(Hnsw::build(metric, m, rows, options)?)),
+        _ => Err(IndexError::Parameter {
+            name: "spec",
+            expected: "Flat, IVFn,Flat or HNSWm".to_owned(),
+            received: spec.to_string(),
+        }),
     }
 }
 

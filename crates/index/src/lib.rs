@@ -11,7 +11,7 @@
 //! ```
 //! use bilin_index::{BuildOptions, IndexSpec, Metric, RowChunks, Rows, SearchParams, build};
 //! let rows = RowChunks::from_vec(vec![0.0, 0.0, 3.0, 4.0, 1.0, 0.0], 2)?;
-//! let index = build(&IndexSpec::Auto, Metric::L2, &rows, &BuildOptions::default())?;
+//! let index = build(&IndexSpec::AUTO, Metric::L2, &rows, &BuildOptions::default())?;
 //! let hits = index.search(Rows::new(&[0.9, 0.0], 2)?, &SearchParams::new(2))?;
 //! assert_eq!(hits[0].iter().map(|hit| hit.row).collect::<Vec<_>>(), [2, 0]);
 //! # Ok::<(), bilin_index::IndexError>(())
@@ -24,6 +24,7 @@ mod file;
 mod flat;
 mod hits;
 mod hnsw;
+mod id_map;
 mod index;
 mod ivf;
 pub mod kernels;
@@ -39,9 +40,13 @@ pub use calibrate::{Calibration, calibrate};
 pub use error::{IndexError, MAX_K, OpenError};
 pub use exact::exact;
 pub use hits::{Hit, Hits};
+pub use id_map::IdMap;
 pub use index::{BuildOptions, IndexInfo, Progress, VectorIndex, build, open};
 pub use metric::{Metric, MetricError, normalise};
 pub use row_set::RowSet;
 pub use rows::{MAX_DIM, MAX_ROWS, RowChunks, Rows, RowsError, SharedF32};
 pub use search::{Effort, SearchParams};
-pub use spec::{AUTO_FLAT_BELOW_ROWS, AUTO_GRAPH_UP_TO_ROWS, HNSW_M_RANGE, IndexSpec, MAX_NLIST, SpecError};
+pub use spec::{
+    AUTO_FLAT_BELOW_ROWS, AUTO_GRAPH_UP_TO_ROWS, Codec, HNSW_M_RANGE, IndexSpec, MAX_NLIST, PQ_BITS_RANGE,
+    RABITQ_BITS_RANGE, ScalarBits, SpecError, Structure, Transform,
+};

@@ -15,6 +15,11 @@ pub struct SearchParams<'a> {
     pub nprobe: Option<usize>,
     /// HNSW: candidates kept while searching layer 0 (ef_search); at least `k` are.
     pub ef: Option<usize>,
+    /// Codes behind `RFlat`: this many times `k` candidates are measured again; `None` = as many as the codes' error asks for.
+    pub refine: Option<usize>,
+    /// Only hits whose distance is below this one (a range search); in the order of [`crate::Hit::distance`], so a bound on
+    /// an inner product is given negated.
+    pub radius: Option<f32>,
     /// Only these rows may be returned.
     pub filter: Option<&'a RowSet>,
 }
@@ -22,7 +27,12 @@ pub struct SearchParams<'a> {
 impl<'a> SearchParams<'a> {
     /// The `k` nearest rows with the index's default effort.
     pub fn new(k: usize) -> Self {
-        SearchParams { k, nprobe: None, ef: None, filter: None }
+        SearchParams { k, nprobe: None, ef: None, refine: None, radius: None, filter: None }
+    }
+
+    /// Every row nearer than `radius`, with the index's default effort; at most [`MAX_K`] of them.
+    pub fn range(radius: f32) -> Self {
+        SearchParams { radius: Some(radius), ..SearchParams::new(MAX_K) }
     }
 
     /// Sets whichever of `nprobe` / `ef` the kind of index understands (what `calibrate` measured).
@@ -59,6 +69,13 @@ impl<'a> SearchParams<'a> {
         }
         if self.ef == Some(0) {
             return parameter("ef", 0, "at least 1".to_owned());
+        }
+        if self.refine == Some(0) {
+            return parameter("refine", 0, "at least 1".to_owned());
+        }
+        if self.radius.is_some_and(f32::is_nan) {
+            let expected = "a number".to_owned();
+            return Err(IndexError::Parameter { name: "radius", expected, received: "NaN".to_owned() });
         }
         Ok(())
     }

@@ -131,7 +131,7 @@ fn flat_grows_and_refuses_what_does_not_fit() {
     let rows = RowChunks::from_vec(vec![0.0, 0.0, 1.0, 1.0, 2.0, 2.0], 2).unwrap();
     let include: RowSet = [0, 2].into_iter().collect();
     let options = BuildOptions { include: Some(&include), ..BuildOptions::default() };
-    let mut index = build(&IndexSpec::Flat, Metric::L2, &rows, &options).unwrap();
+    let mut index = build(&IndexSpec::FLAT, Metric::L2, &rows, &options).unwrap();
     let query = Rows::new(&[1.1, 1.1], 2).unwrap();
     let found = |index: &dyn bilin_index::VectorIndex| -> Vec<u32> {
         index.search(query, &SearchParams::new(9)).unwrap()[0].iter().map(|hit| hit.row).collect()
@@ -156,10 +156,10 @@ fn flat_grows_and_refuses_what_does_not_fit() {
 #[test]
 fn cosine_wants_unit_rows_and_a_direction() {
     let rows = RowChunks::from_vec(vec![1.0, 0.0, 0.0, 2.0], 2).unwrap();
-    let error = build(&IndexSpec::Flat, Metric::Cosine, &rows, &BuildOptions::default()).err().unwrap();
+    let error = build(&IndexSpec::FLAT, Metric::Cosine, &rows, &BuildOptions::default()).err().unwrap();
     assert_eq!(error, IndexError::NotUnitLength { row: 1, norm: 2.0 });
     let rows = RowChunks::from_vec(vec![1.0, 0.0, 0.0, 1.0], 2).unwrap();
-    let mut index = build(&IndexSpec::Flat, Metric::Cosine, &rows, &BuildOptions::default()).unwrap();
+    let mut index = build(&IndexSpec::FLAT, Metric::Cosine, &rows, &BuildOptions::default()).unwrap();
     let zero = Rows::new(&[3.0, 4.0, 0.0, 0.0], 2).unwrap();
     assert_eq!(index.search(zero, &SearchParams::new(1)).unwrap_err(), IndexError::ZeroVector { row: 1 });
     assert_eq!(index.add(zero).unwrap_err(), IndexError::ZeroVector { row: 1 });

@@ -106,7 +106,7 @@ fn graphs_are_the_same_for_any_number_of_threads() {
     let set = small_text();
     let written = |threads: usize| {
         let options = BuildOptions { threads, seed: 1, ..BuildOptions::default() };
-        let index = build(&IndexSpec::Hnsw { m: 8 }, set.metric, &set.base, &options).unwrap();
+        let index = build(&IndexSpec::hnsw(8), set.metric, &set.base, &options).unwrap();
         let mut bytes = Vec::new();
         index.write_to(&mut bytes).unwrap();
         bytes

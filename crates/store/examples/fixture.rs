@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         model: Some(ModelRef { id: "fixture".into(), revision: "1".into(), space: "fixture-space".into() }),
         dim: 3,
         metric: Metric::Cosine,
-        index: IndexSpec::Auto,
+        index: IndexSpec::AUTO,
         target_recall: 0.95,
     };
     let collection = data.create("fixture", &settings)?;

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         model: None,
         dim,
         metric: Metric::Cosine,
-        index: IndexSpec::Flat,
+        index: IndexSpec::FLAT,
         target_recall: 0.95,
     };
     for batch in BATCHES {

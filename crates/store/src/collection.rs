@@ -408,7 +408,7 @@ mod tests {
             model: None,
             dim: 4,
             metric: Metric::L2,
-            index: IndexSpec::Flat,
+            index: IndexSpec::FLAT,
             target_recall: 0.95,
         };
         let folder = folder.join("notes");

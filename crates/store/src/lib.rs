@@ -16,7 +16,7 @@
 //!     model: None,
 //!     dim: 2,
 //!     metric: bilin_index::Metric::L2,
-//!     index: bilin_index::IndexSpec::Auto,
+//!     index: bilin_index::IndexSpec::AUTO,
 //!     target_recall: 0.95,
 //! };
 //! let points = data.create("points", &settings)?;

@@ -8,7 +8,7 @@ use std::mem::discriminant;
 use std::sync::PoisonError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bilin_index::{BuildOptions, IndexError, IndexSpec, build, calibrate};
+use bilin_index::{BuildOptions, IndexError, IndexSpec, Structure, build, calibrate};
 
 use crate::catalog;
 use crate::collection::Collection;
@@ -153,7 +153,7 @@ impl Figures<'_> {
 
 fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
     let spec = settings.index.resolve(figures.live, settings.dim);
-    if spec == IndexSpec::Flat {
+    if spec.is_exact() {
         let reason = format!("{} rows are searched exactly (index {})", figures.live, settings.index);
         return if figures.generation.is_some() { Plan::Drop(reason) } else { Plan::Keep(reason) };
     }
@@ -165,7 +165,10 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
     };
     let built = &record.generation.spec;
     let changed = match settings.index {
-        IndexSpec::Auto => discriminant(built) != discriminant(&spec),
+        // Lists grow with every row; only another kind of index is worth a build of its own.
+        IndexSpec { structure: Structure::Auto, .. } => {
+            discriminant(&built.structure) != discriminant(&spec.structure)
+        }
         _ => *built != spec,
     };
     let at_least = |part: usize| part * 100 >= record.indexed * REBUILD_GROWTH_PERCENT && part > 0;

@@ -134,7 +134,7 @@ mod tests {
                 model: Some(ModelRef { id: "m".into(), revision: "r".into(), space: "空间".into() }),
                 dim: 384,
                 metric,
-                index: IndexSpec::Hnsw { m: 16 },
+                index: IndexSpec::hnsw(16),
                 target_recall: 0.95,
             };
             assert_eq!(Settings::from_json(&settings.to_json()), Some(settings));

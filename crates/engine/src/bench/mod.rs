@@ -9,7 +9,9 @@ mod dataset;
 mod measure;
 
 use crate::{Error, ErrorKind};
-use bilin_index::{BuildOptions, Effort, IndexError, IndexSpec, MAX_K, Metric, VectorIndex, build};
+use bilin_index::{
+    BuildOptions, Effort, IndexError, IndexSpec, MAX_K, Metric, Structure, VectorIndex, build,
+};
 use cpu_time::ProcessTime;
 use dataset::Dataset;
 use measure::Runner;
@@ -208,20 +210,17 @@ fn sweep(spec: &IndexSpec, k: usize) -> Vec<Effort> {
     let steps = |from: usize, to: usize| {
         std::iter::successors(Some(from), move |&at| Some(at + (at / 5).max(1)).filter(|&next| next <= to))
     };
-    match *spec {
-        IndexSpec::Auto | IndexSpec::Flat => vec![Effort::Exact],
-        IndexSpec::IvfFlat { nlist } => steps(1, nlist).map(Effort::Nprobe).collect(),
-        IndexSpec::Hnsw { .. } => steps(k.max(10), MAX_EF.max(k)).map(Effort::Ef).collect(),
+    match spec.structure {
+        Structure::Auto | Structure::Scan => vec![Effort::Exact],
+        Structure::Ivf { nlist } => steps(1, nlist).map(Effort::Nprobe).collect(),
+        Structure::Hnsw { .. } => steps(k.max(10), MAX_EF.max(k)).map(Effort::Ef).collect(),
     }
 }
 
-/// Bytes of index and vectors together. IVF keeps its own copy of the vectors, in its lists.
+/// Bytes of the index, and of the vectors where searches read them.
 fn served_bytes(index: &dyn VectorIndex, rows: usize, dim: usize) -> f64 {
     let info = index.info();
-    let shared = match info.spec {
-        IndexSpec::IvfFlat { .. } => 0,
-        IndexSpec::Auto | IndexSpec::Flat | IndexSpec::Hnsw { .. } => rows * dim * 4,
-    };
+    let shared = if info.reads_rows { rows * dim * 4 } else { 0 };
     (info.bytes + shared) as f64
 }
 

@@ -71,7 +71,7 @@ fn measures_every_kind_of_index_through_high_recall() {
 fn the_files_own_neighbours_are_used_and_checked() {
     let folder = folder();
     let path = folder.path().join("neighbors.npy");
-    let options = BenchOptions::new(folder.path(), vec![IndexSpec::Flat]);
+    let options = BenchOptions::new(folder.path(), vec![IndexSpec::FLAT]);
     // Row 0 as every neighbour of every query: nearly every row found is nearer, so all counts as right.
     write_neighbours(&path, 50, 10, (0..500).map(|i| i % 10));
     assert!(all(&options).unwrap()[0].recall_at_10 > 0.99);
@@ -84,7 +84,7 @@ fn the_files_own_neighbours_are_used_and_checked() {
 #[test]
 fn bad_options_and_folders_are_named() {
     let folder = folder();
-    let options = BenchOptions::new(folder.path(), vec![IndexSpec::Flat]);
+    let options = BenchOptions::new(folder.path(), vec![IndexSpec::FLAT]);
     let error = |options: &BenchOptions| all(options).unwrap_err();
     assert_eq!(error(&BenchOptions { k: 0, ..options.clone() }).kind, ErrorKind::InvalidInput);
     assert_eq!(error(&BenchOptions { specs: vec![], ..options.clone() }).kind, ErrorKind::InvalidInput);

@@ -4,7 +4,7 @@
 
 use super::{ItemKey, Near, Nearest, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data};
-use bilin_index::{Effort, IndexSpec, RowSet, Rows};
+use bilin_index::{Effort, RowSet, Rows, Structure};
 use bilin_store::{
     Applied, Batch, Collection, DataDir, FileStamp, Filter, MaintainOptions, Settings, Snapshot, Status,
     StoredItem,
@@ -172,11 +172,10 @@ impl EmbeddedView {
 
     /// `effort` in the words of the index that answers.
     fn effort(&self, effort: Option<usize>) -> Option<Effort> {
-        let spec = self.snapshot.generation().map(|generation| generation.spec.clone())?;
-        match spec {
-            IndexSpec::IvfFlat { .. } => effort.map(Effort::Nprobe),
-            IndexSpec::Hnsw { .. } => effort.map(Effort::Ef),
-            IndexSpec::Flat | IndexSpec::Auto => None,
+        match self.snapshot.generation()?.spec.structure {
+            Structure::Ivf { .. } => effort.map(Effort::Nprobe),
+            Structure::Hnsw { .. } => effort.map(Effort::Ef),
+            Structure::Scan | Structure::Auto => None,
         }
     }
 

@@ -85,7 +85,7 @@ impl<'a> Inserter<'a> {
         let Ok(rows) = RowChunks::from_vec(vectors.clone(), self.dim) else { return nearest };
         let metric = if self.is_l2 { Metric::L2 } else { Metric::InnerProduct };
         let scan = Scan { store: &RowStore::new(rows), metric, filter: None, kernels: self.kernels };
-        let found = scan.search(&vectors, 0..members.len(), IN_BATCH_NEIGHBOURS + 1);
+        let found = scan.search(&vectors, 0..members.len(), IN_BATCH_NEIGHBOURS + 1, None);
         for (hits, &i) in found.into_iter().zip(&members) {
             let others = hits.into_iter().map(|hit| Hit { row: batch[members[hit.row as usize]], ..hit });
             nearest[i] = others.filter(|hit| hit.row != batch[i]).collect();

@@ -145,9 +145,9 @@ impl Hnsw {
         })
     }
 
-    fn scan(&self, queries: &[f32], k: usize, allowed: Option<&RowSet>) -> Vec<Hits> {
+    fn scan(&self, queries: &[f32], params: &SearchParams<'_>, allowed: Option<&RowSet>) -> Vec<Hits> {
         let scan = Scan { store: &self.store, metric: self.metric, filter: allowed, kernels: kernels() };
-        scan.search(queries, 0..self.store.len(), k)
+        scan.search(queries, 0..self.store.len(), params.k, params.radius)
     }
 }
 
@@ -163,12 +163,13 @@ impl VectorIndex for Hnsw {
         let Graph { levels, base, upper, upper_start, .. } = &self.graph;
         let graph = levels.bytes() + base.bytes() + upper.bytes() + upper_start.len() * 4;
         IndexInfo {
-            spec: IndexSpec::Hnsw { m: self.graph.m },
+            spec: IndexSpec::hnsw(self.graph.m),
             metric: self.metric,
             dim: self.store.dim(),
             rows: self.store.len(),
             is_trained: true,
             bytes: graph + self.store.owned.len() * 4,
+            reads_rows: true,
         }
     }
 
@@ -191,6 +192,28 @@ impl VectorIndex for Hnsw {
         self.link(first, &|_, _| Ok(()))
     }
 
+    fn remove(&mut self, rows: &RowSet) -> Result<usize, IndexError> {
+        let live = self.linked.clone().unwrap_or_else(|| RowSet::full(self.store.len()));
+        let rows = rows.intersect(&live);
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        Err(IndexError::Parameter {
+            name: "remove",
+            expected: "an index that can take rows out".to_owned(),
+            received: format!("{} rows to take out of a graph", rows.count()),
+        })
+    }
+
+    fn reconstruct(&self, row: u32) -> Result<Vec<f32>, IndexError> {
+        let is_in = (row as usize) < self.store.len()
+            && self.linked.as_ref().is_none_or(|linked| linked.contains(row));
+        if !is_in {
+            return Err(IndexError::UnknownRow { row, rows: self.store.len() });
+        }
+        Ok(self.store.view().row(row).to_vec())
+    }
+
     fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError> {
         let dim = self.store.dim();
         params.check(queries, dim)?;
@@ -200,14 +223,17 @@ impl VectorIndex for Hnsw {
         let reachable = allowed.as_ref().map_or(linked, |allowed| allowed.count());
         let ef = params.ef.unwrap_or(DEFAULT_EF).max(params.k);
         let scanned = allowed.as_deref().or(self.linked.as_ref());
-        if params.k >= reachable || (allowed.is_some() && self.is_scan_cheaper(reachable, ef)) {
-            return Ok(self.scan(&queries, params.k, scanned));
+        if params.radius.is_some()
+            || params.k >= reachable
+            || (allowed.is_some() && self.is_scan_cheaper(reachable, ef))
+        {
+            return Ok(self.scan(&queries, params, scanned));
         }
         let (graph, view) = (self.graph.view(), self.store.view());
         let one = |query: &[f32]| {
             let hits = self.search_one(&graph, &view, query, params, allowed.as_deref());
             // The graph may not lead to every row; whoever asks for k rows gets them.
-            if hits.len() < params.k { self.scan(query, params.k, scanned).remove(0) } else { hits }
+            if hits.len() < params.k { self.scan(query, params, scanned).remove(0) } else { hits }
         };
         if rayon::current_num_threads() == 1 || queries.len() / dim < 8 {
             return Ok(queries.chunks_exact(dim).map(one).collect());

@@ -54,6 +54,34 @@ impl List {
         self.ids.to_mut().extend_from_slice(added);
     }
 
+    /// Takes out the entries that are in `gone`; returns how many. The others keep their order.
+    pub(crate) fn remove(&mut self, kernels: &Kernels, dim: usize, gone: &RowSet) -> usize {
+        let ids = self.ids.as_slice();
+        let kept: Vec<usize> = (0..ids.len()).filter(|&at| !gone.contains(ids[at])).collect();
+        let removed = ids.len() - kept.len();
+        if removed == 0 {
+            return 0;
+        }
+        let vectors: Vec<f32> = kept.iter().flat_map(|&at| self.entry(at, dim)).collect();
+        let kept: Vec<u32> = kept.into_iter().map(|at| ids[at]).collect();
+        *self = List::empty();
+        let positions: Vec<u32> = (0..kept.len() as u32).collect();
+        self.append(kernels, dim, &positions, |at| &vectors[at as usize * dim..(at as usize + 1) * dim]);
+        self.ids = Array::Owned(kept);
+        removed
+    }
+
+    /// The vector of a row, if it is in this list.
+    pub(crate) fn vector_of(&self, row: u32, dim: usize) -> Option<Vec<f32>> {
+        let at = self.ids.as_slice().iter().position(|&id| id == row)?;
+        Some(self.entry(at, dim).collect())
+    }
+
+    fn entry(&self, at: usize, dim: usize) -> impl Iterator<Item = f32> + '_ {
+        let panel = &self.panels.as_slice()[at / PANEL_ROWS * PANEL_ROWS * dim..][..PANEL_ROWS * dim];
+        panel.iter().skip(at % PANEL_ROWS).step_by(PANEL_ROWS).copied()
+    }
+
     /// Offers every entry (that `filter` allows) to the collector.
     pub(crate) fn scan(
         &self,

@@ -21,7 +21,7 @@ use crate::random::Random;
 use crate::row_set::RowSet;
 use crate::rows::{MAX_ROWS, RowChunks, RowStore, Rows};
 use crate::search::{SearchParams, prepared};
-use crate::spec::IndexSpec;
+use crate::spec::{Codec, IndexSpec};
 use lists::List;
 use rayon::prelude::*;
 
@@ -141,14 +141,15 @@ impl IvfFlat {
     }
 
     fn search_one(&self, coarse: &Assigner, query: &[f32], params: &SearchParams<'_>, nprobe: usize) -> Hits {
-        let mut collector = TopK::new(params.k);
+        let mut collector = TopK::within(params.k, params.radius);
         let mut visited = RowSet::new();
         let near = self.nearest_lists(coarse, query, nprobe);
         let visit = |list: u32, collector: &mut TopK| {
             self.lists[list as usize].scan(kernels(), self.metric, query, params.filter, collector);
         };
         near.iter().for_each(|hit| visit(hit.row, &mut collector));
-        if collector.len() == params.k || near.len() == self.nlist {
+        // Whoever asks for what is within a radius does not ask for `k`.
+        if collector.len() == params.k || params.radius.is_some() || near.len() == self.nlist {
             return collector.into_hits();
         }
         near.iter().for_each(|hit| {
@@ -183,12 +184,14 @@ impl VectorIndex for IvfFlat {
     fn info(&self) -> IndexInfo {
         let lists: usize = self.lists.iter().map(|list| list.ids.bytes() + list.panels.bytes()).sum();
         IndexInfo {
-            spec: IndexSpec::IvfFlat { nlist: self.nlist },
+            spec: IndexSpec::ivf(self.nlist, Codec::Flat),
             metric: self.metric,
             dim: self.dim,
             rows: self.rows,
             is_trained: self.coarse.is_some(),
             bytes: lists + self.centroids.len() * 8 + self.lists.len() * size_of::<List>(),
+            // Lists hold vectors of their own.
+            reads_rows: false,
         }
     }
 
@@ -223,6 +226,17 @@ impl VectorIndex for IvfFlat {
         self.fill(&ids, &vectors);
         self.rows = received;
         Ok(())
+    }
+
+    fn remove(&mut self, rows: &RowSet) -> Result<usize, IndexError> {
+        let (kernels, dim) = (kernels(), self.dim);
+        let removed = self.lists.par_iter_mut().map(|list| list.remove(kernels, dim, rows)).sum();
+        Ok(removed)
+    }
+
+    fn reconstruct(&self, row: u32) -> Result<Vec<f32>, IndexError> {
+        let found = self.lists.iter().find_map(|list| list.vector_of(row, self.dim));
+        found.ok_or(IndexError::UnknownRow { row, rows: self.rows })
     }
 
     fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError> {

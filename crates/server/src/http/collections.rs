@@ -137,7 +137,7 @@ impl From<CollectionInfo> for CollectionView {
         let generation = info.status.generation.as_ref();
         let index = IndexView {
             requested: info.settings.index.to_string(),
-            current: generation.map_or(IndexSpec::Flat, |g| g.spec.clone()).to_string(),
+            current: generation.map_or(IndexSpec::FLAT, |g| g.spec.clone()).to_string(),
             generation: generation.map(|g| g.number),
             effort: generation.and_then(|g| match g.effort {
                 Effort::Exact => None,

@@ -14,7 +14,7 @@ fn stamp(path: &str, bytes: u64) -> FileStamp {
 fn bad_vectors_are_refused_with_document_and_item_and_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let collection = data.create("notes", &settings(2, Metric::Cosine, IndexSpec::Auto)).unwrap();
+    let collection = data.create("notes", &settings(2, Metric::Cosine, IndexSpec::AUTO)).unwrap();
     let refused = |vector: Vec<f32>| {
         let items = vec![item(vec![1.0, 0.0], "good"), item(vector, "bad")];
         let batch = Batch { upsert: vec![document("a", items)], ..Batch::default() };
@@ -37,7 +37,7 @@ fn bad_vectors_are_refused_with_document_and_item_and_change_nothing() {
 fn tiny_and_huge_vectors_keep_their_direction_under_cosine() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let collection = data.create("notes", &settings(2, Metric::Cosine, IndexSpec::Auto)).unwrap();
+    let collection = data.create("notes", &settings(2, Metric::Cosine, IndexSpec::AUTO)).unwrap();
     let items = vec![item(vec![3e38, 3e38], "huge"), item(vec![1e-45, 0.0], "tiny")];
     collection.apply(Batch { upsert: vec![document("a", items)], ..Batch::default() }).unwrap();
     let snapshot = collection.snapshot();
@@ -53,7 +53,7 @@ fn tiny_and_huge_vectors_keep_their_direction_under_cosine() {
 fn a_batch_that_changes_nothing_makes_no_commit() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::Auto)).unwrap();
+    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::AUTO)).unwrap();
     assert_eq!(collection.apply(Batch::default()).unwrap(), Applied::default());
     let unknown = Batch { delete: vec!["x".into()], delete_files: vec!["/x".into()], ..Batch::default() };
     assert_eq!(collection.apply(unknown).unwrap(), Applied::default());
@@ -66,7 +66,7 @@ fn a_batch_that_changes_nothing_makes_no_commit() {
 fn of_two_documents_with_one_id_the_later_counts() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::Auto)).unwrap();
+    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::AUTO)).unwrap();
     let upsert =
         vec![document("a", vec![item(vec![1.0], "old")]), document("a", vec![item(vec![2.0], "new")])];
     let applied = collection.apply(Batch { upsert, ..Batch::default() }).unwrap();
@@ -79,7 +79,7 @@ fn of_two_documents_with_one_id_the_later_counts() {
 fn files_and_their_stamps_are_found_replaced_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::Auto)).unwrap();
+    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::AUTO)).unwrap();
     let mut upsert = Vec::new();
     for (at, path) in ["/docs/a.md", "/docs/b/c.md", "/docs0/d.md", "/docs"].iter().enumerate() {
         let mut new = document(&format!("{at}"), vec![item(vec![1.0], path)]);
@@ -119,7 +119,7 @@ fn files_and_their_stamps_are_found_replaced_and_removed() {
 fn a_filter_and_deletions_narrow_a_search() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::Auto)).unwrap();
+    let collection = data.create("notes", &settings(1, Metric::L2, IndexSpec::AUTO)).unwrap();
     let upsert = (0..10).map(|at| document(&format!("{at}"), vec![item(vec![at as f32], "t")])).collect();
     collection.apply(Batch { upsert, ..Batch::default() }).unwrap();
     let before = collection.snapshot();
@@ -146,7 +146,7 @@ fn rows_that_were_not_committed_are_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
     let collection =
-        data.create_with_segments("notes", &settings(4, Metric::L2, IndexSpec::Auto), 8).unwrap();
+        data.create_with_segments("notes", &settings(4, Metric::L2, IndexSpec::AUTO), 8).unwrap();
     let items = (0..6).map(|at| item(vec![at as f32; 4], "t")).collect();
     collection.apply(Batch { upsert: vec![document("a", items)], ..Batch::default() }).unwrap();
     drop((collection, data));

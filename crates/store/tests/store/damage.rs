@@ -26,7 +26,7 @@ fn reopened(folder: &Path) -> Result<(), StoreError> {
 #[test]
 fn damaged_rows_are_named_with_file_block_and_checksums() {
     let folder = tempfile::tempdir().unwrap();
-    filled(folder.path(), 300, IndexSpec::Flat);
+    filled(folder.path(), 300, IndexSpec::FLAT);
     let path = folder.path().join("collections/notes/vectors/000001.rows");
     let mut bytes = fs::read(&path).unwrap();
     bytes[4096 + 40] ^= 4;
@@ -41,7 +41,7 @@ fn damaged_rows_are_named_with_file_block_and_checksums() {
 #[test]
 fn a_damaged_newer_foreign_or_missing_catalog_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    filled(folder.path(), 300, IndexSpec::Flat);
+    filled(folder.path(), 300, IndexSpec::FLAT);
     let path = folder.path().join("collections/notes/catalog.sqlite");
     let good = fs::read(&path).unwrap();
     let opened_with = |bytes: &[u8]| {

@@ -3,14 +3,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bilin_index::{Effort, Hit, IndexSpec, Metric, RowSet, Rows};
+use bilin_index::{Codec, Effort, Hit, IndexSpec, Metric, RowSet, Rows};
 use bilin_store::{Batch, Collection, DataDir, MaintainOptions, Maintained, Snapshot, StoreError};
 
 use crate::sample::{Random, document, item, settings};
 
 const DIM: usize = 8;
-const HNSW: IndexSpec = IndexSpec::Hnsw { m: 8 };
-const IVF: IndexSpec = IndexSpec::IvfFlat { nlist: 30 };
+const HNSW: IndexSpec = IndexSpec::hnsw(8);
+const IVF: IndexSpec = IndexSpec::ivf(30, Codec::Flat);
 
 fn add(collection: &Collection, from: usize, count: usize) {
     let mut random = Random(from as u64);
@@ -121,12 +121,12 @@ fn a_new_generation_is_built_at_half_as_many_rows_again_and_old_files_go_with_th
     assert!(recall(&reader, None) >= 0.9);
     drop(reader);
     assert_eq!(files(folder.path(), "index").len(), 1);
-    collection.set_index(IndexSpec::Flat, 0.95).unwrap();
+    collection.set_index(IndexSpec::FLAT, 0.95).unwrap();
     assert!(maintain(&collection, false).built.is_none());
     assert!(files(folder.path(), "index").is_empty());
     assert_eq!(collection.status().tail_rows, 1500);
     assert_eq!(recall(&collection.snapshot(), None), 1.0);
-    assert!(collection.set_index(IndexSpec::Flat, 1.5).is_err());
+    assert!(collection.set_index(IndexSpec::FLAT, 1.5).is_err());
 }
 
 #[test]

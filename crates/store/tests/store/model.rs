@@ -1,7 +1,7 @@
 //! Seeded random operations on a collection and on a plain map, compared again and again, with reopening at random places.
 use std::sync::Arc;
 
-use bilin_index::{IndexSpec, Metric};
+use bilin_index::{Codec, IndexSpec, Metric};
 use bilin_store::{Applied, Batch, Collection, DataDir, MaintainOptions, NewDocument, Snapshot};
 
 use crate::sample::{Model, Random, compare, document, item, settings};
@@ -111,25 +111,25 @@ fn run(seed: u64, metric: Metric, index: IndexSpec) {
 
 #[test]
 fn a_collection_behaves_like_a_map_l2() {
-    run(1, Metric::L2, IndexSpec::Flat);
+    run(1, Metric::L2, IndexSpec::FLAT);
 }
 
 #[test]
 fn a_collection_behaves_like_a_map_inner_product() {
-    run(2, Metric::InnerProduct, IndexSpec::Flat);
+    run(2, Metric::InnerProduct, IndexSpec::FLAT);
 }
 
 #[test]
 fn a_collection_behaves_like_a_map_cosine() {
-    run(3, Metric::Cosine, IndexSpec::Flat);
+    run(3, Metric::Cosine, IndexSpec::FLAT);
 }
 
 #[test]
 fn a_collection_behaves_like_a_map_hnsw() {
-    run(4, Metric::L2, IndexSpec::Hnsw { m: 8 });
+    run(4, Metric::L2, IndexSpec::hnsw(8));
 }
 
 #[test]
 fn a_collection_behaves_like_a_map_ivf() {
-    run(5, Metric::Cosine, IndexSpec::IvfFlat { nlist: 4 });
+    run(5, Metric::Cosine, IndexSpec::ivf(4, Codec::Flat));
 }

@@ -10,7 +10,7 @@ use crate::sample::settings;
 fn names_never_leave_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(&folder.path().join("data")).unwrap();
-    let settings = settings(2, Metric::L2, IndexSpec::Auto);
+    let settings = settings(2, Metric::L2, IndexSpec::AUTO);
     for name in ["", "..", "../x", "/tmp/x", "a/b", "a\\b", ".creating-x", "A", "a\0b", "con"] {
         assert!(matches!(data.create(name, &settings), Err(StoreError::Name { .. })), "{name:?}");
         assert!(matches!(data.open_collection(name), Err(StoreError::Name { .. })), "{name:?}");
@@ -23,7 +23,7 @@ fn names_never_leave_the_folder() {
 fn collections_are_created_listed_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    let settings = settings(2, Metric::L2, IndexSpec::Auto);
+    let settings = settings(2, Metric::L2, IndexSpec::AUTO);
     let birds = data.create("鸟类", &settings).unwrap();
     data.create("notes", &settings).unwrap();
     assert_eq!(data.names().unwrap(), ["notes", "鸟类"]);
@@ -47,7 +47,7 @@ fn collections_are_created_listed_and_removed() {
 fn what_an_interrupted_create_or_remove_left_is_gone_after_opening() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
-    data.create("notes", &settings(2, Metric::L2, IndexSpec::Auto)).unwrap();
+    data.create("notes", &settings(2, Metric::L2, IndexSpec::AUTO)).unwrap();
     drop(data);
     let collections = folder.path().join("collections");
     for name in [".creating-a", ".removing-b-0"] {
@@ -57,5 +57,5 @@ fn what_an_interrupted_create_or_remove_left_is_gone_after_opening() {
     let data = DataDir::open(folder.path()).unwrap();
     assert_eq!(data.names().unwrap(), ["notes"]);
     assert_eq!(fs::read_dir(&collections).unwrap().count(), 1);
-    data.create("a", &settings(2, Metric::L2, IndexSpec::Auto)).unwrap();
+    data.create("a", &settings(2, Metric::L2, IndexSpec::AUTO)).unwrap();
 }

@@ -77,7 +77,7 @@ fn a_second_process_is_told_who_holds_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     DataDir::open(folder.path())
         .unwrap()
-        .create("notes", &settings(DIM, Metric::L2, IndexSpec::Flat))
+        .create("notes", &settings(DIM, Metric::L2, IndexSpec::FLAT))
         .unwrap();
     let mut child = start_child(folder.path());
     lines(&mut child, "opened").next().unwrap();
@@ -96,7 +96,7 @@ fn a_folder_is_locked_within_one_process_too() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
     assert!(matches!(DataDir::open(folder.path()), Err(StoreError::Locked { .. })));
-    let collection = data.create("notes", &settings(DIM, Metric::L2, IndexSpec::Flat)).unwrap();
+    let collection = data.create("notes", &settings(DIM, Metric::L2, IndexSpec::FLAT)).unwrap();
     drop(data);
     assert!(
         matches!(DataDir::open(folder.path()), Err(StoreError::Locked { .. })),
@@ -109,7 +109,7 @@ fn a_folder_is_locked_within_one_process_too() {
 #[test]
 fn a_killed_writer_loses_nothing_acknowledged_and_leaves_nothing_half_done() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = settings(DIM, Metric::L2, IndexSpec::Flat);
+    let settings = settings(DIM, Metric::L2, IndexSpec::FLAT);
     DataDir::open(folder.path()).unwrap().create_with_segments("notes", &settings, 8).unwrap();
     let seed = 20;
     println!("seed {seed}");

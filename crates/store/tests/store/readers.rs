@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bilin_index::{IndexSpec, Metric, Rows};
+use bilin_index::{Codec, IndexSpec, Metric, Rows};
 use bilin_store::{Batch, DataDir, MaintainOptions, Snapshot};
 
 use crate::sample::{Random, document, item, settings};
@@ -95,15 +95,15 @@ fn run(index: IndexSpec) {
 
 #[test]
 fn every_view_is_one_commit_exact() {
-    run(IndexSpec::Flat);
+    run(IndexSpec::FLAT);
 }
 
 #[test]
 fn every_view_is_one_commit_hnsw() {
-    run(IndexSpec::Hnsw { m: 8 });
+    run(IndexSpec::hnsw(8));
 }
 
 #[test]
 fn every_view_is_one_commit_ivf() {
-    run(IndexSpec::IvfFlat { nlist: 4 });
+    run(IndexSpec::ivf(4, Codec::Flat));
 }

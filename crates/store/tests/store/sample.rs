@@ -74,7 +74,7 @@ pub fn compare(snapshot: &Snapshot, model: &Model, metric: Metric, random: &mut 
     expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     expected.truncate(k);
     let found: Vec<(f32, u32)> = hits.iter().map(|hit| (hit.distance, hit.row)).collect();
-    if snapshot.settings().index == IndexSpec::Flat {
+    if snapshot.settings().index == IndexSpec::FLAT {
         assert_eq!(found, expected);
     } else {
         assert_eq!(found.len(), expected.len());

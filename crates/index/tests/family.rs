@@ -1,0 +1,94 @@
+//! What every kind of index does: range search, taking rows out, giving vectors back.
+#![allow(clippy::unwrap_used)]
+
+use bilin_index::{BuildOptions, Hits, IndexError, IndexSpec, Metric, RowChunks, RowSet, Rows};
+use bilin_index::{SearchParams, VectorIndex, build};
+
+const DIM: usize = 6;
+const ROWS: usize = 700;
+
+/// Values in [0, 1), the same at every run.
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        (state >> 8) as f32 / (1 << 24) as f32
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn built(spec: &str, metric: Metric) -> (RowChunks, Box<dyn VectorIndex>) {
+    let rows = RowChunks::from_vec(values(ROWS * DIM, 1), DIM).unwrap();
+    let spec: IndexSpec = spec.parse().unwrap();
+    let index = build(&spec, metric, &rows, &BuildOptions::default()).unwrap();
+    (rows, index)
+}
+
+/// Every list or candidate is looked at, so that answers are exact.
+fn thorough<'a>(params: SearchParams<'a>) -> SearchParams<'a> {
+    SearchParams { nprobe: Some(10_000), ef: Some(10_000), ..params }
+}
+
+fn search(index: &dyn VectorIndex, query: &[f32], params: SearchParams<'_>) -> Hits {
+    index.search(Rows::new(query, DIM).unwrap(), &thorough(params)).unwrap().remove(0)
+}
+
+#[test]
+fn a_range_holds_what_is_nearer_than_its_radius() {
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        for spec in ["Flat", "IVF13,Flat", "HNSW8"] {
+            let (rows, index) = built(spec, metric);
+            for query in values(DIM * 5, 9).chunks(DIM) {
+                let mut distances: Vec<f32> =
+                    (0..ROWS as u32).map(|row| metric.distance(query, rows.row(row))).collect();
+                distances.sort_unstable_by(f32::total_cmp);
+                // Between two rows: kinds of indexes may round a distance differently.
+                let radius = (distances[39] + distances[40]) / 2.0;
+                let within = distances.iter().filter(|&&distance| distance < radius).count();
+                let hits = search(&*index, query, SearchParams::range(radius));
+                assert_eq!(hits.len(), within, "{spec} {metric}");
+                assert!(hits.iter().all(|hit| hit.distance < radius));
+                let nearest = SearchParams { radius: Some(radius), ..SearchParams::new(7) };
+                assert_eq!(search(&*index, query, nearest), hits[..7], "{spec} {metric}");
+                let none = SearchParams::range(distances[0] - 1e-3);
+                assert!(search(&*index, query, none).is_empty(), "{spec} {metric}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_range_needs_a_number() {
+    let (_, index) = built("Flat", Metric::L2);
+    let error =
+        index.search(Rows::new(&[0.0; DIM], DIM).unwrap(), &SearchParams::range(f32::NAN)).unwrap_err();
+    assert!(matches!(error, IndexError::Parameter { name: "radius", .. }), "{error}");
+}
+
+#[test]
+fn rows_taken_out_are_never_found_and_the_others_always() {
+    for spec in ["Flat", "IVF13,Flat"] {
+        let (rows, mut index) = built(spec, Metric::L2);
+        let gone: RowSet = (0..ROWS as u32).filter(|row| row % 3 == 1).collect();
+        assert_eq!(index.remove(&gone).unwrap(), gone.count(), "{spec}");
+        assert_eq!(index.remove(&gone).unwrap(), 0, "{spec}: they are gone already");
+        assert_eq!(index.remove(&RowSet::full(ROWS + 9).subtract(&RowSet::full(ROWS))).unwrap(), 0, "{spec}");
+        for row in 0..ROWS as u32 {
+            let nearest = search(&*index, rows.row(row), SearchParams::new(1))[0];
+            assert_eq!(nearest.row == row, !gone.contains(row), "{spec}");
+            match index.reconstruct(row) {
+                Ok(vector) => assert_eq!((vector.as_slice(), gone.contains(row)), (rows.row(row), false)),
+                Err(error) => {
+                    assert_eq!(
+                        (error, true),
+                        (IndexError::UnknownRow { row, rows: ROWS }, gone.contains(row))
+                    );
+                }
+            }
+        }
+        // New rows get new numbers.
+        index.add(Rows::new(rows.row(1), DIM).unwrap()).unwrap();
+        assert_eq!(search(&*index, rows.row(1), SearchParams::new(1))[0].row, ROWS as u32, "{spec}");
+        assert_eq!(search(&*index, rows.row(1), SearchParams::new(ROWS)).len(), ROWS + 1 - gone.count());
+    }
+}

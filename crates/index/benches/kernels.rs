@@ -1,7 +1,10 @@
 //! Nanoseconds of each kernel on each instruction set of this machine: `cargo bench -p bilin-index`.
 #![allow(missing_docs)] // divan generates the functions
 
-use bilin_index::kernels::{Kernels, PANEL_ROWS, Tile, TileOut};
+use bilin_index::kernels::{
+    BLOCK_ROWS, BLOCK_TERMS, Kernels, LINE_BYTES, LINE_VALUES, NibbleBound, NibbleScan, PANEL_ROWS, Tile,
+    TileOut,
+};
 use divan::{Bencher, black_box};
 
 fn main() {
@@ -74,4 +77,43 @@ fn pack_16_rows(bencher: Bencher<'_, '_>, name: &str) {
     let rows = values(dim * PANEL_ROWS);
     let mut panel = vec![0.0; dim * PANEL_ROWS];
     bencher.bench_local(|| kernels.pack(black_box(&rows), dim, &mut panel));
+}
+
+/// Sixteen rows of 4-bit codes with one query, then with as many as the registers hold.
+#[divan::bench(args = cases())]
+fn nibble_block_of_16(bencher: Bencher<'_, '_>, name: &str) {
+    nibble_scan(bencher, name, |_| 1);
+}
+
+#[divan::bench(args = cases())]
+fn nibble_block_per_query(bencher: Bencher<'_, '_>, name: &str) {
+    nibble_scan(bencher, name, Kernels::scan_queries);
+}
+
+fn nibble_scan(bencher: Bencher<'_, '_>, name: &str, queries: fn(&Kernels) -> usize) {
+    let (kernels, dim) = case(name);
+    let (count, lines) = (queries(kernels), dim / LINE_VALUES);
+    let codes: Vec<u8> = (0..lines * LINE_BYTES).map(|i| (i * 37) as u8).collect();
+    let values: Vec<i8> = (0..count * dim).map(|i| (i * 29 % 255) as i8).collect();
+    let (terms, bounds) = ([1.0; BLOCK_TERMS], vec![NibbleBound::default(); count]);
+    let scan =
+        NibbleScan { codes: &codes, terms: &terms, reach: &[1.0], lines, queries: &values, bounds: &bounds };
+    let (mut masks, mut dots) = (vec![0; count], vec![[0; BLOCK_ROWS]; count]);
+    bencher
+        .counter(divan::counter::ItemsCount::new(count))
+        .bench_local(|| kernels.nibble_scan(black_box(&scan), &mut masks, &mut dots));
+}
+
+#[divan::bench(args = cases())]
+fn dot_of_packed_nibbles(bencher: Bencher<'_, '_>, name: &str) {
+    let (kernels, dim) = case(name);
+    let (codes, query) = (vec![0x9c_u8; dim / 2], vec![-77_i8; dim]);
+    bencher.bench_local(|| kernels.dot_u4(black_box(&codes), black_box(&query)));
+}
+
+#[divan::bench(args = cases())]
+fn dot_of_bytes(bencher: Bencher<'_, '_>, name: &str) {
+    let (kernels, dim) = case(name);
+    let (codes, query) = (vec![0x9c_u8; dim], vec![-77_i8; dim]);
+    bencher.bench_local(|| kernels.dot_u8(black_box(&codes), black_box(&query)));
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
-use bilin_index::kernels::{Isa, Kernels, MAX_TILE_QUERIES, PANEL_ROWS, Tile, TileOut, tolerance};
+use bilin_index::kernels::{
+    BLOCK_ROWS, BLOCK_TERMS, Isa, Kernels, LINE_BYTES, LINE_VALUES, MAX_TILE_QUERIES, NibbleBound,
+    NibbleScan, PANEL_ROWS, Tile, TileOut, tolerance,
+};
 use proptest::prelude::*;
 
 /// A small generator for test vectors (SplitMix64), so that shapes and not proptest's shrinking decide the cost.
@@ -188,6 +191,101 @@ proptest! {
             let mask = kernels.panel_dot(&query, &panel, -limit / 30.0, &mut some);
             let expected = (0..PANEL_ROWS).filter(|&lane| -some[lane] <= -limit / 30.0).map(|lane| 1 << lane).sum::<u32>();
             prop_assert_eq!(mask, expected);
+        }
+    }
+}
+
+/// A generator of bytes for the integer kernels, which must agree with the scalar twin to the bit.
+fn bytes(random: &mut Random, n: usize) -> Vec<u8> {
+    (0..n).map(|_| ((random.next() + 1.0) * 128.0) as u8).collect()
+}
+
+/// Query codes: random, or all at one end of their range, where sums are largest.
+fn query_codes(random: &mut Random, n: usize, kind: usize) -> Vec<i8> {
+    match kind % 4 {
+        0 => vec![127; n],
+        1 => vec![-127; n],
+        _ => bytes(random, n).into_iter().map(|byte| (byte as i8).max(-127)).collect(),
+    }
+}
+
+#[test]
+fn code_products_are_exact() {
+    let scalar = Kernels::for_isa(Isa::Scalar).unwrap();
+    for kernels in Kernels::available() {
+        for len in (1..=140).chain([192, 256, 383, 1024, 40_000]) {
+            for kind in 0..4 {
+                let mut random = Random((len * 4 + kind) as u64);
+                let codes = if kind == 0 { vec![255; len] } else { bytes(&mut random, len) };
+                let query = query_codes(&mut random, 2 * len, kind);
+                let context = format!("{:?} length {len} kind {kind}", kernels.isa());
+                let plain: i32 = codes.iter().zip(&query).map(|(&c, &q)| i32::from(c) * i32::from(q)).sum();
+                assert_eq!(scalar.dot_u8(&codes, &query[..len]), plain, "{context}");
+                assert_eq!(kernels.dot_u8(&codes, &query[..len]), plain, "{context}");
+                assert_eq!(kernels.dot_u4(&codes, &query), scalar.dot_u4(&codes, &query), "{context}");
+                let unpacked: Vec<u8> =
+                    codes.iter().map(|c| c & 15).chain(codes.iter().map(|c| c >> 4)).collect();
+                assert_eq!(kernels.dot_u4(&codes, &query), scalar.dot_u8(&unpacked, &query), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nibble_scans_have_the_bits_of_the_scalar_twin() {
+    let scalar = Kernels::for_isa(Isa::Scalar).unwrap();
+    for kernels in Kernels::available() {
+        for lines in (1..=19).chain([48, 160]) {
+            for count in 1..=kernels.scan_queries() {
+                let mut random = Random((lines * 16 + count) as u64);
+                let blocks = count % 3 + 1;
+                let codes = if count == 2 {
+                    vec![255; blocks * lines * LINE_BYTES]
+                } else {
+                    bytes(&mut random, blocks * lines * LINE_BYTES)
+                };
+                let queries = query_codes(&mut random, count * lines * LINE_VALUES, count);
+                let mut terms = random.values(0, blocks * BLOCK_TERMS, 1.0);
+                // Rows without a bound: whatever the sum is, they are marked.
+                terms[2 * BLOCK_ROWS + 3] = f32::INFINITY;
+                terms[BLOCK_ROWS + 5] = f32::NAN;
+                let reach = random.values(0, blocks, 2.0);
+                let bounds: Vec<NibbleBound> = (0..count)
+                    .map(|q| NibbleBound {
+                        start: q as i32 * 9 - 40,
+                        slope: 0.5 + random.next(),
+                        error_weight: 1.0 + random.next(),
+                        limit: [random.next() * 300.0, random.next(), random.next()],
+                    })
+                    .collect();
+                let scan = NibbleScan {
+                    codes: &codes,
+                    terms: &terms,
+                    reach: &reach,
+                    lines,
+                    queries: &queries,
+                    bounds: &bounds,
+                };
+                let places = count * blocks;
+                let (mut masks, mut dots) = (vec![0; places], vec![[0; BLOCK_ROWS]; places]);
+                let (mut expected_masks, mut expected_dots) = (masks.clone(), dots.clone());
+                kernels.nibble_scan(&scan, &mut masks, &mut dots);
+                scalar.nibble_scan(&scan, &mut expected_masks, &mut expected_dots);
+                let context = format!("{:?} lines {lines} queries {count}", kernels.isa());
+                assert_eq!(dots, expected_dots, "{context}");
+                assert_eq!(masks, expected_masks, "{context}");
+                assert!((0..count).all(|q| masks[q * blocks] & 0b10_1000 == 0b10_1000), "{context}");
+                // The layout as it is documented: value 8 l + j of row r.
+                let (query, block) = (&queries[..lines * LINE_VALUES], &codes[..lines * LINE_BYTES]);
+                for row in 0..BLOCK_ROWS {
+                    let value = |d: usize| {
+                        let byte = block[d / 8 * LINE_BYTES + row * 4 + d % 4];
+                        i32::from(if d % 8 < 4 { byte & 15 } else { byte >> 4 })
+                    };
+                    let sum: i32 = query.iter().enumerate().map(|(d, &q)| value(d) * i32::from(q)).sum();
+                    assert_eq!(dots[0][row], bounds[0].start + sum, "{context}");
+                }
+            }
         }
     }
 }

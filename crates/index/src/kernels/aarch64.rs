@@ -1,7 +1,7 @@
 //! NEON registers (AArch64 Advanced SIMD) and the kernels compiled for them.
 
 use super::lanes::{self, Lanes};
-use super::{Isa, Kernels, PANEL_ROWS, Tile, TileOut, scalar};
+use super::{IntegerKernels, Isa, Kernels, PANEL_ROWS, Tile, TileOut, nibbles_aarch64, scalar};
 use std::arch::aarch64::*;
 
 /// Four f32.
@@ -76,6 +76,12 @@ pub(super) static NEON: Kernels = Kernels {
     tile,
     // Packing is bound by memory on the machines at hand; the portable one does.
     pack: |rows, dim, panel| scalar::pack_columns(rows, dim, 0..dim, panel),
+    integer: IntegerKernels {
+        scan_queries: nibbles_aarch64::QUERIES,
+        scan: nibbles_aarch64::scan,
+        dot_u4: nibbles_aarch64::dot_u4,
+        dot_u8: nibbles_aarch64::dot_u8,
+    },
 };
 
 #[target_feature(enable = "neon")]

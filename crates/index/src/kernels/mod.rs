@@ -2,7 +2,8 @@
 //!
 //! Four shapes, all on f32: one pair; one query against four scattered rows (graphs; overlaps four memory reads); one query
 //! against a *panel*; a few queries against a panel (a GEMM tile). A **panel** is 16 rows interleaved, `[dim][16]`: lane `r`
-//! of column `d` is value `d` of row `r`, so sixteen distances come out of vector lanes without a horizontal sum.
+//! of column `d` is value `d` of row `r`, so sixteen distances come out of vector lanes without a horizontal sum. Beside them,
+//! integer kernels over 4-bit and 8-bit codes (`nibbles`).
 //!
 //! Invariants: a kernel agrees with its scalar twin within [`tolerance`]; for one instruction set, [`Kernels::dot`] and
 //! [`Kernels::dot4`] (and their L2 counterparts) give the same bits for the same pair, so answers do not depend on how
@@ -11,10 +12,18 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod lanes;
+mod nibbles;
+#[cfg(target_arch = "aarch64")]
+mod nibbles_aarch64;
+#[cfg(target_arch = "x86_64")]
+mod nibbles_x86_64;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use nibbles::{
+    BLOCK_ROWS, BLOCK_TERMS, LINE_BYTES, LINE_VALUES, MAX_SCAN_QUERIES, NibbleBound, NibbleScan,
+};
 use std::sync::OnceLock;
 
 /// Rows in a panel.
@@ -40,6 +49,8 @@ type FourKernel = unsafe fn(&[f32], [&[f32]; 4]) -> [f32; 4];
 type PanelKernel = unsafe fn(&[f32], &[f32], f32, &mut [f32; PANEL_ROWS]) -> u32;
 type TileKernel = unsafe fn(&Tile<'_>, &mut TileOut);
 type PackKernel = unsafe fn(&[f32], usize, &mut [f32]);
+type CodeKernel = unsafe fn(&[u8], &[i8]) -> i32;
+type NibbleKernel = unsafe fn(&NibbleScan<'_>, &mut [u16], &mut [[i32; BLOCK_ROWS]]);
 
 /// One set of kernels for one instruction set.
 #[derive(Clone, Copy)]
@@ -54,6 +65,16 @@ pub struct Kernels {
     panel_l2: PanelKernel,
     tile: TileKernel,
     pack: PackKernel,
+    integer: IntegerKernels,
+}
+
+/// The integer kernels of an instruction set; see `nibbles`.
+#[derive(Clone, Copy)]
+struct IntegerKernels {
+    scan_queries: usize,
+    scan: NibbleKernel,
+    dot_u4: CodeKernel,
+    dot_u8: CodeKernel,
 }
 
 /// Input of [`Kernels::tile`]: up to [`Kernels::tile_queries`] queries against one panel.
@@ -103,7 +124,8 @@ impl Kernels {
                     && is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma") =>
             {
-                Some(&x86_64::AVX512)
+                let has_vnni = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
+                Some(if has_vnni { &x86_64::AVX512 } else { &x86_64::AVX512_WITHOUT_VNNI })
             }
             #[cfg(target_arch = "aarch64")]
             Isa::Neon if std::arch::is_aarch64_feature_detected!("neon") => Some(&aarch64::NEON),
@@ -221,6 +243,59 @@ impl Kernels {
         assert_eq!(panel.len(), dim * PANEL_ROWS, "a panel of another dimension");
         // SAFETY: shapes just checked; instructions as in `dot`.
         unsafe { (self.pack)(rows, dim, panel) }
+    }
+}
+
+impl Kernels {
+    /// Most queries that [`Kernels::nibble_scan`] takes at once.
+    pub fn scan_queries(&self) -> usize {
+        self.integer.scan_queries
+    }
+
+    /// A few queries against consecutive blocks of 4-bit codes. Place `query * blocks + block` of `dots` gets the sums of the
+    /// block's rows and that of `masks` a bit per row whose value is not above the query's limit. The same bits on every
+    /// instruction set.
+    ///
+    /// # Panics
+    /// When the shapes in `scan` do not agree, it holds more than [`Kernels::scan_queries`] queries, or the outputs are
+    /// shorter than `queries * blocks`.
+    #[inline]
+    pub fn nibble_scan(&self, scan: &NibbleScan<'_>, masks: &mut [u16], dots: &mut [[i32; BLOCK_ROWS]]) {
+        let (queries, blocks) = (scan.bounds.len(), scan.reach.len());
+        assert!(queries <= self.integer.scan_queries, "too many queries for a scan");
+        assert_eq!(
+            Some(scan.codes.len()),
+            blocks.checked_mul(scan.lines * LINE_BYTES),
+            "codes of another shape"
+        );
+        assert_eq!(scan.terms.len(), blocks * BLOCK_TERMS, "terms of another number of blocks");
+        assert_eq!(scan.queries.len(), queries * scan.lines * LINE_VALUES, "queries of another dimension");
+        assert!(masks.len() >= queries * blocks && dots.len() >= queries * blocks, "outputs are too short");
+        // SAFETY: every shape that the kernel relies on was just checked; instructions as in `dot`.
+        unsafe { (self.integer.scan)(scan, masks, dots) }
+    }
+
+    /// Inner product of a packed row of 4-bit codes (byte `j`: value `j` below, value `codes.len() + j` above) with a query
+    /// whose values are in -127..=127.
+    ///
+    /// # Panics
+    /// When the query is not twice as long as the codes.
+    #[inline]
+    pub fn dot_u4(&self, codes: &[u8], query: &[i8]) -> i32 {
+        assert_eq!(query.len(), 2 * codes.len(), "a query of another dimension");
+        // SAFETY: the lengths agree; instructions as in `dot`.
+        unsafe { (self.integer.dot_u4)(codes, query) }
+    }
+
+    /// Inner product of 8-bit codes with a query; exact for every value.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    #[inline]
+    pub fn dot_u8(&self, codes: &[u8], query: &[i8]) -> i32 {
+        assert_eq!(query.len(), codes.len(), "vectors of unequal length");
+        // SAFETY: the lengths are equal; instructions as in `dot`.
+        unsafe { (self.integer.dot_u8)(codes, query) }
     }
 }
 

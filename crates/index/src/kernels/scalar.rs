@@ -1,6 +1,7 @@
 //! Portable kernels: the plain definition of each shape, and the reference of the property tests.
 
-use super::{Isa, Kernels, MAX_TILE_QUERIES, PANEL_ROWS, Tile, TileOut};
+use super::nibbles;
+use super::{IntegerKernels, Isa, Kernels, MAX_SCAN_QUERIES, MAX_TILE_QUERIES, PANEL_ROWS, Tile, TileOut};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
@@ -13,6 +14,12 @@ pub(super) static KERNELS: Kernels = Kernels {
     panel_l2,
     tile,
     pack,
+    integer: IntegerKernels {
+        scan_queries: MAX_SCAN_QUERIES,
+        scan: nibbles::scalar::scan,
+        dot_u4: nibbles::scalar::dot_u4,
+        dot_u8: nibbles::scalar::dot_u8,
+    },
 };
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

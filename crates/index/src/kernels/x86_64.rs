@@ -1,7 +1,7 @@
 //! AVX2 + FMA and AVX-512F registers, and the kernels compiled for them.
 
 use super::lanes::{self, Lanes};
-use super::{Isa, Kernels, PANEL_ROWS, Tile, TileOut, scalar};
+use super::{IntegerKernels, Isa, Kernels, PANEL_ROWS, Tile, TileOut, nibbles_x86_64, scalar};
 use std::arch::x86_64::*;
 
 /// Eight f32.
@@ -114,9 +114,22 @@ impl Lanes for Zmm {
     }
 }
 
+const AVX2_INTEGERS: IntegerKernels = IntegerKernels {
+    scan_queries: nibbles_x86_64::avx2::QUERIES,
+    scan: nibbles_x86_64::avx2::scan,
+    dot_u4: nibbles_x86_64::avx2::dot_u4,
+    dot_u8: nibbles_x86_64::avx2::dot_u8,
+};
+const VNNI_INTEGERS: IntegerKernels = IntegerKernels {
+    scan_queries: nibbles_x86_64::vnni::QUERIES,
+    scan: nibbles_x86_64::vnni::scan,
+    dot_u4: nibbles_x86_64::vnni::dot_u4,
+    dot_u8: nibbles_x86_64::vnni::dot_u8,
+};
+
 /// The exported functions of one instruction set; only the registers and the tile's height differ.
 macro_rules! kernels {
-    ($module:ident, $isa:expr, $features:literal, $register:ty, $registers:literal, $queries:literal, [$($count:literal)*]) => {
+    ($module:ident, $isa:expr, $integer:expr, $features:literal, $register:ty, $registers:literal, $queries:literal, [$($count:literal)*]) => {
         mod $module {
             use super::*;
             const N: usize = $registers;
@@ -161,19 +174,24 @@ macro_rules! kernels {
                     }
                 }
             }
-            pub(in crate::kernels) static KERNELS: Kernels = Kernels {
+            pub(in crate::kernels) static KERNELS: Kernels = KERNELS_VALUE;
+            pub(super) const KERNELS_VALUE: Kernels = Kernels {
                 isa: $isa, tile_queries: $queries, dot, l2, dot4, l2_4, panel_dot, panel_l2, tile, pack,
+                integer: $integer,
             };
         }
     };
 }
 
 // 6 queries x 2 registers of sums + 2 of rows + 1 query value fill the 16 registers of AVX2.
-kernels!(avx2, Isa::Avx2, "avx2,fma", Ymm, 2, 6, [1 2 3 4 5 6]);
+kernels!(avx2, Isa::Avx2, AVX2_INTEGERS, "avx2,fma", Ymm, 2, 6, [1 2 3 4 5 6]);
 // 12 queries x 1 register of sums: more than the 8 in flight that two multiply-add ports need.
-kernels!(avx512, Isa::Avx512, "avx512f,avx2,fma", Zmm, 1, 12, [1 2 3 4 5 6 7 8 9 10 11 12]);
+kernels!(avx512, Isa::Avx512, VNNI_INTEGERS, "avx512f,avx2,fma", Zmm, 1, 12, [1 2 3 4 5 6 7 8 9 10 11 12]);
 pub(super) use avx2::KERNELS as AVX2;
 pub(super) use avx512::KERNELS as AVX512;
+
+/// For AVX-512 machines older than VNNI: floats as in [`AVX512`], integers as in [`AVX2`].
+pub(super) static AVX512_WITHOUT_VNNI: Kernels = Kernels { integer: AVX2_INTEGERS, ..avx512::KERNELS_VALUE };
 
 /// Packs full panels by 8 x 8 transposes in registers; the last columns and short panels one value at a time.
 ///

@@ -20,6 +20,7 @@
 mod calibrate;
 mod error;
 mod exact;
+pub mod faiss;
 mod file;
 mod flat;
 mod hits;

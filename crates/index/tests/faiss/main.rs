@@ -1,0 +1,6 @@
+//! FAISS files: golden files written by faiss-cpu, hostile ones, and the way back.
+#![allow(clippy::unwrap_used)] // a test that cannot read its fixtures has failed
+
+mod decoding;
+mod fixtures;
+mod hostile;

@@ -11,6 +11,7 @@
 //! cheaper than walking past the others, and exact; see [`Hnsw::is_scan_cheaper`].
 
 mod file;
+mod from_links;
 mod graph;
 mod insert;
 mod walk;

@@ -9,6 +9,7 @@
 //! found fewer than `k` rows goes on through further lists.
 
 mod file;
+mod from_lists;
 mod lists;
 
 use crate::error::IndexError;
@@ -101,8 +102,14 @@ impl IvfFlat {
 
     /// Puts prepared vectors, `[ids.len(), dim]`, into their lists, in the order given.
     fn fill(&mut self, ids: &[u32], vectors: &[f32]) {
+        let numbers = self.coarse.as_ref().map(|coarse| coarse.assign(vectors));
+        self.fill_lists(ids, vectors, &numbers.unwrap_or_default());
+    }
+
+    /// As [`IvfFlat::fill`], into the lists named.
+    fn fill_lists(&mut self, ids: &[u32], vectors: &[f32], numbers: &[u32]) {
         let Some(coarse) = &self.coarse else { return };
-        let (starts, order) = kmeans::group(&coarse.assign(vectors), coarse.count());
+        let (starts, order) = kmeans::group(numbers, coarse.count());
         let (kernels, dim) = (kernels(), self.dim);
         self.lists.par_iter_mut().enumerate().for_each(|(l, list)| {
             let positions = &order[starts[l]..starts[l + 1]];

@@ -4,3 +4,5 @@
 mod decoding;
 mod fixtures;
 mod hostile;
+mod opening;
+mod writing;

@@ -181,6 +181,18 @@ impl<'t> Decoder<'t> {
         (0..self.rows).map(|row| self.id(row)).collect()
     }
 
+    /// For an inverted file, maybe renamed, the number of the list that each row is in.
+    pub(super) fn list_numbers(&self) -> Vec<u32> {
+        match &self.source {
+            Source::Lists { ivf, places, .. } => {
+                let filled = ivf.lists.as_ref().map_or(&[][..], |lists| &lists.filled);
+                places.iter().map(|place| filled[place.list as usize].number as u32).collect()
+            }
+            Source::Renamed(_, inner) | Source::Transformed(_, inner) => inner.list_numbers(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Writes the vector of row `row` to `out`, `[dim]`; every value is finite.
     ///
     /// # Panics

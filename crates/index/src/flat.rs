@@ -2,6 +2,7 @@
 
 use crate::error::{IndexError, OpenError};
 use crate::exact::Scan;
+use crate::faiss::export;
 use crate::file::{self, Header, Reader, Section};
 use crate::hits::Hits;
 use crate::index::{IndexInfo, VectorIndex};
@@ -82,6 +83,13 @@ impl VectorIndex for Flat {
         let scan =
             Scan { store: &self.store, metric: self.metric, filter: filter.as_deref(), kernels: kernels() };
         Ok(scan.search(&queries, 0..self.store.len(), params.k, params.radius))
+    }
+
+    fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
+        let include = self.include.as_ref();
+        let rows: Vec<u32> = include.map_or_else(Vec::new, |include| include.iter().collect());
+        let of = if include.is_some() { self.store.len() } else { 0 };
+        Ok(export::by_row_number(export::flat(self.metric, &self.store, include), &rows, of))
     }
 
     fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {

@@ -59,6 +59,14 @@ pub trait VectorIndex: Send + Sync {
 
     /// Writes the index in our checksummed file format (not the shared rows).
     fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()>;
+
+    /// The index as FAISS knows it, vectors included, to be given to [`crate::faiss::write`]. Its ids are our row numbers.
+    fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
+        Err(crate::faiss::FaissError::Write {
+            what: self.info().spec.to_string(),
+            hint: "Flat, IVF<nlist>,Flat and HNSW<m> can be",
+        })
+    }
 }
 
 /// Called with rows done and rows in all, from any thread; returning `false` cancels.

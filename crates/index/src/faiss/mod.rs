@@ -10,6 +10,7 @@
 
 mod decode;
 mod error;
+pub(crate) mod export;
 mod open;
 mod packed;
 mod read;
@@ -18,6 +19,7 @@ mod write;
 
 pub use decode::{Decoder, Vectors};
 pub use error::FaissError;
+pub use export::rename;
 pub use open::{Opened, open};
 pub use packed::Packed;
 pub use read::{MAX_NESTING, SideFile, read, read_beside};

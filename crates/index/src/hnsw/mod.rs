@@ -14,6 +14,7 @@ mod file;
 mod from_links;
 mod graph;
 mod insert;
+mod to_faiss;
 mod walk;
 
 use crate::error::IndexError;
@@ -240,6 +241,10 @@ impl VectorIndex for Hnsw {
             return Ok(queries.chunks_exact(dim).map(one).collect());
         }
         Ok(queries.par_chunks_exact(dim).map(one).collect())
+    }
+
+    fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
+        Ok(self.tree())
     }
 
     fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {

@@ -77,7 +77,7 @@ impl List {
         Some(self.entry(at, dim).collect())
     }
 
-    fn entry(&self, at: usize, dim: usize) -> impl Iterator<Item = f32> + '_ {
+    pub(super) fn entry(&self, at: usize, dim: usize) -> impl Iterator<Item = f32> + '_ {
         let panel = &self.panels.as_slice()[at / PANEL_ROWS * PANEL_ROWS * dim..][..PANEL_ROWS * dim];
         panel.iter().skip(at % PANEL_ROWS).step_by(PANEL_ROWS).copied()
     }

@@ -11,6 +11,7 @@
 mod file;
 mod from_lists;
 mod lists;
+mod to_faiss;
 
 use crate::error::IndexError;
 use crate::hits::{Hits, TopK};
@@ -258,6 +259,10 @@ impl VectorIndex for IvfFlat {
             return Ok(queries.chunks_exact(self.dim).map(one).collect());
         }
         Ok(queries.par_chunks_exact(self.dim).map(one).collect())
+    }
+
+    fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
+        Ok(self.tree())
     }
 
     fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot read its fixtures has failed
 
 mod decoding;
+mod exporting;
 mod fixtures;
 mod hostile;
 mod opening;

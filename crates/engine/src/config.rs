@@ -1,5 +1,6 @@
 //! How an engine runs: the data folder and every limit by name, each with its default.
 
+use crate::storage::Upkeep;
 use bilin_encode::PictureLimits;
 use std::path::PathBuf;
 
@@ -26,6 +27,8 @@ pub struct EngineConfig {
     pub default_image_model: String,
     /// Recall at 10 that approximate indexes of new collections are calibrated to.
     pub target_recall: f32,
+    /// Most bytes that an index which `auto` chooses may need to be served, rows included; `None` = as many as it takes.
+    pub index_memory_bytes: Option<u64>,
 }
 
 impl EngineConfig {
@@ -42,6 +45,7 @@ impl EngineConfig {
             default_text_model: bilin_encode::DEFAULT_TEXT_MODEL.to_owned(),
             default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),
             target_recall: 0.95,
+            index_memory_bytes: None,
         }
     }
 
@@ -51,6 +55,11 @@ impl EngineConfig {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         }
+    }
+
+    /// How indexes are built.
+    pub(crate) fn upkeep(&self, force: bool) -> Upkeep {
+        Upkeep { force, threads: self.thread_count(), memory_bytes: self.index_memory_bytes }
     }
 }
 

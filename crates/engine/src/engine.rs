@@ -15,6 +15,7 @@ use crate::models::{ModelPool, encode_in_batches};
 use crate::search::{self, Answer, Query};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
+use crate::tune::{self, TuneOptions, Tuned};
 use bilin_encode::{Input, Modality, ModelCard, Prompt};
 use bilin_store::{Applied, Filter, Kind};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -160,7 +161,17 @@ impl Engine {
 
     /// Brings a collection's index up to date when that is due (or `force`); says what was done and why.
     pub fn maintain(&self, collection: &str, force: bool) -> Result<String, Error> {
-        self.stores.get(collection)?.maintain(force, self.config.thread_count(), &|_, _| true)
+        self.stores.get(collection)?.maintain(&self.config.upkeep(force), &|_, _| true)
+    }
+
+    /// Measures which index suits a collection; changes it when told to.
+    pub fn tune(
+        &self,
+        collection: &str,
+        options: &TuneOptions,
+        progress: &(dyn Fn(usize, usize) -> bool + Sync),
+    ) -> Result<Tuned, Error> {
+        tune::tune(self, collection, options, progress)
     }
 
     /// Whether everything works; never fails.

@@ -9,6 +9,7 @@
 //! | `collection` | wishes for a new collection become settings; collections as callers see them |
 //! | `add` | files and API documents become commits |
 //! | `search` | a query becomes an answer |
+//! | `tune` | which index suits a collection |
 //! | `lookup`, `health` | single documents; whether all is well |
 //! | `models` | the encoder pool |
 //! | `encoding` | encoding without a data folder |
@@ -42,6 +43,7 @@ mod models;
 pub mod npy;
 mod search;
 mod storage;
+mod tune;
 
 pub use add::{
     AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST,
@@ -55,9 +57,10 @@ pub use error::{Error, ErrorKind};
 pub use health::Health;
 pub use lookup::{FoundDocument, FoundItem};
 pub use search::{Answer, Found, Query, Target, Timings};
-pub use storage::{ItemKey, Near, Nearest, VectorStore, View, ViewItem};
+pub use storage::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
+pub use tune::{TuneOptions, Tuned};
 
 pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
-pub use bilin_index::{Effort, IndexSpec, Metric};
+pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{Applied, Filter, Generation, Kind, Metadata, Settings, Status};

@@ -115,12 +115,15 @@ pub fn build(
     rows: &RowChunks,
     options: &BuildOptions<'_>,
 ) -> Result<Box<dyn VectorIndex>, IndexError> {
-    let work = || build_here(spec, metric, rows, options);
-    if options.threads == 0 {
+    on_threads(options.threads, || build_here(spec, metric, rows, options))
+}
+
+/// Runs `work` on a pool of so many threads; 0 = the current one.
+pub(crate) fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    if threads == 0 {
         return work();
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
-    match pool {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(work),
         // No thread to be had: the calling one builds the same index, only later.
         Err(_) => work(),

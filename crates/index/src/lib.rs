@@ -17,7 +17,7 @@
 //! # Ok::<(), bilin_index::IndexError>(())
 //! ```
 
-mod calibrate;
+mod auto;
 mod error;
 mod exact;
 pub mod faiss;
@@ -37,7 +37,7 @@ mod rows;
 mod search;
 mod spec;
 
-pub use calibrate::{Calibration, calibrate};
+pub use auto::{Built, Calibration, Candidate, Choice, Verdict, Wishes, build_to_target, choose};
 pub use error::{IndexError, MAX_K, OpenError};
 pub use exact::exact;
 pub use hits::{Hit, Hits};

@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use bilin_index::{
-    BuildOptions, Effort, Hits, IndexSpec, Metric, RowChunks, RowSet, Rows, SearchParams, VectorIndex, build,
-    calibrate, exact, normalise,
+    BuildOptions, Built, Effort, Hits, IndexSpec, Metric, RowChunks, RowSet, Rows, SearchParams, VectorIndex,
+    Verdict, Wishes, build, build_to_target, exact, normalise,
 };
 use std::path::{Path, PathBuf};
 
@@ -200,16 +200,45 @@ fn cosine_orders_by_angle() {
 #[test]
 fn calibration_meets_its_target_on_queries_it_has_not_seen() {
     let set = small_sift();
+    let wishes = Wishes { target_recall: 0.95, memory_bytes: None };
+    let built = |spec: &str| {
+        let spec: IndexSpec = spec.parse().unwrap();
+        build_to_target(&spec, Metric::L2, &set.base, &wishes, &BuildOptions::default()).unwrap()
+    };
     for spec in ["IVF64,Flat", "HNSW16"] {
-        let index = built(&set, spec, Metric::L2, None);
-        let found = calibrate(&*index, &set.base, None, 0.95, 3).unwrap();
-        assert!(found.recall_at_10 >= 0.95 && found.queries > 100, "{spec} {found:?}");
-        // Queries come from other pictures than the rows, so they are a little harder.
-        assert_recall(&set, &*index, &SearchParams::new(10).with_effort(found.effort), 0.90);
-        assert_eq!(calibrate(&*index, &set.base, None, 0.95, 3).unwrap(), found, "not repeatable");
+        let Built { index, calibration, choice } = built(spec);
+        assert!(calibration.recall_at_10 >= 0.95 && calibration.queries > 100, "{spec} {calibration:?}");
+        assert!(choice.is_none(), "only auto chooses");
+        // Queries come from other pictures than the rows; they may be a little harder.
+        assert_recall(&set, &*index, &SearchParams::new(10).with_effort(calibration.effort), 0.94);
+        let again = built(spec).calibration;
+        let same = (again.effort, again.recall_at_10) == (calibration.effort, calibration.recall_at_10);
+        assert!(same, "not repeatable: {calibration:?}, {again:?}");
     }
-    let flat = built(&set, "Flat", Metric::L2, None);
-    assert_eq!(calibrate(&*flat, &set.base, None, 0.95, 3).unwrap().effort, Effort::Exact);
+    assert_eq!(built("Flat").calibration.effort, Effort::Exact);
+}
+
+#[test]
+fn auto_says_what_it_chose_and_why() {
+    let set = small_sift();
+    let chosen = |target_recall, memory_bytes| {
+        let wishes = Wishes { target_recall, memory_bytes };
+        let options = BuildOptions::default();
+        build_to_target(&IndexSpec::AUTO, Metric::L2, &set.base, &wishes, &options).unwrap()
+    };
+    let Built { index, calibration, choice } = chosen(0.95, None);
+    let choice = choice.unwrap();
+    assert_eq!(index.info().spec, choice.spec);
+    assert!(choice.reason.starts_with(&choice.spec.to_string()), "{}", choice.reason);
+    assert_recall(&set, &*index, &SearchParams::new(10).with_effort(calibration.effort), 0.94);
+    if choice.pilot_rows > 0 {
+        assert_eq!(choice.candidates.iter().filter(|c| c.verdict == Verdict::Chosen).count(), 1);
+        let most = choice.candidates.iter().map(|c| c.bytes).max().unwrap();
+        let least = choice.candidates.iter().map(|c| c.bytes).min().unwrap();
+        let tight = chosen(0.95, Some((most + least) / 2)).choice.unwrap();
+        let fits = tight.candidates.iter().find(|c| c.verdict == Verdict::Chosen).unwrap();
+        assert!(fits.bytes <= (most + least) / 2, "{tight:?}");
+    }
 }
 
 /// The workspace's neighbour folder with the full data sets.

@@ -1,14 +1,14 @@
 //! When a new generation is built, and building it beside readers and writers.
 //!
 //! Policy: nothing for Flat (the exact scan needs no file); otherwise build when there is no generation, when the spec
-//! changed (`auto`: when the kind of index it stands for changed), when the rows behind the generation reach 50 % of those
-//! in it, when half of those in it were deleted, or when asked. The build works on a snapshot, aside; the writer waits only
-//! for the transaction that names the result.
-use std::mem::discriminant;
+//! changed, when the rows behind the generation reach 50 % of those in it, when half of those in it were deleted, or when
+//! asked. The build works on a snapshot, aside; the writer waits only for the transaction that names the result.
 use std::sync::PoisonError;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bilin_index::{BuildOptions, IndexError, IndexSpec, Structure, build, calibrate};
+use bilin_index::{
+    AUTO_FLAT_BELOW_ROWS, BuildOptions, Choice, IndexError, IndexSpec, Wishes, build_to_target, choose,
+};
 
 use crate::catalog;
 use crate::collection::Collection;
@@ -28,6 +28,8 @@ pub struct MaintainOptions<'a> {
     pub force: bool,
     /// Threads of a build.
     pub threads: usize,
+    /// Most bytes that an index which `auto` chooses may need to be served, rows included; `None` = as many as it takes.
+    pub memory_bytes: Option<u64>,
     /// Called with rows done and rows in all, from any thread; returning `false` cancels the build.
     pub progress: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
 }
@@ -69,7 +71,10 @@ impl Collection {
                 Ok(Maintained { built: None, reason })
             }
             Plan::Build(spec, reason) => match self.build(&snapshot, &spec, options) {
-                Ok(built) => Ok(Maintained { built: Some(built), reason }),
+                Ok((built, None)) => Ok(Maintained { built: Some(built), reason }),
+                Ok((built, Some(choice))) => {
+                    Ok(Maintained { built: Some(built), reason: format!("{reason}; {}", choice.reason) })
+                }
                 Err(StoreError::Index(IndexError::TooFewRows { needed, received })) => Ok(Maintained {
                     built: None,
                     reason: format!(
@@ -87,23 +92,21 @@ impl Collection {
         snapshot: &Snapshot,
         spec: &IndexSpec,
         options: &MaintainOptions<'_>,
-    ) -> Result<Generation, StoreError> {
+    ) -> Result<(Generation, Option<Choice>), StoreError> {
         let started = Instant::now();
         let settings = &snapshot.settings;
         let include = (snapshot.items < snapshot.rows.len()).then_some(&snapshot.live);
         let build_options =
             BuildOptions { threads: options.threads.max(1), seed: SEED, include, progress: options.progress };
-        let index = build(spec, settings.metric, &snapshot.rows, &build_options)?;
-        let calibration = on_threads(options.threads, || {
-            calibrate(&*index, &snapshot.rows, include, settings.target_recall, SEED)
-        })?;
+        let wishes = Wishes { target_recall: settings.target_recall, memory_bytes: options.memory_bytes };
+        let built = build_to_target(spec, settings.metric, &snapshot.rows, &wishes, &build_options)?;
+        let (index, calibration) = (built.index, built.calibration);
         let number = 1 + self.pool.read("number a generation", catalog::last_generation)?;
         generation::remove_aside(&*self.disk, &self.folder, number)?;
         let (bytes, blake3) = generation::write(&*self.disk, &self.folder, number, &*index)?;
-        drop(index);
         let generation = Generation {
             number,
-            spec: spec.clone(),
+            spec: index.info().spec,
             rows: snapshot.rows.len(),
             effort: calibration.effort,
             recall_at_10: Some(calibration.recall_at_10),
@@ -117,16 +120,28 @@ impl Collection {
         // Read back through the map that will serve it, so that what was written is known to be good before it is named.
         let live = generation::open(&self.disk, &self.folder, record, &snapshot.rows, settings.metric)?;
         self.swap_generation(Some(live))?;
-        Ok(generation)
+        Ok((generation, built.choice))
     }
-}
 
-/// Runs `work` so that its searches use no more than `threads` threads.
-fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    match rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build() {
-        Ok(pool) => pool.install(work),
-        // No thread to be had: the calling one does it.
-        Err(_) => work(),
+    /// What `auto` would build now, and why, with other wishes than the settings' if so asked. Changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Cancelled`] when `progress` said so; those of the index.
+    pub fn choose_index(
+        &self,
+        target_recall: Option<f32>,
+        options: &MaintainOptions<'_>,
+    ) -> Result<Choice, StoreError> {
+        let snapshot = self.snapshot();
+        let include = (snapshot.items < snapshot.rows.len()).then_some(&snapshot.live);
+        let build_options =
+            BuildOptions { threads: options.threads.max(1), seed: SEED, include, progress: options.progress };
+        let target_recall = target_recall.unwrap_or(snapshot.settings.target_recall);
+        let wishes = Wishes { target_recall, memory_bytes: options.memory_bytes };
+        match choose(&snapshot.rows, snapshot.settings.metric, &wishes, &build_options) {
+            Err(IndexError::Cancelled) => Err(StoreError::Cancelled),
+            choice => Ok(choice?),
+        }
     }
 }
 
@@ -152,8 +167,8 @@ impl Figures<'_> {
 }
 
 fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
-    let spec = settings.index.resolve(figures.live, settings.dim);
-    if spec.is_exact() {
+    let spec = settings.index.clone();
+    if spec.is_exact() || (spec.is_auto() && figures.live < AUTO_FLAT_BELOW_ROWS) {
         let reason = format!("{} rows are searched exactly (index {})", figures.live, settings.index);
         return if figures.generation.is_some() { Plan::Drop(reason) } else { Plan::Keep(reason) };
     }
@@ -164,13 +179,8 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
         return Plan::Build(spec, format!("there is no index over {} rows yet", figures.live));
     };
     let built = &record.generation.spec;
-    let changed = match settings.index {
-        // Lists grow with every row; only another kind of index is worth a build of its own.
-        IndexSpec { structure: Structure::Auto, .. } => {
-            discriminant(&built.structure) != discriminant(&spec.structure)
-        }
-        _ => *built != spec,
-    };
+    // What `auto` chose stays until there is another reason to build.
+    let changed = !spec.is_auto() && *built != spec;
     let at_least = |part: usize| part * 100 >= record.indexed * REBUILD_GROWTH_PERCENT && part > 0;
     if changed {
         let reason = format!("the index is to be {spec}, not {built}");
@@ -258,10 +268,7 @@ mod tests {
         assert!(!builds(&decided("HNSW16", Some(("HNSW16", 100)), 49, 0)));
         assert!(builds(&decided("HNSW16", Some(("HNSW16", 100)), 50, 0)));
         assert!(builds(&decided("HNSW32", Some(("HNSW16", 100)), 0, 0)));
-        let auto = settings("auto").index.resolve(20_000, 8).to_string();
-        assert!(
-            !builds(&decided("auto", Some((&auto, 20_000)), 0, 5_000)),
-            "auto is not rebuilt for every row"
-        );
+        let kept = decided("auto", Some(("HNSW16", 20_000)), 0, 5_000);
+        assert!(!builds(&kept), "auto is not rebuilt for every row");
     }
 }

@@ -128,12 +128,12 @@ fn tell_problem(report: &mut AddReport, progress: &dyn AddProgress, problem: Pro
 /// rather than hold up the build.
 fn maintain(engine: &Engine, store: &dyn VectorStore, progress: &dyn AddProgress) -> Result<(), Error> {
     let stop = AtomicBool::new(false);
-    let threads = engine.config.thread_count();
+    let upkeep = engine.config.upkeep(false);
     std::thread::scope(|scope| {
         let (tell, figures) = sync_channel(QUEUE_PROGRESS);
         let stop = &stop;
         let build = scope.spawn(move || {
-            store.maintain(false, threads, &|done, total| {
+            store.maintain(&upkeep, &|done, total| {
                 let _ = tell.try_send((done, total));
                 !stop.load(Ordering::Relaxed)
             })

@@ -10,7 +10,8 @@ mod measure;
 
 use crate::{Error, ErrorKind};
 use bilin_index::{
-    BuildOptions, Effort, IndexError, IndexSpec, MAX_K, Metric, Structure, VectorIndex, build,
+    BuildOptions, Built, Effort, IndexError, IndexSpec, MAX_K, Metric, Structure, VectorIndex, Wishes, build,
+    build_to_target,
 };
 use cpu_time::ProcessTime;
 use dataset::Dataset;
@@ -25,6 +26,8 @@ const SEED: u64 = 42;
 const SWEEP_UNTIL_RECALL: f64 = 0.995;
 /// Largest beam that a sweep tries.
 const MAX_EF: usize = 4096;
+/// What `auto` is asked for when nothing is said.
+const DEFAULT_WISHES: Wishes = Wishes { target_recall: 0.95, memory_bytes: None };
 /// Most threads of a run.
 pub const MAX_THREADS: usize = 1024;
 
@@ -43,12 +46,23 @@ pub struct BenchOptions {
     pub threads: usize,
     /// Queries per call; 1 = one at a time.
     pub batch: usize,
+    /// What an `auto` index has to satisfy. It is measured once, with the effort that it was calibrated to; other indexes
+    /// run through a sweep of efforts.
+    pub wishes: Wishes,
 }
 
 impl BenchOptions {
     /// One query at a time on one thread, ten neighbours by squared L2.
     pub fn new(vectors: impl Into<PathBuf>, specs: Vec<IndexSpec>) -> Self {
-        BenchOptions { vectors: vectors.into(), specs, metric: Metric::L2, k: 10, threads: 1, batch: 1 }
+        BenchOptions {
+            vectors: vectors.into(),
+            specs,
+            metric: Metric::L2,
+            k: 10,
+            threads: 1,
+            batch: 1,
+            wishes: DEFAULT_WISHES,
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -65,6 +79,11 @@ impl BenchOptions {
         if self.specs.is_empty() {
             let hint = "name one with --index, for instance --index Flat".to_owned();
             return Err(failure(ErrorKind::InvalidInput, "no index to measure".to_owned(), Some(hint)));
+        }
+        let target_recall = self.wishes.target_recall;
+        if !(target_recall > 0.0 && target_recall <= 1.0) {
+            let message = format!("target_recall is {target_recall}, expected above 0 and at most 1");
+            return Err(failure(ErrorKind::InvalidInput, message, None));
         }
         Ok(())
     }
@@ -93,6 +112,12 @@ pub struct Measurement {
     pub p99_us: f64,
     /// Queries per CPU second of all threads together.
     pub cpu_qps: f64,
+    /// `auto` only: the recall that was asked for, which the effort was calibrated to on the rows alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_recall: Option<f32>,
+    /// `auto` only: why this index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A search setting.
@@ -163,17 +188,27 @@ fn measure_index(
     each: &mut (dyn FnMut(Measurement) + Send),
 ) -> Result<(), Error> {
     let (rows, dim) = (dataset.base.len(), dataset.base.dim());
-    let spec = spec.resolve(rows, dim);
     let index_name = spec.to_string();
     let report = |done, total| progress(&BenchEvent::Building { index: index_name.clone(), done, total });
     let build_options = BuildOptions { seed: SEED, progress: Some(&report), ..BuildOptions::default() };
     let (clock, cpu) = (Instant::now(), ProcessTime::now());
-    let index = build(&spec, options.metric, &dataset.base, &build_options)
-        .map_err(|error| index_failure(&format!("cannot build \"{index_name}\""), error))?;
+    let failed = |error| index_failure(&format!("cannot build \"{index_name}\""), error);
+    let (index, chosen) = if spec.is_auto() {
+        let built = build_to_target(spec, options.metric, &dataset.base, &options.wishes, &build_options);
+        let Built { index, calibration, choice } = built.map_err(failed)?;
+        (index, Some((calibration.effort, choice.map(|choice| choice.reason))))
+    } else {
+        (build(spec, options.metric, &dataset.base, &build_options).map_err(failed)?, None)
+    };
+    let index_name = index.info().spec.to_string();
     let (build_s, build_cpu_s) = (clock.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
     let runner =
         Runner { index: &*index, dataset, metric: options.metric, k: options.k, batch: options.batch };
-    for effort in sweep(&spec, options.k) {
+    let efforts = match &chosen {
+        Some((effort, _)) => vec![*effort],
+        None => sweep(spec, options.k),
+    };
+    for effort in efforts {
         let setting = params_of(effort);
         let number = setting.nprobe.or(setting.ef);
         tell(progress, BenchEvent::Searching { index: index_name.clone(), setting: number })?;
@@ -189,6 +224,8 @@ fn measure_index(
             p50_us: speed.p50_us,
             p99_us: speed.p99_us,
             cpu_qps: speed.cpu_qps,
+            target_recall: chosen.as_ref().map(|_| options.wishes.target_recall),
+            reason: chosen.as_ref().and_then(|(_, reason)| reason.clone()),
         });
         if speed.recall >= SWEEP_UNTIL_RECALL {
             break;

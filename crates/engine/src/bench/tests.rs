@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::npy;
+use bilin_index::Wishes;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -65,6 +66,20 @@ fn measures_every_kind_of_index_through_high_recall() {
         assert_eq!(json["params"], serde_json::json!({"nprobe": 1}));
         assert!(json["build_cpu_s"].is_number() && json["cpu_qps"].is_number());
     }
+}
+
+#[test]
+fn auto_is_measured_once_with_its_own_effort() {
+    let folder = folder();
+    let wishes = Wishes { target_recall: 0.9, memory_bytes: None };
+    let options = BenchOptions { wishes, ..BenchOptions::new(folder.path(), vec![IndexSpec::AUTO]) };
+    let lines = all(&options).unwrap();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].index.as_str(), lines[0].target_recall), ("Flat", Some(0.9)), "3 000 rows are few");
+    assert!(lines[0].reason.as_ref().unwrap().contains("exactly"), "{lines:?}");
+    let wishes = Wishes { target_recall: 1.5, memory_bytes: None };
+    let error = all(&BenchOptions { wishes, ..options }).unwrap_err();
+    assert!(error.message.contains("target_recall is 1.5"), "{}", error.message);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! Here row numbers (slots), bitmaps and generations end: an [`ItemKey`] is the slot of a snapshot.
 
-use super::{ItemKey, Near, Nearest, VectorStore, View, ViewItem};
+use super::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data};
-use bilin_index::{Effort, RowSet, Rows, Structure};
+use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
     Applied, Batch, Collection, DataDir, FileStamp, Filter, MaintainOptions, Settings, Snapshot, Status,
     StoredItem,
@@ -135,18 +135,34 @@ impl VectorStore for Collection {
     }
     fn maintain(
         &self,
-        force: bool,
-        threads: usize,
+        upkeep: &Upkeep,
         progress: &(dyn Fn(usize, usize) -> bool + Sync),
     ) -> Result<String, Error> {
-        let options = MaintainOptions { force, threads, progress: Some(progress) };
-        let done = Collection::maintain(self, &options)
+        let done = Collection::maintain(self, &options(upkeep, progress))
             .map_err(|error| for_collection(error, Collection::name(self)))?;
         Ok(done.reason)
+    }
+    fn choose_index(
+        &self,
+        target_recall: Option<f32>,
+        upkeep: &Upkeep,
+        progress: &(dyn Fn(usize, usize) -> bool + Sync),
+    ) -> Result<Choice, Error> {
+        Collection::choose_index(self, target_recall, &options(upkeep, progress))
+            .map_err(|error| for_collection(error, Collection::name(self)))
+    }
+    fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), Error> {
+        Collection::set_index(self, index, target_recall)
+            .map_err(|error| for_collection(error, Collection::name(self)))
     }
     fn status(&self) -> Status {
         Collection::status(self)
     }
+}
+
+fn options<'a>(upkeep: &Upkeep, progress: &'a (dyn Fn(usize, usize) -> bool + Sync)) -> MaintainOptions<'a> {
+    let Upkeep { force, threads, memory_bytes } = *upkeep;
+    MaintainOptions { force, threads, memory_bytes, progress: Some(progress) }
 }
 
 /// A snapshot of an embedded collection.

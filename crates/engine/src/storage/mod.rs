@@ -9,6 +9,7 @@
 pub(crate) mod embedded;
 
 use crate::error::Error;
+use bilin_index::{Choice, IndexSpec};
 use bilin_store::{Applied, Batch, FileStamp, Filter, Metadata, Settings, Status};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,17 @@ pub struct Nearest<'a> {
     pub exclude: &'a [ItemKey],
 }
 
+/// How indexes are built.
+#[derive(Clone, Copy, Debug)]
+pub struct Upkeep {
+    /// Build even when nothing is due.
+    pub force: bool,
+    /// Threads of a build.
+    pub threads: usize,
+    /// Most bytes that an index which `auto` chooses may need to be served; `None` = as many as it takes.
+    pub memory_bytes: Option<u64>,
+}
+
 /// A searchable set that can be changed by one commit at a time.
 pub trait VectorStore: Send + Sync {
     /// The collection's name.
@@ -72,14 +84,22 @@ pub trait VectorStore: Send + Sync {
     fn files_below(&self, roots: &[PathBuf]) -> Result<Vec<String>, Error>;
     /// Which file a document came from (`None`: no such document; `Some(None)`: it came by API).
     fn document_file(&self, id: &str) -> Result<Option<Option<String>>, Error>;
-    /// Brings the index up to date when that is due (or `force`); returns what was done and why.
+    /// Brings the index up to date when that is due (or forced); returns what was done and why.
     /// `progress` gets rows done and rows in all, from any thread; `false` cancels.
     fn maintain(
         &self,
-        force: bool,
-        threads: usize,
+        upkeep: &Upkeep,
         progress: &(dyn Fn(usize, usize) -> bool + Sync),
     ) -> Result<String, Error>;
+    /// What `auto` would build now, and why; `None` = the target recall of the settings. Changes nothing.
+    fn choose_index(
+        &self,
+        target_recall: Option<f32>,
+        upkeep: &Upkeep,
+        progress: &(dyn Fn(usize, usize) -> bool + Sync),
+    ) -> Result<Choice, Error>;
+    /// Changes index and target recall; the next `maintain` acts on it.
+    fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), Error>;
     /// Counts, index, health.
     fn status(&self) -> Status;
 }

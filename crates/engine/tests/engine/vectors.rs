@@ -2,7 +2,8 @@
 
 use crate::support::{Place, text_query};
 use bilin_engine::{
-    DocumentContent, Engine, EngineConfig, ErrorKind, Kind, Metric, NewCollection, NewDocument, Query, Target,
+    DocumentContent, Engine, EngineConfig, ErrorKind, Kind, Metric, NewCollection, NewDocument, Query,
+    Target, TuneOptions,
 };
 
 fn vector(id: &str, values: &[f32]) -> NewDocument {
@@ -135,4 +136,41 @@ fn a_broken_collection_does_not_stop_the_others() {
     let error = bilin_place.engine.search("v", &query(&[1.0, 1.0, 1.0])).expect_err("damaged");
     assert_eq!(error.kind, ErrorKind::Damaged, "{error}");
     assert!(bilin_place.engine.search("w", &query(&[1.0, 1.0])).expect("the other works").results.is_empty());
+}
+
+#[test]
+fn tuning_measures_on_the_rows_and_builds_when_told_to() {
+    let place = Place::new();
+    let new = NewCollection { dim: Some(8), metric: Some(Metric::L2), ..NewCollection::default() };
+    place.engine.create("v", &new).expect("made");
+    let mut state = 7_u32;
+    let mut next = move || {
+        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        (state >> 8) as f32 / (1 << 24) as f32
+    };
+    let documents: Vec<NewDocument> =
+        (0..11_000).map(|i| vector(&i.to_string(), &std::array::from_fn::<f32, 8, _>(|_| next()))).collect();
+    for part in documents.chunks(5_500) {
+        place.engine.add_documents("v", part.to_vec()).expect("added");
+    }
+    let tune = |options: TuneOptions| place.engine.tune("v", &options, &|_, _| true);
+    let told = tune(TuneOptions::default()).expect("measured");
+    assert_eq!((told.choice.rows, told.target_recall, told.applied.as_deref()), (11_000, 0.95, None));
+    assert!(told.choice.pilot_rows > 1_000 && told.choice.candidates.len() > 2, "{told:?}");
+    assert!(place.engine.collection("v").expect("there").status.generation.is_none(), "nothing was built");
+
+    let options = TuneOptions { target_recall: Some(0.9), apply: true, ..TuneOptions::default() };
+    let done = tune(options).expect("built");
+    assert!(done.applied.is_some(), "{done:?}");
+    let info = place.engine.collection("v").expect("there");
+    assert_eq!((&info.settings.index, info.settings.target_recall), (&done.choice.spec, 0.9));
+    match &info.status.generation {
+        Some(generation) => assert_eq!(generation.spec, done.choice.spec),
+        None => assert!(done.choice.spec.is_exact(), "{done:?}"),
+    }
+    let error =
+        tune(TuneOptions { target_recall: Some(0.0), ..TuneOptions::default() }).expect_err("no recall");
+    assert_eq!(error.kind, ErrorKind::InvalidInput);
+    let stopped = place.engine.tune("v", &TuneOptions::default(), &|_, _| false).expect_err("stopped");
+    assert_eq!(stopped.kind, ErrorKind::Cancelled);
 }

@@ -177,6 +177,11 @@ impl IndexSpec {
         self.structure == Structure::Scan && self.codec == Codec::Flat && self.transforms.is_empty()
     }
 
+    /// True when answers are measured against full vectors, so that only effort limits recall.
+    pub fn is_full_precision(&self) -> bool {
+        self.refine || (self.codec == Codec::Flat && self.transforms.is_empty())
+    }
+
     /// Replaces `auto` by a concrete spec for `rows` rows: Flat below [`AUTO_FLAT_BELOW_ROWS`], a graph up to
     /// [`AUTO_GRAPH_UP_TO_ROWS`], IVF with `sqrt(rows)` lists beyond (measured in `docs/decisions/0001-auto-index.md`).
     /// Other specs are returned unchanged.

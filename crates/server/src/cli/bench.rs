@@ -3,8 +3,8 @@
 use super::values::{self, BenchMetric};
 use super::{Context, Exit, Failure};
 use crate::printer::{Bar, Printer};
-use bilin_engine::IndexSpec;
 use bilin_engine::bench::{BenchEvent, BenchOptions, MAX_THREADS, Measurement, run as measure};
+use bilin_engine::{IndexSpec, Wishes};
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -29,6 +29,12 @@ pub(super) struct Bench {
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..=MAX_THREADS as u64))]
     threads: u64,
+    /// recall@10 that an auto index is calibrated to
+    #[arg(long, value_name = "R", default_value = "0.95", value_parser = values::recall)]
+    target_recall: f32,
+    /// Most memory that an auto index may need, such as 2GiB
+    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
+    memory: Option<u64>,
     /// Queries per call
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     batch: u64,
@@ -41,6 +47,7 @@ pub(super) fn run(args: &Bench, context: &Context) -> Result<Exit, Failure> {
         k: args.k as usize,
         threads: args.threads as usize,
         batch: args.batch as usize,
+        wishes: Wishes { target_recall: args.target_recall, memory_bytes: args.memory },
         ..BenchOptions::new(&args.vectors, args.specs.clone())
     };
     let drawing = Mutex::new(Drawing::default());

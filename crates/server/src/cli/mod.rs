@@ -17,6 +17,7 @@ mod model;
 mod open;
 mod search;
 mod serve;
+mod tune;
 mod values;
 
 pub use failure::{Exit, Failure, exit_of};
@@ -81,6 +82,8 @@ enum Command {
     Delete(delete::Delete),
     /// Turn lines of text into vectors (.npy on standard output)
     Encode(encode::Encode),
+    /// Choose the index that suits a collection by measuring on its own rows
+    Tune(tune::Tune),
     /// Measure indexes: recall against queries per second
     Bench(bench::Bench),
     /// Show the built-in models
@@ -148,6 +151,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Collections(args) => collections::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
         Command::Encode(args) => encode::run(&args, context),
+        Command::Tune(args) => tune::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Model(args) => model::run(&args, context),
         Command::Config(args) => config::run(&args, context),

@@ -12,6 +12,36 @@ pub(super) fn index_spec(text: &str) -> Result<IndexSpec, String> {
     text.parse::<IndexSpec>().map_err(|error| error.to_string())
 }
 
+/// A share above 0, at most 1.
+pub(super) fn recall(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(recall) if recall > 0.0 && recall <= 1.0 => Ok(recall),
+        _ => Err("expected a number above 0, at most 1, such as 0.95".to_owned()),
+    }
+}
+
+/// A number of bytes, with or without a unit: `1500000`, `512MB`, `2GiB`.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kib" | "k" => 1024.0,
+        "mib" | "m" => 1024.0 * 1024.0,
+        "gib" | "g" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("expected a number of bytes, such as 1500000, 512MB or 2GiB".to_owned()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number * factor >= 1.0 && number * factor < u64::MAX as f64 => {
+            Ok((number * factor) as u64)
+        }
+        _ => Err("expected a number of bytes above 0, such as 1500000, 512MB or 2GiB".to_owned()),
+    }
+}
+
 /// A filter expression.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
     text.parse::<Filter>().map_err(|error| error.to_string())

@@ -123,6 +123,9 @@ impl Config {
         if !(engine.target_recall > 0.0 && engine.target_recall <= 1.0) {
             return Err(read.refuse("target_recall", "a number above 0, at most 1"));
         }
+        if read.text("index_memory_bytes").is_some() {
+            engine.index_memory_bytes = Some(read.positive("index_memory_bytes")? as u64);
+        }
         if let Some(model) = read.text("models.text") {
             engine.default_text_model = model;
         }

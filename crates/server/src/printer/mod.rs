@@ -14,6 +14,7 @@
 //! | `collections --maintain` | one `maintained` each: `name`, `done` |
 //! | `delete` | one `deleted`: `collection`, `documents`, `seq`; with `--all` one `removed`: `collection` |
 //! | `encode` | one `vector` per line of input: `line` (from 1), `vector` |
+//! | `tune` | one `tuned`: `collection`, `index`, `before`, `rows`, `pilot_rows`, `target_recall`, `memory_bytes`, `reason`, `applied`, `candidates` (each `index`, `verdict`, `pilot_recall_at_10`, `pilot_query_us`, `query_us`, `build_s`, `bytes`) |
 //! | `bench` | one `bench` per index and setting (always JSON) |
 //! | `config` | one `setting` each: `key`, `value` (`null` when unset), `origin`, `variable` |
 //! | `model` | one `model` each: `id`, `revision`, `space`, `dim`, `modality`, `max_tokens`, `query_prompt`, `document_prompt`, `licence`, `bytes` |

@@ -25,7 +25,7 @@ fn delete(collection: &Collection, range: std::ops::Range<usize>) {
 }
 
 fn maintain(collection: &Collection, force: bool) -> Maintained {
-    collection.maintain(&MaintainOptions { force, threads: 2, progress: None }).unwrap()
+    collection.maintain(&MaintainOptions { force, threads: 2, memory_bytes: None, progress: None }).unwrap()
 }
 
 fn filled(folder: &Path, rows: usize, index: IndexSpec, metric: Metric) -> (DataDir, Arc<Collection>) {
@@ -137,7 +137,7 @@ fn a_build_that_is_cancelled_or_has_too_few_rows_changes_nothing() {
     assert!(few.built.is_none() && few.reason.contains("search stays exact"), "{}", few.reason);
     add(&collection, 20, 2000);
     let stop = |_: usize, _: usize| false;
-    let options = MaintainOptions { force: true, threads: 1, progress: Some(&stop) };
+    let options = MaintainOptions { force: true, threads: 1, memory_bytes: None, progress: Some(&stop) };
     assert!(matches!(collection.maintain(&options), Err(StoreError::Cancelled)));
     assert!(files(folder.path(), "index").is_empty());
     assert!(collection.status().generation.is_none());

@@ -90,7 +90,12 @@ fn run(seed: u64, metric: Metric, index: IndexSpec) {
             1 => kept.push((collection.snapshot(), model.clone())),
             2 => {
                 collection
-                    .maintain(&MaintainOptions { force: random.below(2) == 0, threads: 1, progress: None })
+                    .maintain(&MaintainOptions {
+                        force: random.below(2) == 0,
+                        threads: 1,
+                        memory_bytes: None,
+                        progress: None,
+                    })
                     .unwrap();
             }
             3..8 => compare(&collection.snapshot(), &model, metric, &mut random),

@@ -75,7 +75,14 @@ fn run(index: IndexSpec) {
         }
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                collection.maintain(&MaintainOptions { force: true, threads: 1, progress: None }).unwrap();
+                collection
+                    .maintain(&MaintainOptions {
+                        force: true,
+                        threads: 1,
+                        memory_bytes: None,
+                        progress: None,
+                    })
+                    .unwrap();
                 thread::sleep(Duration::from_millis(5));
             }
         });

@@ -78,6 +78,8 @@ def run_faiss(run, spec):
     import faiss
 
     faiss.omp_set_num_threads(run.arguments.threads)
+    if run.arguments.peer == "faiss-tuned":
+        faiss.cvar.distance_compute_blas_threshold = 1
     data = run.data
     metric = faiss.METRIC_L2 if data.metric == "l2" else faiss.METRIC_INNER_PRODUCT
 
@@ -193,7 +195,7 @@ def run_scann(run, spec):
     run.settings(settings, search, saved_bytes(save))
 
 
-RUNNERS = {"faiss": run_faiss, "hnswlib": run_hnswlib, "usearch": run_usearch, "rabitq": run_rabitq, "scann": run_scann}
+RUNNERS = {"faiss": run_faiss, "faiss-tuned": run_faiss, "hnswlib": run_hnswlib, "usearch": run_usearch, "rabitq": run_rabitq, "scann": run_scann}
 
 
 def main():

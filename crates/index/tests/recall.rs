@@ -205,7 +205,7 @@ fn calibration_meets_its_target_on_queries_it_has_not_seen() {
         let spec: IndexSpec = spec.parse().unwrap();
         build_to_target(&spec, Metric::L2, &set.base, &wishes, &BuildOptions::default()).unwrap()
     };
-    for spec in ["IVF64,Flat"] {
+    for spec in ["IVF64,Flat", "IVF32,Flat"] {
         let Built { index, calibration, choice } = built(spec);
         assert!(calibration.recall_at_10 >= 0.95 && calibration.queries > 100, "{spec} {calibration:?}");
         assert!(choice.is_none(), "only auto chooses");

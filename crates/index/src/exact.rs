@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Queries from which the interleaved form pays for its packing.
-const TILE_FROM_QUERIES: usize = 4;
+pub(crate) const TILE_FROM_QUERIES: usize = 4;
 /// Query bytes that one pass over the rows serves, so that they stay in the second-level cache.
 const QUERY_BLOCK_BYTES: usize = 256 << 10;
 /// Multiply-adds below which a second thread costs more than it brings (about half a millisecond).
@@ -44,6 +44,58 @@ pub fn exact(
     Ok(scan.search(&queries, range, k, None))
 }
 
+/// How a search may be cut into tasks.
+pub(crate) struct Work {
+    pub(crate) dim: usize,
+    /// Rows to look at.
+    pub(crate) range: Range<usize>,
+    /// Multiply-adds, or what costs as much.
+    pub(crate) operations: usize,
+    /// Queries that registers hold.
+    pub(crate) tile_queries: usize,
+    /// Ranges of rows per thread when there are few queries.
+    pub(crate) tasks_per_thread: usize,
+}
+
+impl Work {
+    /// Answers of `queries`, `[n, dim]`, by `collect`, which gets the number of its first query, queries and a range of rows;
+    /// on the threads of the current rayon pool when the work is worth it. Ranges start at multiples of [`PANEL_ROWS`] from
+    /// the first row on.
+    pub(crate) fn spread(
+        &self,
+        queries: &[f32],
+        collector: impl Fn() -> TopK,
+        collect: impl Fn(usize, &[f32], Range<usize>) -> Vec<TopK> + Sync,
+    ) -> Vec<Hits> {
+        let Work { dim, ref range, .. } = *self;
+        let query_count = queries.len() / dim;
+        let threads = rayon::current_num_threads();
+        if threads == 1 || self.operations < PARALLEL_FROM_OPERATIONS {
+            return collect(0, queries, range.clone()).into_iter().map(TopK::into_hits).collect();
+        }
+        if query_count >= threads * 4 * self.tile_queries {
+            let per_task = query_count.div_ceil(threads * 2);
+            let tasks = queries.par_chunks(per_task * dim).enumerate();
+            let tasks = tasks.map(|(task, part)| collect(task * per_task, part, range.clone()));
+            return tasks.flatten_iter().map(TopK::into_hits).collect();
+        }
+        // Few queries over many rows: each thread takes ranges of rows, and the collectors are merged.
+        let per_task = range.len().div_ceil(threads * self.tasks_per_thread).next_multiple_of(PANEL_ROWS);
+        let starts: Vec<usize> = range.clone().step_by(per_task.max(1)).collect();
+        let parts: Vec<Vec<TopK>> = starts
+            .into_par_iter()
+            .map(|start| collect(0, queries, start..range.end.min(start + per_task)))
+            .collect();
+        let mut merged: Vec<TopK> = (0..query_count).map(|_| collector()).collect();
+        for part in parts {
+            for (collector, found) in merged.iter_mut().zip(part) {
+                collector.merge(found);
+            }
+        }
+        merged.into_iter().map(TopK::into_hits).collect()
+    }
+}
+
 /// One exact search over the rows of a store.
 pub(crate) struct Scan<'a> {
     pub(crate) store: &'a RowStore,
@@ -62,40 +114,33 @@ impl Scan<'_> {
         k: usize,
         radius: Option<f32>,
     ) -> Vec<Hits> {
-        let dim = self.store.dim();
         let range = range.start..range.end.min(self.store.len());
-        let query_count = queries.len() / dim;
-        let threads = rayon::current_num_threads();
-        let rows = match self.filter {
-            Some(filter) => filter.count_range(range.start as u32, range.end.max(range.start) as u32),
-            None => range.len(),
+        let work = Work {
+            dim: self.store.dim(),
+            range: range.clone(),
+            operations: queries.len().saturating_mul(self.rows_in(&range)),
+            tile_queries: self.kernels.tile_queries(),
+            tasks_per_thread: 4,
         };
-        let work = queries.len().saturating_mul(rows);
-        if threads == 1 || work < PARALLEL_FROM_OPERATIONS {
-            return self.collect(queries, range, k, radius).into_iter().map(TopK::into_hits).collect();
-        }
-        if query_count >= threads * 4 * self.kernels.tile_queries() {
-            let per_task = query_count.div_ceil(threads * 2) * dim;
-            let tasks = queries.par_chunks(per_task).map(|part| self.collect(part, range.clone(), k, radius));
-            return tasks.flatten_iter().map(TopK::into_hits).collect();
-        }
-        // Few queries over many rows: each thread takes ranges of rows, and the collectors are merged.
-        let per_task = range.len().div_ceil(threads * 4).next_multiple_of(PANEL_ROWS);
-        let starts: Vec<usize> = range.clone().step_by(per_task.max(1)).collect();
-        let parts: Vec<Vec<TopK>> = starts
-            .into_par_iter()
-            .map(|start| self.collect(queries, start..range.end.min(start + per_task), k, radius))
-            .collect();
-        let mut merged: Vec<TopK> = (0..query_count).map(|_| TopK::within(k, radius)).collect();
-        for part in parts {
-            for (collector, found) in merged.iter_mut().zip(part) {
-                collector.merge(found);
-            }
-        }
-        merged.into_iter().map(TopK::into_hits).collect()
+        let collect = |_, queries: &[f32], range| self.collect(queries, range, k, radius);
+        work.spread(queries, || TopK::within(k, radius), collect)
     }
 
-    fn collect(&self, queries: &[f32], range: Range<usize>, k: usize, radius: Option<f32>) -> Vec<TopK> {
+    /// Rows of `range` that may be found.
+    pub(crate) fn rows_in(&self, range: &Range<usize>) -> usize {
+        match self.filter {
+            Some(filter) => filter.count_range(range.start as u32, range.end.max(range.start) as u32),
+            None => range.len(),
+        }
+    }
+
+    pub(crate) fn collect(
+        &self,
+        queries: &[f32],
+        range: Range<usize>,
+        k: usize,
+        radius: Option<f32>,
+    ) -> Vec<TopK> {
         let dim = self.store.dim();
         let mut collectors: Vec<TopK> = (0..queries.len() / dim).map(|_| TopK::within(k, radius)).collect();
         if collectors.len() < TILE_FROM_QUERIES {
@@ -209,8 +254,9 @@ impl Scan<'_> {
         }
     }
 
+    /// What the answer of a pair is defined by.
     #[inline]
-    fn distance(&self, query: &[f32], row: &[f32]) -> f32 {
+    pub(crate) fn distance(&self, query: &[f32], row: &[f32]) -> f32 {
         match self.metric {
             Metric::L2 => self.kernels.l2(query, row),
             Metric::InnerProduct | Metric::Cosine => -self.kernels.dot(query, row),

@@ -11,8 +11,12 @@ use crate::metric::Metric;
 use crate::row_set::RowSet;
 use crate::rows::{MAX_ROWS, RowChunks, RowStore, Rows};
 use crate::search::{SearchParams, prepared};
+use crate::shadow::{Shadow, ShadowScan};
 use crate::spec::IndexSpec;
 use std::borrow::Cow;
+
+/// Layout of the sections that hold a shadow, in the header's second parameter.
+const SHADOW_LAYOUT: u32 = 1;
 
 /// Exact search; FAISS's `IndexFlatL2` and `IndexFlatIP`.
 #[derive(Debug)]
@@ -21,11 +25,15 @@ pub(crate) struct Flat {
     store: RowStore,
     /// Rows that may be found; `None` = all. Rows added later are in it.
     include: Option<RowSet>,
+    /// Of all rows of the store, when there are enough.
+    shadow: Option<Shadow>,
 }
 
 impl Flat {
     pub(crate) fn new(metric: Metric, rows: &RowChunks, include: Option<RowSet>) -> Self {
-        Flat { metric, store: RowStore::new(rows.clone()), include }
+        let store = RowStore::new(rows.clone());
+        let shadow = Shadow::of(&store, metric, kernels());
+        Flat { metric, store, include, shadow }
     }
 }
 
@@ -37,7 +45,7 @@ impl VectorIndex for Flat {
             dim: self.store.dim(),
             rows: self.store.len(),
             is_trained: true,
-            bytes: self.store.owned.len() * 4,
+            bytes: self.store.owned.len() * 4 + self.shadow.as_ref().map_or(0, Shadow::bytes),
             reads_rows: true,
         }
     }
@@ -48,6 +56,7 @@ impl VectorIndex for Flat {
 
     fn add(&mut self, rows: Rows<'_>) -> Result<(), IndexError> {
         append(&mut self.store, self.metric, rows)?;
+        self.shadow = Shadow::follow(self.shadow.take(), &self.store, self.metric, kernels());
         if let Some(include) = &mut self.include {
             let end = self.store.len();
             (end - rows.len()..end).for_each(|row| {
@@ -82,7 +91,10 @@ impl VectorIndex for Flat {
         let filter = both(self.include.as_ref(), params.filter);
         let scan =
             Scan { store: &self.store, metric: self.metric, filter: filter.as_deref(), kernels: kernels() };
-        Ok(scan.search(&queries, 0..self.store.len(), params.k, params.radius))
+        Ok(match &self.shadow {
+            Some(shadow) => ShadowScan { plain: scan, shadow }.search(&queries, params.k, params.radius),
+            None => scan.search(&queries, 0..self.store.len(), params.k, params.radius),
+        })
     }
 
     fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
@@ -98,14 +110,17 @@ impl VectorIndex for Flat {
             metric: self.metric,
             dim: self.store.dim(),
             shared_rows: self.store.shared.len(),
-            parameters: [u32::from(self.include.is_some()), 0, 0, 0],
+            parameters: [
+                u32::from(self.include.is_some()),
+                u32::from(self.shadow.is_some()) * SHADOW_LAYOUT,
+                self.shadow.as_ref().map_or(0, |shadow| shadow.mean_rows() as u32),
+                0,
+            ],
         };
         let left_out = left_out(self.include.as_ref(), self.store.len());
-        file::write(
-            out,
-            &header,
-            &[Section::new(b"rows", &self.store.owned), Section::owned(b"gone", left_out)],
-        )
+        let mut sections = vec![Section::new(b"rows", &self.store.owned), Section::owned(b"gone", left_out)];
+        sections.extend(self.shadow.iter().flat_map(Shadow::sections));
+        file::write(out, &header, &sections)
     }
 }
 
@@ -151,14 +166,28 @@ impl Flat {
         if let Some(&row) = gone.iter().find(|&&row| row as usize >= store.len()) {
             return Err(file::mismatch(offset, "gone", format!("rows below {}", store.len()), row));
         }
-        let include = match reader.header.parameters {
-            [0, 0, 0, 0] if gone.is_empty() => None,
-            [1, 0, 0, 0] => Some(RowSet::full(store.len()).subtract(&gone.iter().copied().collect())),
-            other => {
-                return Err(file::mismatch(44, "parameters", "0 or 1, then zeros", format!("{other:?}")));
+        let [has_gone, layout, mean_rows, unused] = reader.header.parameters;
+        let include = match has_gone {
+            0 if gone.is_empty() => None,
+            1 => Some(RowSet::full(store.len()).subtract(&gone.iter().copied().collect())),
+            other => return Err(file::mismatch(44, "parameters", "0 or 1, as rows are left out", other)),
+        };
+        let shadow = match layout {
+            0 if mean_rows == 0 && unused == 0 => None,
+            SHADOW_LAYOUT if mean_rows > 0 && mean_rows as usize <= store.len() && unused == 0 => {
+                Some(Shadow::read(reader, store.len(), mean_rows as usize)?)
+            }
+            _ => {
+                let expected = format!("0 or {SHADOW_LAYOUT}, rows of the mean, 0");
+                return Err(file::mismatch(
+                    48,
+                    "parameters",
+                    expected,
+                    format!("{layout}, {mean_rows}, {unused}"),
+                ));
             }
         };
-        Ok(Flat { metric, store, include })
+        Ok(Flat { metric, store, include, shadow })
     }
 }
 

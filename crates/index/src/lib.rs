@@ -35,6 +35,7 @@ mod random;
 mod row_set;
 mod rows;
 mod search;
+mod shadow;
 mod spec;
 
 pub use auto::{Built, Calibration, Candidate, Choice, Verdict, Wishes, build_to_target, choose};

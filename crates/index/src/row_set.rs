@@ -61,6 +61,16 @@ impl RowSet {
         }
     }
 
+    /// Which of the sixteen rows from `start` on, a multiple of sixteen, are in the set; a bit each.
+    #[inline]
+    pub(crate) fn sixteen(&self, start: usize) -> u16 {
+        debug_assert!(start.is_multiple_of(16));
+        match self.chunks.get(start / ROWS_PER_CHUNK) {
+            Some(Some(chunk)) => (chunk.words[start % ROWS_PER_CHUNK / 64] >> (start % 64)) as u16,
+            _ => 0,
+        }
+    }
+
     /// Adds `row`; `false` when it was there already.
     pub fn insert(&mut self, row: u32) -> bool {
         if self.contains(row) {
@@ -250,6 +260,9 @@ mod tests {
             prop_assert_eq!(before.count(), n);
             let expected = if start < end { model.range(start..end).count() } else { 0 };
             prop_assert_eq!(set.count_range(start, end), expected);
+            let base = start as usize / 16 * 16;
+            let sixteen = (0..16).fold(0, |bits, i| bits | u16::from(model.contains(&((base + i) as u32))) << i);
+            prop_assert_eq!(set.sixteen(base), sixteen);
             let range = if start < end { model.range(start..end).copied().collect() } else { vec![] };
             prop_assert_eq!(set.iter_range(start as usize, end as usize).collect::<Vec<_>>(), range);
             let others: BTreeSet<u32> = other.iter().copied().collect();

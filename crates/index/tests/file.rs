@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use bilin_index::{
-    BuildOptions, IndexSpec, Metric, RowChunks, RowSet, Rows, SearchParams, VectorIndex, build, open,
+    BuildOptions, IndexSpec, Metric, RowChunks, RowSet, Rows, SearchParams, VectorIndex, build, exact, open,
 };
 use std::sync::Arc;
 
@@ -124,6 +124,113 @@ fn hostile_values_with_right_checksums_never_panic() {
             }
         }
     }
+}
+
+/// Rows enough that Flat keeps compressed ones with error bounds, and of a size that fits them.
+fn written_with_shadow() -> (RowChunks, Vec<u8>) {
+    let rows = RowChunks::from_vec(values(11, SHADOWED_ROWS * SHADOWED_DIM), SHADOWED_DIM).unwrap();
+    let gone: RowSet = (0..40).collect();
+    let mut index = build(&IndexSpec::FLAT, Metric::L2, &rows, &BuildOptions::default()).unwrap();
+    index.remove(&gone).unwrap();
+    index.add(Rows::new(&values(12, 19 * SHADOWED_DIM), SHADOWED_DIM).unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    index.write_to(&mut bytes).unwrap();
+    (rows, bytes)
+}
+
+const SHADOWED_ROWS: usize = 2100;
+const SHADOWED_DIM: usize = 21;
+
+fn shadow_answers(index: &dyn VectorIndex) -> Vec<(u32, u32)> {
+    let queries = values(9, 9 * SHADOWED_DIM);
+    let alone = Rows::new(&queries[..SHADOWED_DIM], SHADOWED_DIM).unwrap();
+    let queries = Rows::new(&queries, SHADOWED_DIM).unwrap();
+    let search = |queries| index.search(queries, &SearchParams::new(7)).unwrap();
+    let hits = search(queries).into_iter().chain(search(alone)).flatten();
+    hits.map(|hit| (hit.row, hit.distance.to_bits())).collect()
+}
+
+#[test]
+fn compressed_rows_are_kept_in_the_file_of_flat() {
+    let (rows, bytes) = written_with_shadow();
+    assert!(bytes.len() > SHADOWED_ROWS * SHADOWED_DIM, "codes of eight bits per value are in it");
+    let mut index = open(Arc::new(bytes.clone()), &rows).unwrap();
+    let mut again = Vec::new();
+    index.write_to(&mut again).unwrap();
+    assert_eq!(again, bytes);
+    let held = index.info().bytes;
+    assert!(
+        held > SHADOWED_ROWS * (SHADOWED_DIM + 12) && held < SHADOWED_ROWS * (SHADOWED_DIM + 40),
+        "{held}"
+    );
+    // Beside the plain scan of the same rows.
+    let live: RowSet = (40..SHADOWED_ROWS as u32).collect();
+    let queries = values(9, 9 * SHADOWED_DIM);
+    let queries = Rows::new(&queries, SHADOWED_DIM).unwrap();
+    let params = SearchParams::new(7).with_filter(&live);
+    let plain = exact(&rows, 0..SHADOWED_ROWS, Metric::L2, queries, 7, Some(&live)).unwrap();
+    assert_eq!(index.search(queries, &params).unwrap(), plain);
+    // Rows added to the opened index are found by their own distance.
+    let extra = values(13, 3 * SHADOWED_DIM);
+    let number = index.info().rows as u32;
+    index.add(Rows::new(&extra, SHADOWED_DIM).unwrap()).unwrap();
+    let hits = index.search(Rows::new(&extra, SHADOWED_DIM).unwrap(), &SearchParams::new(1)).unwrap();
+    let found: Vec<(u32, f32)> = hits.iter().map(|hits| (hits[0].row, hits[0].distance)).collect();
+    assert_eq!(found, [(number, 0.0), (number + 1, 0.0), (number + 2, 0.0)]);
+}
+
+#[test]
+fn damaged_compressed_rows_are_refused_and_forged_ones_never_panic() {
+    let (rows, bytes) = written_with_shadow();
+    let expected = shadow_answers(&*open(Arc::new(bytes.clone()), &rows).unwrap());
+    // A stride that falls on every kind of place: header, table, codes, floats, padding.
+    for at in (0..bytes.len()).step_by(53).chain(0..600) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x41;
+        if let Ok(index) = open(Arc::new(damaged), &rows) {
+            assert_eq!(shadow_answers(&*index), expected, "byte {at}");
+        }
+        assert!(open(Arc::new(bytes[..at].to_vec()), &rows).is_err(), "cut to {at} bytes");
+        for value in [0x7f, 0xff] {
+            let mut forged = bytes.clone();
+            // Four bytes: floats become NaN.
+            let end = bytes.len().min(at + 4);
+            forged[at..end].fill(value);
+            mend_checksums(&mut forged);
+            if at >= 64
+                && let Ok(index) = open(Arc::new(forged), &rows)
+            {
+                let count = index.info().rows as u32;
+                assert!(shadow_answers(&*index).iter().all(|&(row, _)| row < count), "byte {at} = {value}");
+            }
+        }
+    }
+}
+
+/// A file of Flat as it was before there were compressed rows: the sections `rows` and `gone`, parameters 0 or 1, 0, 0, 0.
+#[test]
+fn a_flat_file_without_compressed_rows_still_opens() {
+    let (rows, bytes) = written_with_shadow();
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let sections =
+        [64, 96].map(|entry| bytes[number(entry + 8)..number(entry + 8) + number(entry + 16)].to_vec());
+    let mut old = bytes[..128].to_vec();
+    old[40..44].copy_from_slice(&2_u32.to_le_bytes());
+    old[48..60].fill(0);
+    for (entry, section) in [64, 96].into_iter().zip(&sections) {
+        let start = old.len() as u64;
+        old[entry + 8..entry + 16].copy_from_slice(&start.to_le_bytes());
+        old.extend_from_slice(section);
+        old.resize(old.len().next_multiple_of(64), 0);
+    }
+    let length = old.len() as u64;
+    old[32..40].copy_from_slice(&length.to_le_bytes());
+    mend_checksums(&mut old);
+    let index = open(Arc::new(old.clone()), &rows).unwrap();
+    assert_eq!(shadow_answers(&*index), shadow_answers(&*open(Arc::new(bytes), &rows).unwrap()));
+    let mut again = Vec::new();
+    index.write_to(&mut again).unwrap();
+    assert_eq!(again, old);
 }
 
 fn mend_checksums(bytes: &mut [u8]) {

@@ -1,6 +1,7 @@
 //! Nanoseconds of each kernel on each instruction set of this machine: `cargo bench -p bilin-index`.
 #![allow(missing_docs)] // divan generates the functions
 
+use bilin_index::kernels::scattered::{ScatteredCodes, ScatteredKernels, ScatteredQuery};
 use bilin_index::kernels::{
     BLOCK_ROWS, BLOCK_TERMS, Kernels, LINE_BYTES, LINE_VALUES, NibbleBound, NibbleScan, PANEL_ROWS, Tile,
     TileOut,
@@ -116,4 +117,18 @@ fn dot_of_bytes(bencher: Bencher<'_, '_>, name: &str) {
     let (kernels, dim) = case(name);
     let (codes, query) = (vec![0x9c_u8; dim], vec![-77_i8; dim]);
     bencher.bench_local(|| kernels.dot_u8(black_box(&codes), black_box(&query)));
+}
+
+/// Thirty-two codes of 4 bits picked one by one, as at a hop of a graph walk.
+#[divan::bench(args = cases())]
+fn scattered_dots_of_32(bencher: Bencher<'_, '_>, name: &str) {
+    let (kernels, dim) = case(name);
+    let Some(kernels) = ScatteredKernels::for_isa(kernels.isa()) else { return };
+    let code_bytes = (dim / 2).next_multiple_of(64);
+    let bytes: Vec<u8> = (0..1024 * code_bytes).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect();
+    let codes = ScatteredCodes::new(&bytes, code_bytes);
+    let query = ScatteredQuery::new((0..dim).map(|i| (i * 37 % 255) as i8), code_bytes);
+    let rows: Vec<u32> = (0..32).map(|i| i * 389 % 1024).collect();
+    let mut out = [0.0; 32];
+    bencher.bench_local(|| kernels.dots(black_box(&codes), &query, black_box(&rows), &mut out));
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
+use bilin_index::kernels::scattered::{ScatteredCodes, ScatteredKernels, ScatteredQuery, scattered_kernels};
 use bilin_index::kernels::{
     BLOCK_ROWS, BLOCK_TERMS, Isa, Kernels, LINE_BYTES, LINE_VALUES, MAX_TILE_QUERIES, NibbleBound,
     NibbleScan, PANEL_ROWS, Tile, TileOut, tolerance,
@@ -284,6 +285,52 @@ fn nibble_scans_have_the_bits_of_the_scalar_twin() {
                     };
                     let sum: i32 = query.iter().enumerate().map(|(d, &q)| value(d) * i32::from(q)).sum();
                     assert_eq!(dots[0][row], bounds[0].start + sum, "{context}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_picked_one_by_one_agree_with_the_scalar_twin() {
+    let scalar = ScatteredKernels::for_isa(Isa::Scalar).unwrap();
+    let others = [Isa::Avx512, Isa::Avx2, Isa::Neon].into_iter().filter_map(ScatteredKernels::for_isa);
+    for kernels in others.chain([scattered_kernels()]) {
+        for code_bytes in [32, 64, 96, 128, 160, 192, 512, 1024] {
+            let mut random = Random(code_bytes as u64);
+            // The largest values of both sides as well: nothing may saturate.
+            for extreme in [false, true] {
+                let mut byte = || if extreme { 0xff } else { (random.next() * 128.0 + 128.0) as u8 };
+                let bytes: Vec<u8> = (0..9 * code_bytes).map(|_| byte()).collect();
+                let values = (0..2 * code_bytes).map(|i| match extreme {
+                    true => {
+                        if i < code_bytes {
+                            127
+                        } else {
+                            -127
+                        }
+                    }
+                    false => (random.next() * 127.0) as i8,
+                });
+                let values: Vec<i8> = values.collect();
+                let codes = ScatteredCodes::new(&bytes, code_bytes);
+                let query = ScatteredQuery::new(values.iter().copied(), code_bytes);
+                for count in 0..9 {
+                    let rows: Vec<u32> = (0..count).map(|i| (i * 5 + 3) % 9).collect();
+                    let (mut found, mut expected) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+                    kernels.dots(&codes, &query, &rows, &mut found);
+                    scalar.dots(&codes, &query, &rows, &mut expected);
+                    assert_eq!(found, expected, "{:?}, {code_bytes} bytes", kernels.isa());
+                    for (&row, &dot) in rows.iter().zip(&expected) {
+                        let code = codes.code(row);
+                        let low = code
+                            .iter()
+                            .zip(&values)
+                            .map(|(&byte, &value)| i64::from(byte & 15) * i64::from(value));
+                        let high = code.iter().zip(&values[code_bytes..]);
+                        let high = high.map(|(&byte, &value)| i64::from(byte >> 4) * i64::from(value));
+                        assert_eq!(dot, (low.sum::<i64>() + high.sum::<i64>()) as f32);
+                    }
                 }
             }
         }

@@ -33,6 +33,8 @@ impl Hnsw {
         }
         graph.entry = entry.unwrap_or(NONE);
         let store = RowStore::new(rows.clone());
-        Ok(Hnsw { metric, seed: 0, store, graph, linked: None, pool: ScratchPool::default() })
+        // No codes: answers stay those of a walk by the rows, as in the program that made the links.
+        let pool = ScratchPool::default();
+        Ok(Hnsw { metric, seed: 0, store, graph, codes: None, linked: None, tombstones: 0, pool })
     }
 }

@@ -8,8 +8,10 @@
 //! Neighbours are chosen by the heuristic of Malkov and Yashunin (arXiv 1603.09320, algorithm 4): a candidate is taken unless
 //! one taken before is nearer to it than the new row is.
 
+use super::codes::CodeView;
 use super::graph::Graph;
-use super::walk::{Measure, ScratchPool, beam, descend};
+use super::measure::Measure;
+use super::walk::{Distances, Goal, Keep, ScratchPool, beam, descend};
 use crate::exact::Scan;
 use crate::hits::{Hit, Ranked};
 use crate::kernels::Kernels;
@@ -29,7 +31,11 @@ pub(crate) struct Inserter<'a> {
     pub(crate) is_l2: bool,
     pub(crate) dim: usize,
     pub(crate) ef_construction: usize,
+    /// True when links may lead to rows that were taken out.
+    pub(crate) has_tombstones: bool,
     pub(crate) pool: &'a ScratchPool,
+    /// Codes to walk by, when the index keeps them.
+    pub(crate) codes: Option<&'a CodeView<'a>>,
 }
 
 /// A link to be written back: from `target` on `level` to `source`.
@@ -47,7 +53,7 @@ impl<'a> Inserter<'a> {
 
     /// Links `batch`, rows that the graph already has room for but no links of.
     pub(crate) fn insert(&self, graph: &mut Graph, batch: &[u32]) {
-        let top = batch.iter().map(|&row| graph.levels.as_slice()[row as usize]).max().unwrap_or(0);
+        let top = batch.iter().map(|&row| graph.view().levels_of(row)).max().unwrap_or(0);
         let beside: Vec<Vec<Vec<Hit>>> = (0..top).map(|level| self.within(graph, batch, level)).collect();
         let chosen: Vec<Vec<Vec<Hit>>> =
             batch.par_iter().enumerate().map(|(i, &row)| self.neighbours(graph, row, i, &beside)).collect();
@@ -75,8 +81,8 @@ impl<'a> Inserter<'a> {
 
     /// For each row of the batch, its nearest rows of the batch on `level`; empty for rows that are not on it.
     fn within(&self, graph: &Graph, batch: &[u32], level: u8) -> Vec<Vec<Hit>> {
-        let levels = graph.levels.as_slice();
-        let members: Vec<usize> = (0..batch.len()).filter(|&i| levels[batch[i] as usize] > level).collect();
+        let view = graph.view();
+        let members: Vec<usize> = (0..batch.len()).filter(|&i| view.levels_of(batch[i]) > level).collect();
         let mut vectors = Vec::with_capacity(members.len() * self.dim);
         for &i in &members {
             vectors.extend_from_slice(self.view.row(batch[i]));
@@ -101,37 +107,59 @@ impl<'a> Inserter<'a> {
         in_batch: usize,
         beside: &[Vec<Vec<Hit>>],
     ) -> Vec<Vec<Hit>> {
-        let view = graph.view();
-        let measure = self.measure(row);
-        let row_levels = view.levels[row as usize];
-        let mut chosen = vec![Vec::new(); usize::from(row_levels)];
-        let mut starts: Vec<Hit> = Vec::new();
-        let top = view.entry().map(|(entry, top)| {
-            let mut start = Hit { row: entry, distance: measure.one(entry) };
-            for level in (row_levels..=top).rev() {
-                start = descend(&view, &measure, start, level);
-            }
-            starts.push(start);
-            top
-        });
-        for level in (0..row_levels).rev() {
-            let mut candidates = beside[usize::from(level)][in_batch].clone();
-            if top.is_some_and(|top| level <= top) {
-                self.pool.with(|scratch| {
-                    let found = beam(&view, &measure, &starts, level, self.ef_construction, scratch);
-                    candidates.extend_from_slice(found);
-                    starts.clear();
-                    starts.extend_from_slice(found);
-                });
-            }
-            candidates.sort_unstable_by_key(|&hit| Ranked(hit));
-            chosen[usize::from(level)] = self.select(&candidates, graph.capacity(level));
+        let levels = graph.view().levels_of(row);
+        let mut candidates: Vec<Vec<Hit>> =
+            (0..usize::from(levels)).map(|level| beside[level][in_batch].clone()).collect();
+        match self.codes {
+            Some(codes) => self.walk(graph, &codes.query(self.view.row(row)), row, &mut candidates),
+            None => self.walk(graph, &self.measure(row), row, &mut candidates),
         }
-        chosen
+        let select = |(level, mut candidates): (usize, Vec<Hit>)| {
+            candidates.sort_unstable_by_key(|&hit| Ranked(hit));
+            self.select(&candidates, graph.capacity(level as u8))
+        };
+        candidates.into_iter().enumerate().map(select).collect()
+    }
+
+    /// Adds to the `candidates` of each level what the graph leads to, with exact distances.
+    fn walk(&self, graph: &Graph, distances: &impl Distances, row: u32, candidates: &mut [Vec<Hit>]) {
+        let view = graph.view();
+        let Some((entry, top)) = view.entry() else { return };
+        let levels = candidates.len() as u8;
+        let mut starts = vec![descend(&view, distances, (entry, top), levels.saturating_sub(1).min(top))];
+        let (mut rows, mut found) = (Vec::new(), Vec::new());
+        let keep = if self.has_tombstones { Keep::Live } else { Keep::All };
+        for level in (0..levels.min(top + 1)).rev() {
+            let goal = Goal { level, ef: self.ef_construction, keep, most_measured: usize::MAX };
+            self.pool.with(|scratch| beam(&view, distances, &starts, &goal, scratch, &mut found));
+            // A row that is linked again may have found itself.
+            found.retain(|hit| hit.row != row);
+            if found.is_empty() {
+                continue;
+            }
+            std::mem::swap(&mut starts, &mut found);
+            let candidates = &mut candidates[usize::from(level)];
+            if self.codes.is_none() {
+                candidates.extend_from_slice(&starts);
+                continue;
+            }
+            rows.clear();
+            rows.extend(starts.iter().map(|hit| hit.row));
+            candidates.extend(self.measured(row, &rows));
+        }
+    }
+
+    /// Exact distances of `rows` from `base`.
+    pub(super) fn measured(&self, base: u32, rows: &[u32]) -> Vec<Hit> {
+        let exact = self.measure(base);
+        rows.iter().for_each(|&row| exact.prefetch(row));
+        let mut distances = vec![0.0; rows.len()];
+        exact.measure(rows, &mut distances);
+        rows.iter().zip(distances).map(|(&row, distance)| Hit { row, distance }).collect()
     }
 
     /// Algorithm 4: of candidates, nearest first, at most `limit` that are nearer to the base than to each other.
-    fn select(&self, candidates: &[Hit], limit: usize) -> Vec<Hit> {
+    pub(super) fn select(&self, candidates: &[Hit], limit: usize) -> Vec<Hit> {
         let mut taken: Vec<Hit> = Vec::with_capacity(limit);
         for &candidate in candidates {
             if taken.len() == limit {
@@ -154,8 +182,7 @@ impl<'a> Inserter<'a> {
     /// The list of `group`'s target with its new links; chosen anew when it would overflow.
     fn linked_back(&self, graph: &Graph, group: &[BackLink]) -> Vec<u32> {
         let BackLink { level, target, .. } = group[0];
-        let view = graph.view();
-        let mut links: Vec<u32> = view.links(target, level).collect();
+        let mut links = graph.view().links(target, level);
         let old = links.len();
         for link in group {
             if !links[..old].contains(&link.source.row) {
@@ -165,18 +192,17 @@ impl<'a> Inserter<'a> {
         if links.len() <= graph.capacity(level) {
             return links;
         }
-        let mut candidates: Vec<Hit> = Vec::with_capacity(links.len());
-        self.measure(target).all(&links, |row, distance| candidates.push(Hit { row, distance }));
+        let mut candidates = self.measured(target, &links);
         candidates.sort_unstable_by_key(|&hit| Ranked(hit));
         self.select(&candidates, graph.capacity(level)).into_iter().map(|hit| hit.row).collect()
     }
 
     fn raise_entry(&self, graph: &mut Graph, batch: &[u32]) {
-        let levels = graph.levels.as_slice();
-        let top = graph.view().entry().map_or(0, |(entry, _)| levels[entry as usize]);
+        let view = graph.view();
+        let top = view.entry().map_or(0, |(entry, _)| view.levels_of(entry));
         // The first of the highest, so that the choice is fixed.
-        let highest = batch.iter().copied().max_by_key(|&row| (levels[row as usize], std::cmp::Reverse(row)));
-        if let Some(row) = highest.filter(|&row| levels[row as usize] > top) {
+        let highest = batch.iter().copied().max_by_key(|&row| (view.levels_of(row), std::cmp::Reverse(row)));
+        if let Some(row) = highest.filter(|&row| view.levels_of(row) > top) {
             graph.entry = row;
         }
     }

@@ -1,57 +1,70 @@
-//! [`Hnsw`]: a navigable small-world graph in levels over full vectors (Malkov and Yashunin, arXiv 1603.09320).
+//! [`Hnsw`]: a navigable small-world graph in levels (Malkov and Yashunin, arXiv 1603.09320), walked by codes of the rows.
 //!
 //! As FAISS's `IndexHNSWFlat`: `M` links per node and level, `2M` on level 0, a row's number of levels drawn with factor
-//! `1 / ln M`. Vectors stay in the shared rows; rows added later are owned. Rows that a build leaves out are not linked.
+//! `1 / ln M`. Vectors stay in the shared rows; rows added later are owned. A walk reads four bits per value ([`codes`]) and only
+//! the rows that may be among the answers are read and measured exactly, so distances are those of the rows; see
+//! `docs/decisions/0005-quantized-graph.md`. Rows that a build leaves out are not linked.
 //!
 //! Under inner product the graph is built and searched by inner products (Morozov and Babenko 2018, "Non-metric similarity
 //! graphs for maximum inner product search"): long rows attract links, and they are also what searches look for. Lifting the
 //! rows to equal length (Bachrach et al. 2014) was measured to be far worse; see `docs/decisions/0002-graph-building.md`.
 //!
 //! Under a filter the walk goes on through rows that are not allowed. When few rows are allowed, comparing those directly is
-//! cheaper than walking past the others, and exact; see [`Hnsw::is_scan_cheaper`].
+//! cheaper than walking past the others; see [`Hnsw::is_scan_cheaper`]. Rows taken out are walked through likewise, until there
+//! are enough of them to mend the graph around them ([`repair`]).
 
+mod codes;
 mod file;
 mod from_links;
 mod graph;
 mod insert;
+mod links;
+mod measure;
+mod repair;
+mod rotation;
+mod search;
 mod to_faiss;
 mod walk;
 
 use crate::error::IndexError;
-use crate::exact::Scan;
-use crate::flat::{append, both};
-use crate::hits::{Hit, Hits};
+use crate::flat::append;
+use crate::hits::Hits;
 use crate::index::{BuildOptions, IndexInfo, VectorIndex};
 use crate::kernels::kernels;
+use crate::kernels::scattered::scattered_kernels;
 use crate::metric::Metric;
 use crate::random::Random;
 use crate::row_set::RowSet;
-use crate::rows::{RowChunks, RowStore, RowView, Rows};
+use crate::rows::{RowChunks, RowStore, Rows};
 use crate::search::{SearchParams, prepared};
 use crate::spec::IndexSpec;
-use graph::{Graph, GraphView, MAX_LEVELS};
+use codes::{CODES_FROM_DIM, Codes};
+use graph::{Graph, MAX_LEVELS};
 use insert::{BATCH_ROWS, Inserter};
-use rayon::prelude::*;
-use walk::{Measure, ScratchPool, beam, descend, filtered};
+use walk::ScratchPool;
 
 /// Candidates kept while a row looks for its links.
 const EF_CONSTRUCTION: usize = 128;
-/// Candidates kept by a search that does not say.
-const DEFAULT_EF: usize = 64;
-/// Rows of one graph; one bit of a row number marks expanded nodes.
-const MAX_GRAPH_ROWS: usize = 1 << 31;
-/// Rows measured per candidate kept, seen on real data; the estimate behind [`Hnsw::is_scan_cheaper`].
-const MEASURED_PER_CANDIDATE: usize = 8;
+/// The mean is taken anew when there are this many times the rows it was taken over ...
+const MEAN_GROWTH: usize = 4;
+/// ... until it was taken over this many, which bounds what one `add` may have to encode again.
+const MEAN_SETTLED_ROWS: usize = 16_384;
+/// Rows of one graph; two bits of a row number mark nodes during a walk.
+const MAX_GRAPH_ROWS: usize = 1 << 30;
 
-/// Graph over full vectors.
+/// Graph over rows, with codes to walk it by.
 #[derive(Debug)]
 pub(crate) struct Hnsw {
     metric: Metric,
     seed: u64,
     store: RowStore,
     graph: Graph,
-    /// Rows that are linked; `None` = all.
+    /// What walks read instead of rows; `None` for short rows and files of older versions.
+    codes: Option<Codes>,
+    /// Rows that are linked and not taken out; `None` = all.
     linked: Option<RowSet>,
+    /// Rows taken out that links may still lead to.
+    tombstones: usize,
     pool: ScratchPool,
 }
 
@@ -69,7 +82,9 @@ impl Hnsw {
             seed: options.seed,
             store: RowStore::new(rows.clone()),
             graph: Graph::new(m),
+            codes: (rows.dim() >= CODES_FROM_DIM).then(|| Codes::new(rows.dim(), metric, options.seed)),
             linked,
+            tombstones: 0,
             pool: ScratchPool::default(),
         };
         index.link(0, &|done, total| options.report(done, total))?;
@@ -92,64 +107,47 @@ impl Hnsw {
             .map(|row| if is_linked(row) { levels_of(self.seed, row, self.graph.m) } else { 0 })
             .collect();
         self.graph.extend(&levels);
+        self.encode();
+        self.with_inserter(|inserter, graph| {
+            for (b, batch) in new_rows.chunks(BATCH_ROWS).enumerate() {
+                report(b * BATCH_ROWS, new_rows.len())?;
+                inserter.insert(graph, batch);
+            }
+            Ok::<_, IndexError>(())
+        })?;
+        report(new_rows.len(), new_rows.len())
+    }
+
+    /// Calls `change` with what an insertion needs and the graph to change.
+    fn with_inserter<R>(&mut self, change: impl FnOnce(&Inserter<'_>, &mut Graph) -> R) -> R {
         let view = self.store.view();
+        let codes = self.codes.as_ref().map(|codes| codes.view(scattered_kernels()));
         let inserter = Inserter {
             kernels: kernels(),
             view: &view,
             is_l2: self.metric == Metric::L2,
             dim: self.store.dim(),
             ef_construction: EF_CONSTRUCTION,
+            has_tombstones: self.tombstones > 0,
             pool: &self.pool,
+            codes: codes.as_ref(),
         };
-        for (b, batch) in new_rows.chunks(BATCH_ROWS).enumerate() {
-            report(b * BATCH_ROWS, new_rows.len())?;
-            inserter.insert(&mut self.graph, batch);
+        change(&inserter, &mut self.graph)
+    }
+
+    /// Gives every row a code; takes the mean anew while the index has grown much since.
+    fn encode(&mut self) {
+        let Some(codes) = &mut self.codes else { return };
+        let trained = codes.trained_rows;
+        if trained < MEAN_SETTLED_ROWS && self.store.len() >= trained.saturating_mul(MEAN_GROWTH).max(1) {
+            codes.train(&self.store);
         }
-        report(new_rows.len(), new_rows.len())
+        codes.extend(&self.store);
     }
 
-    /// Comparing the `allowed` rows costs their number; walking costs about [`MEASURED_PER_CANDIDATE`] rows for each of the
-    /// `ef * rows / allowed` nodes that have to be kept in view to see `ef` allowed ones.
-    fn is_scan_cheaper(&self, allowed: usize, ef: usize) -> bool {
-        let walked = (ef * MEASURED_PER_CANDIDATE) as u128 * self.store.len() as u128;
-        (allowed as u128) * (allowed as u128) <= walked
-    }
-
-    fn search_one(
-        &self,
-        graph: &GraphView<'_>,
-        view: &RowView<'_>,
-        query: &[f32],
-        params: &SearchParams<'_>,
-        allowed: Option<&RowSet>,
-    ) -> Hits {
-        let ef = params.ef.unwrap_or(DEFAULT_EF).max(params.k);
-        let is_l2 = self.metric == Metric::L2;
-        let measure = Measure { kernels: kernels(), view, query, is_l2 };
-        let Some((entry, top)) = graph.entry() else { return Hits::new() };
-        let mut start = Hit { row: entry, distance: measure.one(entry) };
-        for level in (1..=top).rev() {
-            start = descend(graph, &measure, start, level);
-        }
-        self.pool.with(|scratch| match allowed {
-            Some(allowed) => {
-                let mut hits = filtered(graph, &measure, start, ef, allowed, scratch).into_hits();
-                hits.truncate(params.k);
-                hits
-            }
-            None => {
-                let found = beam(graph, &measure, &[start], 0, ef, scratch);
-                let mut hits = found[..found.len().min(ef)].to_vec();
-                hits.sort_unstable_by_key(|&hit| crate::hits::Ranked(hit));
-                hits.truncate(params.k);
-                hits
-            }
-        })
-    }
-
-    fn scan(&self, queries: &[f32], params: &SearchParams<'_>, allowed: Option<&RowSet>) -> Vec<Hits> {
-        let scan = Scan { store: &self.store, metric: self.metric, filter: allowed, kernels: kernels() };
-        scan.search(queries, 0..self.store.len(), params.k, params.radius)
+    /// True for rows that can be found.
+    fn is_in(&self, row: u32) -> bool {
+        (row as usize) < self.store.len() && self.linked.as_ref().is_none_or(|linked| linked.contains(row))
     }
 }
 
@@ -162,15 +160,14 @@ fn levels_of(seed: u64, row: u32, m: usize) -> u8 {
 
 impl VectorIndex for Hnsw {
     fn info(&self) -> IndexInfo {
-        let Graph { levels, base, upper, upper_start, .. } = &self.graph;
-        let graph = levels.bytes() + base.bytes() + upper.bytes() + upper_start.len() * 4;
+        let codes = self.codes.as_ref().map_or(0, |codes| codes.bytes());
         IndexInfo {
             spec: IndexSpec::hnsw(self.graph.m),
             metric: self.metric,
             dim: self.store.dim(),
             rows: self.store.len(),
             is_trained: true,
-            bytes: graph + self.store.owned.len() * 4,
+            bytes: self.graph.bytes() + codes + self.store.owned.len() * 4,
             reads_rows: true,
         }
     }
@@ -195,52 +192,20 @@ impl VectorIndex for Hnsw {
     }
 
     fn remove(&mut self, rows: &RowSet) -> Result<usize, IndexError> {
-        let live = self.linked.clone().unwrap_or_else(|| RowSet::full(self.store.len()));
-        let rows = rows.intersect(&live);
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        Err(IndexError::Parameter {
-            name: "remove",
-            expected: "an index that can take rows out".to_owned(),
-            received: format!("{} rows to take out of a graph", rows.count()),
-        })
+        Ok(self.take_out(rows))
     }
 
     fn reconstruct(&self, row: u32) -> Result<Vec<f32>, IndexError> {
-        let is_in = (row as usize) < self.store.len()
-            && self.linked.as_ref().is_none_or(|linked| linked.contains(row));
-        if !is_in {
+        if !self.is_in(row) {
             return Err(IndexError::UnknownRow { row, rows: self.store.len() });
         }
         Ok(self.store.view().row(row).to_vec())
     }
 
     fn search(&self, queries: Rows<'_>, params: &SearchParams<'_>) -> Result<Vec<Hits>, IndexError> {
-        let dim = self.store.dim();
-        params.check(queries, dim)?;
+        params.check(queries, self.store.dim())?;
         let queries = prepared(self.metric, queries)?;
-        let allowed = params.filter.and_then(|filter| both(self.linked.as_ref(), Some(filter)));
-        let linked = self.linked.as_ref().map_or(self.store.len(), RowSet::count);
-        let reachable = allowed.as_ref().map_or(linked, |allowed| allowed.count());
-        let ef = params.ef.unwrap_or(DEFAULT_EF).max(params.k);
-        let scanned = allowed.as_deref().or(self.linked.as_ref());
-        if params.radius.is_some()
-            || params.k >= reachable
-            || (allowed.is_some() && self.is_scan_cheaper(reachable, ef))
-        {
-            return Ok(self.scan(&queries, params, scanned));
-        }
-        let (graph, view) = (self.graph.view(), self.store.view());
-        let one = |query: &[f32]| {
-            let hits = self.search_one(&graph, &view, query, params, allowed.as_deref());
-            // The graph may not lead to every row; whoever asks for k rows gets them.
-            if hits.len() < params.k { self.scan(query, params, scanned).remove(0) } else { hits }
-        };
-        if rayon::current_num_threads() == 1 || queries.len() / dim < 8 {
-            return Ok(queries.chunks_exact(dim).map(one).collect());
-        }
-        Ok(queries.par_chunks_exact(dim).map(one).collect())
+        Ok(self.answers(&queries, params))
     }
 
     fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {

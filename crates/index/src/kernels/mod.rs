@@ -18,6 +18,7 @@ mod nibbles_aarch64;
 #[cfg(target_arch = "x86_64")]
 mod nibbles_x86_64;
 mod scalar;
+pub mod scattered;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

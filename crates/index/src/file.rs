@@ -41,6 +41,7 @@ pub(crate) struct Header {
 pub(crate) const KIND_FLAT: u32 = 1;
 pub(crate) const KIND_IVF_FLAT: u32 = 2;
 pub(crate) const KIND_HNSW: u32 = 3;
+pub(crate) const KIND_CODED: u32 = 4;
 
 /// A section to be written: its tag and the parts that follow each other in it.
 pub(crate) struct Section<'a> {

@@ -47,6 +47,7 @@ impl VectorIndex for Flat {
             is_trained: true,
             bytes: self.store.owned.len() * 4 + self.shadow.as_ref().map_or(0, Shadow::bytes),
             reads_rows: true,
+            warnings: Vec::new(),
         }
     }
 

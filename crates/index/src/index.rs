@@ -5,7 +5,7 @@ use crate::file::{self, Reader};
 use crate::flat::Flat;
 use crate::hits::Hits;
 use crate::hnsw::Hnsw;
-use crate::ivf::IvfFlat;
+use crate::ivf::{Coded, IvfFlat};
 use crate::kernels::kernels;
 use crate::metric::Metric;
 use crate::row_set::RowSet;
@@ -31,6 +31,8 @@ pub struct IndexInfo {
     pub bytes: usize,
     /// True when searches read the shared rows, so that serving needs them in memory too.
     pub reads_rows: bool,
+    /// What whoever built it should know: too few rows to train on, for example. Not kept in a file.
+    pub warnings: Vec<String>,
 }
 
 /// Vectors in, neighbours out.
@@ -149,9 +151,10 @@ fn build_here(
         }
         Structure::Ivf { nlist } if is_plain => Ok(Box::new(IvfFlat::build(metric, nlist, rows, options)?)),
         Structure::Hnsw { m } if is_plain => Ok(Box::new(Hnsw::build(metric, m, rows, options)?)),
+        Structure::Scan | Structure::Ivf { .. } => Ok(Box::new(Coded::build(&spec, metric, rows, options)?)),
         _ => Err(IndexError::Parameter {
             name: "spec",
-            expected: "Flat, IVFn,Flat or HNSWm".to_owned(),
+            expected: "a scan, IVFn or HNSWm without transforms or codes".to_owned(),
             received: spec.to_string(),
         }),
     }
@@ -201,6 +204,7 @@ pub fn open(
         file::KIND_FLAT => Ok(Box::new(Flat::read(&reader, rows)?)),
         file::KIND_IVF_FLAT => Ok(Box::new(IvfFlat::read(&reader, rows)?)),
         file::KIND_HNSW => Ok(Box::new(Hnsw::read(&reader, rows)?)),
-        other => Err(file::mismatch(12, "kind", "1 (Flat), 2 (IVFFlat) or 3 (HNSW)", other)),
+        file::KIND_CODED => Ok(Box::new(Coded::read(&reader, rows)?)),
+        other => Err(file::mismatch(12, "kind", "1 (Flat), 2 (IVFFlat), 3 (HNSW) or 4 (codes)", other)),
     }
 }

@@ -18,6 +18,7 @@
 //! ```
 
 mod auto;
+mod codes;
 mod error;
 mod exact;
 pub mod faiss;
@@ -32,11 +33,13 @@ pub mod kernels;
 mod kmeans;
 mod metric;
 mod random;
+mod rotation;
 mod row_set;
 mod rows;
 mod search;
 mod shadow;
 mod spec;
+mod transform;
 
 pub use auto::{Built, Calibration, Candidate, Choice, Verdict, Wishes, build_to_target, choose};
 pub use error::{IndexError, MAX_K, OpenError};

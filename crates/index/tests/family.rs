@@ -6,6 +6,18 @@ use bilin_index::{SearchParams, VectorIndex, build};
 
 const DIM: usize = 6;
 const ROWS: usize = 700;
+/// Kinds that answer from full rows, so that a thorough search is exact.
+const EXACT: [&str; 9] = [
+    "Flat",
+    "IVF13,Flat",
+    "SQ8,RFlat",
+    "PQ3x4fs,RFlat",
+    "RaBitQ2,RFlat",
+    "IVF13,SQ4,RFlat",
+    "IVF13,PQ3x4fsr,RFlat",
+    "IVF13,RaBitQ,RFlat",
+    "PCA4,IVF13,PQ2x5,RFlat",
+];
 
 /// Values in [0, 1), the same at every run.
 fn values(count: usize, seed: u32) -> Vec<f32> {
@@ -26,7 +38,7 @@ fn built(spec: &str, metric: Metric) -> (RowChunks, Box<dyn VectorIndex>) {
 
 /// Every list or candidate is looked at, so that answers are exact.
 fn thorough<'a>(params: SearchParams<'a>) -> SearchParams<'a> {
-    SearchParams { nprobe: Some(10_000), ef: Some(10_000), ..params }
+    SearchParams { nprobe: Some(10_000), ef: Some(10_000), refine: Some(10_000), ..params }
 }
 
 fn search(index: &dyn VectorIndex, query: &[f32], params: SearchParams<'_>) -> Hits {
@@ -36,7 +48,7 @@ fn search(index: &dyn VectorIndex, query: &[f32], params: SearchParams<'_>) -> H
 #[test]
 fn a_range_holds_what_is_nearer_than_its_radius() {
     for metric in [Metric::L2, Metric::InnerProduct] {
-        for spec in ["Flat", "IVF13,Flat", "HNSW8"] {
+        for spec in EXACT.into_iter().chain(["HNSW8"]) {
             let (rows, index) = built(spec, metric);
             for query in values(DIM * 5, 9).chunks(DIM) {
                 let mut distances: Vec<f32> =
@@ -67,7 +79,7 @@ fn a_range_needs_a_number() {
 
 #[test]
 fn rows_taken_out_are_never_found_and_the_others_always() {
-    for spec in ["Flat", "IVF13,Flat"] {
+    for spec in EXACT {
         let (rows, mut index) = built(spec, Metric::L2);
         let gone: RowSet = (0..ROWS as u32).filter(|row| row % 3 == 1).collect();
         assert_eq!(index.remove(&gone).unwrap(), gone.count(), "{spec}");

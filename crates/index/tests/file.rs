@@ -19,8 +19,20 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
 const DIM: usize = 5;
 const ROWS: usize = 90;
 
-fn specs() -> [&'static str; 3] {
-    ["Flat", "IVF7,Flat", "HNSW4"]
+fn specs() -> [&'static str; 11] {
+    [
+        "Flat",
+        "IVF7,Flat",
+        "HNSW4",
+        "SQ6",
+        "IVF7,SQfp16",
+        "PQ5x3,RFlat",
+        "IVF7,PQ5x4fsr",
+        "RaBitQ",
+        "IVF7,RaBitQ3,RFlat",
+        "PCA4,IVF7,PQ2x4fs,RFlat",
+        "IDMap,L2norm,OPQ2_4,Flat",
+    ]
 }
 
 fn written(spec: &str, metric: Metric, include: Option<&RowSet>, added: usize) -> (RowChunks, Vec<u8>) {

@@ -10,12 +10,12 @@
 //! rounded to the upper half of an f32 each, which adds little to the error of the code and lets those of 200 000 rows stay in
 //! a second-level cache.
 
-use super::rotation::Rotation;
 use super::walk::Distances;
 use crate::file::Array;
 use crate::kernels::prefetch;
 use crate::kernels::scattered::{CODE_BLOCK, ScatteredCodes, ScatteredKernels, ScatteredQuery};
 use crate::metric::Metric;
+use crate::rotation::Rotation;
 use crate::rows::RowStore;
 use rayon::prelude::*;
 

@@ -21,7 +21,6 @@ mod insert;
 mod links;
 mod measure;
 mod repair;
-mod rotation;
 mod search;
 mod to_faiss;
 mod walk;
@@ -169,6 +168,7 @@ impl VectorIndex for Hnsw {
             is_trained: true,
             bytes: self.graph.bytes() + codes + self.store.owned.len() * 4,
             reads_rows: true,
+            warnings: Vec::new(),
         }
     }
 

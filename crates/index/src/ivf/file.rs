@@ -56,7 +56,8 @@ impl IvfFlat {
         let lists = read_lists(reader, sizes.as_slice(), sizes_at, rows)?;
         let coarse = Some(Assigner::new(metric, &centroids, dim));
         let seed = u64::from(seed_low) | u64::from(seed_high) << 32;
-        Ok(IvfFlat { metric, dim, nlist, seed, rows, shared_rows: shared.len(), centroids, coarse, lists })
+        let (shared_rows, warnings) = (shared.len(), Vec::new());
+        Ok(IvfFlat { metric, dim, nlist, seed, rows, shared_rows, centroids, coarse, lists, warnings })
     }
 }
 

@@ -21,6 +21,7 @@ impl IvfFlat {
             coarse: Some(Assigner::new(metric, &centroids, dim)),
             lists: (0..nlist).map(|_| List::empty()).collect(),
             centroids,
+            warnings: Vec::new(),
         };
         let store = RowStore::new(rows.clone());
         let view = store.view();

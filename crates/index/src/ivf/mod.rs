@@ -8,10 +8,13 @@
 //! rows that the filter leaves out cost one bit test. Few rows left means every list, which is exact. A search that has
 //! found fewer than `k` rows goes on through further lists.
 
+mod coded;
 mod file;
 mod from_lists;
 mod lists;
 mod to_faiss;
+
+pub(crate) use coded::Coded;
 
 use crate::error::IndexError;
 use crate::hits::{Hits, TopK};
@@ -49,6 +52,7 @@ pub(crate) struct IvfFlat {
     /// `None` until trained.
     coarse: Option<Assigner>,
     lists: Vec<List>,
+    warnings: Vec<String>,
 }
 
 impl IvfFlat {
@@ -74,6 +78,7 @@ impl IvfFlat {
             centroids: Vec::new(),
             coarse: None,
             lists: Vec::new(),
+            warnings: coded::warnings(&IndexSpec::ivf(nlist, Codec::Flat), included.len()),
         };
         let sample = Random::new(options.seed).sample(included.len(), nlist * MAX_POINTS_PER_CENTROID);
         let store = RowStore::new(rows.clone());
@@ -125,33 +130,10 @@ impl IvfFlat {
         });
     }
 
-    /// The `count` lists nearest to the query, nearest first.
-    fn nearest_lists(&self, coarse: &Assigner, query: &[f32], count: usize) -> Hits {
-        let kernels = kernels();
-        let mut nearest = TopK::new(count);
-        let mut out = [0.0; PANEL_ROWS];
-        for (p, panel) in coarse.panels().chunks_exact(PANEL_ROWS * self.dim).enumerate() {
-            let lanes = (self.nlist - p * PANEL_ROWS).min(PANEL_ROWS);
-            let limit = nearest.threshold();
-            let mask = match self.metric {
-                Metric::L2 => kernels.panel_l2(query, panel, limit, &mut out),
-                Metric::InnerProduct | Metric::Cosine => kernels.panel_dot(query, panel, limit, &mut out),
-            };
-            if mask == 0 {
-                continue;
-            }
-            for (lane, &value) in out[..lanes].iter().enumerate().filter(|(lane, _)| mask >> lane & 1 == 1) {
-                let distance = if self.metric == Metric::L2 { value } else { -value };
-                nearest.offer((p * PANEL_ROWS + lane) as u32, distance);
-            }
-        }
-        nearest.into_hits()
-    }
-
     fn search_one(&self, coarse: &Assigner, query: &[f32], params: &SearchParams<'_>, nprobe: usize) -> Hits {
         let mut collector = TopK::within(params.k, params.radius);
         let mut visited = RowSet::new();
-        let near = self.nearest_lists(coarse, query, nprobe);
+        let near = nearest_centroids(coarse, self.metric, query, nprobe);
         let visit = |list: u32, collector: &mut TopK| {
             self.lists[list as usize].scan(kernels(), self.metric, query, params.filter, collector);
         };
@@ -163,7 +145,7 @@ impl IvfFlat {
         near.iter().for_each(|hit| {
             visited.insert(hit.row);
         });
-        for hit in self.nearest_lists(coarse, query, self.nlist) {
+        for hit in nearest_centroids(coarse, self.metric, query, self.nlist) {
             if collector.len() == params.k {
                 break;
             }
@@ -173,18 +155,41 @@ impl IvfFlat {
         }
         collector.into_hits()
     }
+}
 
-    /// Lists to visit: as asked, more under a filter.
-    fn lists_to_visit(&self, params: &SearchParams<'_>) -> usize {
-        let nprobe = params.nprobe.unwrap_or(self.nlist.div_ceil(DEFAULT_NPROBE_SHARE)).min(self.nlist);
-        match params.filter {
-            Some(filter) => {
-                let allowed = filter.count().clamp(1, self.rows.max(1));
-                let scaled = nprobe as u128 * self.rows.max(1) as u128 / allowed as u128;
-                scaled.min(self.nlist as u128) as usize
-            }
-            None => nprobe,
+/// The `count` centroids nearest to the query, nearest first.
+fn nearest_centroids(coarse: &Assigner, metric: Metric, query: &[f32], count: usize) -> Hits {
+    let kernels = kernels();
+    let mut nearest = TopK::new(count);
+    let mut out = [0.0; PANEL_ROWS];
+    for (p, panel) in coarse.panels().chunks_exact(PANEL_ROWS * query.len()).enumerate() {
+        let lanes = (coarse.count() - p * PANEL_ROWS).min(PANEL_ROWS);
+        let limit = nearest.threshold();
+        let mask = match metric {
+            Metric::L2 => kernels.panel_l2(query, panel, limit, &mut out),
+            Metric::InnerProduct | Metric::Cosine => kernels.panel_dot(query, panel, limit, &mut out),
+        };
+        if mask == 0 {
+            continue;
         }
+        for (lane, &value) in out[..lanes].iter().enumerate().filter(|(lane, _)| mask >> lane & 1 == 1) {
+            let distance = if metric == Metric::L2 { value } else { -value };
+            nearest.offer((p * PANEL_ROWS + lane) as u32, distance);
+        }
+    }
+    nearest.into_hits()
+}
+
+/// Lists to visit of `nlist`: as asked, more under a filter.
+fn lists_to_visit(params: &SearchParams<'_>, nlist: usize, rows: usize) -> usize {
+    let nprobe = params.nprobe.unwrap_or(nlist.div_ceil(DEFAULT_NPROBE_SHARE)).min(nlist);
+    match params.filter {
+        Some(filter) => {
+            let allowed = filter.count().clamp(1, rows.max(1));
+            let scaled = nprobe as u128 * rows.max(1) as u128 / allowed as u128;
+            scaled.min(nlist as u128) as usize
+        }
+        None => nprobe,
     }
 }
 
@@ -200,6 +205,7 @@ impl VectorIndex for IvfFlat {
             bytes: lists + self.centroids.len() * 8 + self.lists.len() * size_of::<List>(),
             // Lists hold vectors of their own.
             reads_rows: false,
+            warnings: self.warnings.clone(),
         }
     }
 
@@ -251,7 +257,7 @@ impl VectorIndex for IvfFlat {
         params.check(queries, self.dim)?;
         let Some(coarse) = &self.coarse else { return Err(IndexError::NotTrained) };
         let queries = prepared(self.metric, queries)?;
-        let nprobe = self.lists_to_visit(params);
+        let nprobe = lists_to_visit(params, self.nlist, self.rows);
         let one = |query: &[f32]| self.search_one(coarse, query, params, nprobe);
         let compared = self.rows / self.nlist * nprobe + self.nlist;
         let is_small = queries.len().saturating_mul(compared) < PARALLEL_FROM_OPERATIONS;

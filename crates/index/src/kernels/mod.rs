@@ -11,6 +11,9 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+pub mod codes;
+#[cfg(target_arch = "x86_64")]
+mod codes_x86;
 mod lanes;
 mod nibbles;
 #[cfg(target_arch = "aarch64")]
@@ -22,6 +25,7 @@ pub mod scattered;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use codes::{Affine, CodeKernels, Factored, code_kernels};
 pub use nibbles::{
     BLOCK_ROWS, BLOCK_TERMS, LINE_BYTES, LINE_VALUES, MAX_SCAN_QUERIES, NibbleBound, NibbleScan,
 };

@@ -49,15 +49,31 @@ impl Rotation {
             }
             hadamard(&mut values[Self::span(self.dim, self.width, turn)]);
             if self.width != self.dim {
-                let (first, second) = values.split_at_mut(self.dim / 2);
-                for (a, b) in first.iter_mut().zip(second) {
-                    (*a, *b) = (
-                        (*a + *b) * std::f32::consts::FRAC_1_SQRT_2,
-                        (*a - *b) * std::f32::consts::FRAC_1_SQRT_2,
-                    );
-                }
+                mix_halves(values);
             }
         }
+    }
+
+    /// Takes [`Rotation::apply`] back: every step is its own inverse, in reverse order.
+    pub(crate) fn invert(&self, values: &mut [f32]) {
+        for (turn, signs) in self.signs.chunks_exact(self.dim).enumerate().rev() {
+            if self.width != self.dim {
+                mix_halves(values);
+            }
+            hadamard(&mut values[Self::span(self.dim, self.width, turn)]);
+            for (value, sign) in values.iter_mut().zip(signs) {
+                *value *= sign;
+            }
+        }
+    }
+}
+
+/// Sums and differences of both halves; the middle value of an odd number stays.
+fn mix_halves(values: &mut [f32]) {
+    let half = values.len() / 2;
+    let (first, second) = values.split_at_mut(half);
+    for (a, b) in first.iter_mut().zip(second) {
+        (*a, *b) = ((*a + *b) * std::f32::consts::FRAC_1_SQRT_2, (*a - *b) * std::f32::consts::FRAC_1_SQRT_2);
     }
 }
 
@@ -100,7 +116,11 @@ mod tests {
             let (mut a, mut b) = (vector(), vector());
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let before = [dot(&a, &a), dot(&b, &b), dot(&a, &b)];
+            let original = a.clone();
             rotation.apply(&mut a);
+            let mut back = a.clone();
+            rotation.invert(&mut back);
+            assert!(back.iter().zip(&original).all(|(back, value)| (back - value).abs() <= 1e-5), "{dim}");
             rotation.apply(&mut b);
             for (before, after) in before.into_iter().zip([dot(&a, &a), dot(&b, &b), dot(&a, &b)]) {
                 assert!((before - after).abs() <= 1e-5 * dim as f32, "{dim}: {before} became {after}");

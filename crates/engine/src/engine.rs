@@ -9,6 +9,7 @@ use crate::add::{self, AddOptions, AddProgress, AddReport, Added, NewDocument};
 use crate::collection::{self, CollectionInfo, NewCollection};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
+use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
 use crate::health::{self, Health};
 use crate::lookup::{self, FoundDocument};
 use crate::models::{ModelPool, encode_in_batches};
@@ -19,7 +20,7 @@ use crate::tune::{self, TuneOptions, Tuned};
 use bilin_encode::{Input, Modality, ModelCard, Prompt};
 use bilin_store::{Applied, Filter, Kind};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most texts in one `encode_texts`.
@@ -113,6 +114,29 @@ impl Engine {
     /// Deletes every document of which an item satisfies the filter, as one commit.
     pub fn delete_where(&self, collection: &str, filter: &Filter) -> Result<Applied, Error> {
         lookup::delete_where(&*self.stores.get(collection)?, filter)
+    }
+
+    /// Takes the vectors of a FAISS index file, and the metadata beside it, into a collection; makes it when it is missing.
+    /// What is refused has changed nothing.
+    pub fn import_faiss(
+        &self,
+        collection: &str,
+        index: &Path,
+        options: &ImportOptions,
+        progress: &dyn AddProgress,
+    ) -> Result<Imported, Error> {
+        faiss::import(self, collection, index, options, progress)
+    }
+
+    /// Writes a collection as a FAISS index file and a list of metadata into a folder, which is made when it is missing.
+    pub fn export_faiss(
+        &self,
+        collection: &str,
+        folder: &Path,
+        options: &ExportOptions,
+        progress: &dyn AddProgress,
+    ) -> Result<Exported, Error> {
+        faiss::export(self, collection, folder, options, progress)
     }
 
     /// A document by id.

@@ -13,6 +13,7 @@
 //! | `lookup`, `health` | single documents; whether all is well |
 //! | `models` | the encoder pool |
 //! | `encoding` | encoding without a data folder |
+//! | `faiss` | FAISS index files in and out |
 //! | `storage` | what use cases need of a store, and the embedded one |
 //! | `bench`, `npy` | indexes measured on a folder of vectors; arrays in and out |
 //! | `error` | the one error, and how lower errors become it |
@@ -37,6 +38,7 @@ mod config;
 mod encoding;
 mod engine;
 mod error;
+pub mod faiss;
 mod health;
 mod lookup;
 mod models;

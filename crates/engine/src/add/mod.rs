@@ -14,7 +14,7 @@ mod prepare;
 mod sync;
 mod write;
 
-pub(crate) use paths::add_paths;
+pub(crate) use paths::{add_paths, watch, watch_maintenance};
 
 use crate::error::Error;
 use bilin_index::IndexSpec;
@@ -86,7 +86,21 @@ pub enum AddEvent {
     },
     /// Something could not be added; the rest goes on.
     Problem(Problem),
-    /// A new generation of the index is being built.
+    /// Vectors of a foreign index are in.
+    Imported {
+        /// Vectors so far.
+        items: usize,
+        /// Vectors in all.
+        total: usize,
+    },
+    /// Items are on their way out.
+    Exported {
+        /// Items so far.
+        items: usize,
+        /// Items in all.
+        total: usize,
+    },
+    /// An index is being built.
     Indexing {
         /// Rows done.
         done: usize,

@@ -34,7 +34,7 @@ pub(crate) fn add_paths(
         return added;
     }
     let report = added?;
-    maintain(engine, &*store, progress)?;
+    watch_maintenance(engine, &*store, progress)?;
     Ok(report)
 }
 
@@ -124,16 +124,39 @@ fn tell_problem(report: &mut AddReport, progress: &dyn AddProgress, problem: Pro
     report.problems.push(problem);
 }
 
-/// Builds a generation when that is due; progress crosses to this thread through a small queue that drops figures
-/// rather than hold up the build.
-fn maintain(engine: &Engine, store: &dyn VectorStore, progress: &dyn AddProgress) -> Result<(), Error> {
-    let stop = AtomicBool::new(false);
+/// Builds a generation when that is due.
+pub(crate) fn watch_maintenance(
+    engine: &Engine,
+    store: &dyn VectorStore,
+    progress: &dyn AddProgress,
+) -> Result<(), Error> {
     let upkeep = engine.config.upkeep(false);
+    match watch(progress, |report| store.maintain(&upkeep, report))? {
+        Ok(reason) => {
+            tracing::debug!(collection = store.name(), reason, "maintained");
+            Ok(())
+        }
+        Err(error) if error.kind == ErrorKind::Cancelled => Err(Error::new(
+            ErrorKind::Cancelled,
+            format!("everything was added to {:?}; building its index was stopped", store.name()),
+        )
+        .with_hint("searches are exact until the next add builds the index")),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs `work`, which reports rows done and rows in all from any thread, while the caller's thread tells of them.
+/// Figures cross through a small queue that drops them rather than hold up the work.
+pub(crate) fn watch<T: Send>(
+    progress: &dyn AddProgress,
+    work: impl FnOnce(&(dyn Fn(usize, usize) -> bool + Sync)) -> T + Send,
+) -> Result<T, Error> {
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (tell, figures) = sync_channel(QUEUE_PROGRESS);
         let stop = &stop;
-        let build = scope.spawn(move || {
-            store.maintain(&upkeep, &|done, total| {
+        let working = scope.spawn(move || {
+            work(&|done, total| {
                 let _ = tell.try_send((done, total));
                 !stop.load(Ordering::Relaxed)
             })
@@ -148,20 +171,7 @@ fn maintain(engine: &Engine, store: &dyn VectorStore, progress: &dyn AddProgress
                 stop.store(true, Ordering::Relaxed);
             }
         }
-        let built = build.join().unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Internal, "the thread that builds the index ended unexpectedly"))
-        });
-        match built {
-            Ok(reason) => {
-                tracing::debug!(collection = store.name(), reason, "maintained");
-                Ok(())
-            }
-            Err(error) if error.kind == ErrorKind::Cancelled => Err(Error::new(
-                ErrorKind::Cancelled,
-                format!("everything was added to {:?}; building its index was stopped", store.name()),
-            )
-            .with_hint("searches are exact until the next add builds the index")),
-            Err(error) => Err(error),
-        }
+        let ended = "the thread that builds the index ended unexpectedly";
+        working.join().map_err(|_| Error::new(ErrorKind::Internal, ended))
     })
 }

@@ -6,6 +6,7 @@
 use super::{Error, ErrorKind};
 use bilin_encode::{EncodeError, ModelError, PictureError};
 use bilin_index::IndexError;
+use bilin_index::faiss::FaissError;
 use bilin_store::StoreError;
 use std::path::Path;
 
@@ -98,6 +99,27 @@ fn judge_index(error: &IndexError) -> ErrorKind {
         IndexError::TooFewRows { .. } => ErrorKind::Conflict,
         IndexError::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Internal,
+    }
+}
+
+impl From<FaissError> for Error {
+    fn from(error: FaissError) -> Error {
+        let (kind, hint) = match &error {
+            FaissError::Io(_) => (ErrorKind::Io, Some("check the permissions and the space on the disk")),
+            FaissError::Index(error) => (judge_index(error), None),
+            FaissError::Format { .. } => (
+                ErrorKind::InvalidInput,
+                Some("it is damaged, cut short, or no FAISS index; write it again with faiss.write_index"),
+            ),
+            FaissError::Decode { .. } => (
+                ErrorKind::InvalidInput,
+                Some(
+                    "take the vectors as they are inside with --transformed, where a transform is in the way",
+                ),
+            ),
+            _ => (ErrorKind::InvalidInput, None),
+        };
+        finish(kind, error.to_string(), hint, error)
     }
 }
 

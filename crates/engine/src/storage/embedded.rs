@@ -225,6 +225,9 @@ impl View for EmbeddedView {
     fn count(&self) -> usize {
         self.snapshot.count()
     }
+    fn keys(&self) -> Vec<ItemKey> {
+        self.snapshot.live().iter().map(ItemKey::from).collect()
+    }
     fn nearest(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error> {
         let allowed = self.allowed(request)?;
         let k = request.k.min(allowed.as_ref().map_or_else(|| self.count(), RowSet::count));

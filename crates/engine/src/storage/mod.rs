@@ -110,6 +110,8 @@ pub trait View: Send + Sync {
     fn seq(&self) -> u64;
     /// Items in it.
     fn count(&self) -> usize;
+    /// Every item, in the order in which they were added.
+    fn keys(&self) -> Vec<ItemKey>;
     /// The nearest items, nearest first.
     fn nearest(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error>;
     /// Items by key, in the order asked.

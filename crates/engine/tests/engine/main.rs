@@ -3,6 +3,7 @@
 mod concurrency;
 mod course;
 mod documents;
+mod faiss;
 mod folders;
 mod pictures;
 mod search;

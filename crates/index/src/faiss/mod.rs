@@ -9,6 +9,7 @@
 //! hostile: see [`read`].
 
 mod decode;
+mod describe;
 mod error;
 pub(crate) mod export;
 mod open;
@@ -18,6 +19,7 @@ mod tree;
 mod write;
 
 pub use decode::{Decoder, Vectors};
+pub use describe::describe;
 pub use error::FaissError;
 pub use export::rename;
 pub use open::{Opened, open};

@@ -95,7 +95,7 @@ pub(super) fn add(
     printer: &Printer,
 ) -> Result<AddReport, Failure> {
     let started = Instant::now();
-    let drawing = Drawing::new(printer);
+    let drawing = Drawing::new(printer, "reading");
     let report = engine.add_paths(collection, paths, options, &drawing)?;
     if let Some(failure) = drawing.finish() {
         return Err(failure);
@@ -166,7 +166,7 @@ fn check_paths(paths: &[PathBuf]) -> Result<(), Failure> {
 
 /// Takes back a data folder that this command made and that holds nothing: a refused command leaves no trace.
 /// `remove_dir` refuses folders that are not empty, so nothing of the user's can go.
-fn remove_empty(data: &Path) {
+pub(super) fn remove_empty(data: &Path) {
     let lock = data.join("bilin.lock");
     if std::fs::remove_dir(data.join("collections")).is_ok() || !data.join("collections").exists() {
         let _ = std::fs::remove_file(lock);
@@ -175,7 +175,7 @@ fn remove_empty(data: &Path) {
 }
 
 /// Draws the events of an add.
-struct Drawing<'a> {
+pub(super) struct Drawing<'a> {
     printer: &'a Printer,
     interrupted: Arc<AtomicBool>,
     state: RefCell<State>,
@@ -191,7 +191,8 @@ struct State {
 }
 
 impl<'a> Drawing<'a> {
-    fn new(printer: &'a Printer) -> Drawing<'a> {
+    /// `what` is said beside the first bar.
+    pub(super) fn new(printer: &'a Printer, what: &'static str) -> Drawing<'a> {
         let interrupted = Arc::new(AtomicBool::new(false));
         // The first Ctrl-C stops after the current commit, the second ends the process. Without the handlers the first
         // one ends the process, which loses nothing either, so failing to set them is no failure.
@@ -199,7 +200,7 @@ impl<'a> Drawing<'a> {
             let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone());
             let _ = signal_hook::flag::register(signal, interrupted.clone());
         }
-        let state = State { files: Some(printer.bar("reading", None)), ..State::default() };
+        let state = State { files: Some(printer.bar(what, None)), ..State::default() };
         Drawing { printer, interrupted, state: RefCell::new(state) }
     }
 
@@ -225,6 +226,12 @@ impl AddProgress for Drawing<'_> {
                 }
             }
             AddEvent::Committed { .. } => {}
+            AddEvent::Imported { items, total } | AddEvent::Exported { items, total } => {
+                if let Some(bar) = &state.files {
+                    bar.at(*items as u64);
+                    bar.beside(format!("of {total} vectors"));
+                }
+            }
             AddEvent::Problem(problem) => {
                 let path = problem.path.display().to_string();
                 let hint = problem.hint.as_deref();

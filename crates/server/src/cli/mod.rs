@@ -11,7 +11,9 @@ mod config;
 mod delete;
 mod demo;
 mod encode;
+mod export;
 mod failure;
+mod import;
 mod log;
 mod model;
 mod open;
@@ -80,6 +82,12 @@ enum Command {
     Collections(collections::Collections),
     /// Delete documents, or a whole collection
     Delete(delete::Delete),
+    /// Take in a FAISS index with its metadata
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Write a collection as a FAISS index with its metadata
+    #[command(subcommand)]
+    Export(export::Export),
     /// Turn lines of text into vectors (.npy on standard output)
     Encode(encode::Encode),
     /// Choose the index that suits a collection by measuring on its own rows
@@ -150,6 +158,8 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(&args, context),
         Command::Collections(args) => collections::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
+        Command::Import(args) => import::run(&args, context),
+        Command::Export(args) => export::run(&args, context),
         Command::Encode(args) => encode::run(&args, context),
         Command::Tune(args) => tune::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),

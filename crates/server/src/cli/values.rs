@@ -144,6 +144,27 @@ impl From<BenchMetric> for Metric {
     }
 }
 
+/// `--metric` of a collection.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum MetricWord {
+    /// Squared Euclidean distance
+    L2,
+    /// Inner product
+    Ip,
+    /// Cosine
+    Cosine,
+}
+
+impl From<MetricWord> for Metric {
+    fn from(metric: MetricWord) -> Metric {
+        match metric {
+            MetricWord::L2 => Metric::L2,
+            MetricWord::Ip => Metric::InnerProduct,
+            MetricWord::Cosine => Metric::Cosine,
+        }
+    }
+}
+
 /// The word for a kind of collection.
 pub(super) fn kind_word(kind: Kind) -> &'static str {
     match kind {

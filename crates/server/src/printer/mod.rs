@@ -13,6 +13,8 @@
 //! | `collections` | one `collection` each: `name`, `kind`, `count`, `documents`, `model`, `dim`, `metric`, `index`, `target_recall`, `recall`, `generation`, `tail`, `disk_bytes`, `seq`, `health`, `warnings`; a `broken` (`name`, `reason`) for one that cannot be opened |
 //! | `collections --maintain` | one `maintained` each: `name`, `done` |
 //! | `delete` | one `deleted`: `collection`, `documents`, `seq`; with `--all` one `removed`: `collection` |
+//! | `import faiss` | one `imported`: `collection`, `source` (the index in FAISS's words), `items`, `added`, `updated`, `created`, `exact`, `metric`, `dim`, `seq`, `elapsed_ms` |
+//! | `export faiss` | one `exported`: `collection`, `index_file`, `metadata_file`, `index`, `items`, `bytes` |
 //! | `encode` | one `vector` per line of input: `line` (from 1), `vector` |
 //! | `tune` | one `tuned`: `collection`, `index`, `before`, `rows`, `pilot_rows`, `target_recall`, `memory_bytes`, `reason`, `applied`, `candidates` (each `index`, `verdict`, `pilot_recall_at_10`, `pilot_query_us`, `query_us`, `build_s`, `bytes`) |
 //! | `bench` | one `bench` per index and setting (always JSON) |

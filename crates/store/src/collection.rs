@@ -36,6 +36,8 @@ pub struct Collection {
     newest: RwLock<Arc<Snapshot>>,
     /// One build at a time.
     pub(crate) maintenance: Mutex<()>,
+    /// One backup at a time.
+    pub(crate) backups: Mutex<()>,
     pub(crate) health: Mutex<Health>,
     /// The data folder stays locked as long as one of its collections is open. Last, so that it is unlocked last.
     _lock: Option<Arc<File>>,
@@ -97,6 +99,7 @@ impl Collection {
             }),
             newest: RwLock::new(Arc::new(parts.snapshot)),
             maintenance: Mutex::new(()),
+            backups: Mutex::new(()),
             health: Mutex::new(Health { index: parts.index_warning, ..Health::default() }),
             _lock: lock,
         }

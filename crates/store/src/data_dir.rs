@@ -9,17 +9,20 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::backup::{Backup, Backups};
 use crate::collection::Collection;
 use crate::dir::{Disk, OsDisk};
 use crate::error::{StoreError, io_error};
 use crate::rows::Layout;
 use crate::settings::Settings;
-use crate::{name, opening};
+use crate::{backup, name, opening, time};
 
 const LOCK: &str = "bilin.lock";
 const COLLECTIONS: &str = "collections";
+const BACKUPS: &str = "backups";
+/// Where damaged or replaced collections are moved to.
+const QUARANTINE: &str = "quarantine";
 const CREATING: &str = ".creating-";
 const REMOVING: &str = ".removing-";
 /// Of a lock file's content, at most this much is shown.
@@ -153,6 +156,119 @@ impl DataDir {
         self.disk.remove_dir_all(&aside).map_err(|source| io_error("remove", &aside, source))
     }
 
+    /// Makes a backup of the newest commit, beside readers and writers, and reads it back whole before it counts.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the collection itself is damaged, [`StoreError::NoSpace`], or those of the disk; what was
+    /// begun is removed by the next backup.
+    pub fn backup(&self, collection: &Collection) -> Result<Backup, StoreError> {
+        let _one = collection.backups.lock().unwrap_or_else(PoisonError::into_inner);
+        backup::take(collection, &self.backups(collection.name()))
+    }
+
+    /// The backups of a collection, which need not exist any more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn list_backups(&self, name: &str) -> Result<Backups, StoreError> {
+        name::check(name)?;
+        backup::list(&*self.disk, &self.backups(name))
+    }
+
+    /// Names of everything that has backups, sorted.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn backed_up(&self) -> Result<Vec<String>, StoreError> {
+        let folder = self.path.join(BACKUPS);
+        match self.disk.list(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => {
+                let entries = entries.map_err(|source| io_error("list", &folder, source))?;
+                Ok(entries
+                    .into_iter()
+                    .map(|entry| entry.0)
+                    .filter(|name| name::check(name).is_ok())
+                    .collect())
+            }
+        }
+    }
+
+    /// Removes all but the newest `keep` (at least one) backups; returns those removed.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn prune_backups(&self, name: &str, keep: usize) -> Result<Vec<Backup>, StoreError> {
+        name::check(name)?;
+        backup::prune(&*self.disk, &self.backups(name), keep)
+    }
+
+    /// Puts a backup in the place of a collection. What stood there, `replaced`, is moved to `quarantine/` and never
+    /// deleted; its snapshots can be searched still, but not be asked for items. Complete or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when a file of the backup is not what its manifest says,
+    /// [`StoreError::CollectionExists`] when there is a collection of this name and `replaced` is not it.
+    pub fn restore(
+        &self,
+        backup: &Backup,
+        replaced: Option<Arc<Collection>>,
+    ) -> Result<Arc<Collection>, StoreError> {
+        let name = backup.collection.clone();
+        name::check(&name)?;
+        let mut open = self.open_collections();
+        let ours = open.get(&name).and_then(Weak::upgrade);
+        let is_same = match (&ours, &replaced) {
+            (Some(ours), Some(replaced)) => Arc::ptr_eq(ours, replaced),
+            (None, None) => !self.folder(&name).exists(),
+            _ => false,
+        };
+        if !is_same {
+            return Err(StoreError::CollectionExists { name });
+        }
+        let aside = self.free_name(&format!("{CREATING}{name}"));
+        let copied = backup::copy_into(&*self.disk, &backup.path, &aside);
+        if let Err(error) = copied {
+            let _ = self.disk.remove_dir_all(&aside);
+            return Err(error);
+        }
+        if let Some(replaced) = replaced {
+            replaced.close()?;
+            open.remove(&name);
+            drop((ours, replaced));
+            self.move_to_quarantine(&name)?;
+        }
+        self.disk.rename(&aside, &self.folder(&name)).map_err(|source| io_error("rename", &aside, source))?;
+        self.sync_names()?;
+        self.open_in(&mut open, &name)
+    }
+
+    /// Moves a collection's folder aside; returns where to.
+    fn move_to_quarantine(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let place = self.path.join(QUARANTINE);
+        fs::create_dir_all(&place).map_err(|source| io_error("create", &place, source))?;
+        let mut target = place.join(format!("{}-{name}", time::compact(time::now())));
+        let mut number = 0;
+        while target.exists() {
+            number += 1;
+            target = place.join(format!("{}-{name}-{number}", time::compact(time::now())));
+        }
+        let folder = self.folder(name);
+        self.disk
+            .rename(&folder, &target)
+            .map_err(|source| io_error("move to quarantine", &folder, source))?;
+        for folder in [&place, &self.path] {
+            self.disk
+                .sync_dir(folder)
+                .map_err(|source| io_error("make durable the names in", folder, source))?;
+        }
+        Ok(target)
+    }
+
+    fn backups(&self, name: &str) -> PathBuf {
+        self.path.join(BACKUPS).join(name)
+    }
+
     fn open_in(
         &self,
         open: &mut HashMap<String, Weak<Collection>>,
@@ -244,37 +360,10 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let holder = format!("process {} started at {}\n", std::process::id(), utc(now));
+    let holder = format!("process {} started at {}\n", std::process::id(), time::utc(time::now()));
     file.set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
         .and_then(|_| file.write_all(holder.as_bytes()))
         .map_err(|source| io_error("write", &path, source))?;
     Ok(file)
-}
-
-/// `2026-01-31T12:00:00Z`, by the civil-from-days algorithm (<https://howardhinnant.github.io/date_algorithms.html>).
-fn utc(unix_s: u64) -> String {
-    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn times_are_civil() {
-        assert_eq!(super::utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(super::utc(951_827_696), "2000-02-29T12:34:56Z");
-        assert_eq!(super::utc(1_798_761_599), "2026-12-31T23:59:59Z");
-    }
 }

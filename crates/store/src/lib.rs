@@ -30,6 +30,7 @@
 //! assert_eq!(snapshot.items(&[0])?[0].document, "a");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+mod backup;
 mod batch;
 mod catalog;
 mod collection;
@@ -47,7 +48,9 @@ mod search;
 mod settings;
 mod snapshot;
 mod status;
+mod time;
 
+pub use backup::{Backup, Backups};
 pub use batch::{
     Applied, Batch, FileStamp, MAX_BATCH_ITEMS, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES,
     MAX_THUMBNAIL_BYTES, NewDocument, NewItem,
@@ -64,3 +67,4 @@ pub use name::{MAX_NAME_CHARS, check as check_name};
 pub use settings::{Kind, MAX_DIM, Metadata, ModelRef, Settings};
 pub use snapshot::{Snapshot, StoredItem};
 pub use status::Status;
+pub use time::parse_utc;

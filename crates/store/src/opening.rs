@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bilin_index::RowSet;
 use rusqlite::Connection;
@@ -18,9 +17,10 @@ use crate::generation::{self, LiveGeneration, Record};
 use crate::rows::{self, Depth, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::time;
 
 /// Where damaged files are moved to.
-const QUARANTINE: &str = "quarantine";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Makes the folder of a new collection complete, in a place that nobody looks at yet.
 pub(crate) fn create(
@@ -187,7 +187,7 @@ fn open_covered(
 
 /// Moves a damaged file aside under a name that tells when; a missing one is left missing.
 fn quarantine(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<(), StoreError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = time::now();
     let place = folder.join(QUARANTINE);
     let target = place.join(format!("{now}-{}", file_name(path)));
     match disk.rename(path, &target) {

@@ -54,6 +54,9 @@ impl Disk for FaultyDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         OsDisk.rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.link(from, to)
+    }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         OsDisk.remove_file(path)
     }

@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use bilin_index::{RowChunks, SharedF32};
 
+pub(crate) use layout::HEADER_BYTES;
 pub(crate) use layout::{BLOCK_BYTES, BlockSum, Layout};
-pub(crate) use verify::{Depth, verify};
+pub(crate) use verify::{Depth, open_checked, verify};
 
 use crate::dir::{Disk, DiskFile, file_name};
 use crate::error::{StoreError, io_error};
 use crate::map::{Map, MappedRows};
-use layout::{HEADER_BYTES, checksum_blocks};
+use layout::checksum_blocks;
 
 #[cfg(target_endian = "big")]
 compile_error!("row segments are little-endian and mapped as they are");

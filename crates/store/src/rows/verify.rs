@@ -74,7 +74,7 @@ pub(crate) fn verify(
 }
 
 /// Opens a segment whose committed part, header included, is `bytes` long, and checks length and header.
-pub(super) fn open_checked(
+pub(crate) fn open_checked(
     disk: &dyn Disk,
     path: &Path,
     layout: &Layout,

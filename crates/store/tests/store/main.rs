@@ -1,5 +1,6 @@
 //! Tests of the store through its public interface. One binary, so that it can run itself as a second process.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // as in a test function, also in those that it calls
+mod backups;
 mod basics;
 mod compatibility;
 mod damage;

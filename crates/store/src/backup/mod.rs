@@ -1,0 +1,117 @@
+//! Backups: complete copies of a collection, each in a folder named by its time, with a checksummed manifest.
+//!
+//! ```text
+//! <data>/backups/<collection>/20261122T120000Z/manifest.json     every file with length and blake3
+//!                                             /catalog.sqlite    one commit, by VACUUM INTO
+//!                                             /vectors/*.rows    the committed rows of that commit
+//!                                             /index/<n>.idx     its index, if there was one
+//! ```
+//!
+//! Invariants: a folder with a time for a name is complete and was read back whole after it was made (it is built under a
+//! name that starts with `.making-`). Files that did not change since the backup before are hard links to that backup's, so
+//! a backup costs what is new; no file is shared with the live collection, so damage there never reaches a backup.
+
+mod manifest;
+mod restore;
+mod take;
+
+use std::path::{Path, PathBuf};
+
+use crate::dir::Disk;
+use crate::error::{StoreError, io_error};
+use crate::time;
+pub(crate) use manifest::Manifest;
+pub(crate) use restore::copy_into;
+pub(crate) use take::take;
+
+/// Name that an unfinished backup starts with.
+const MAKING: &str = ".making-";
+
+/// One good backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// The collection that it is of.
+    pub collection: String,
+    /// When it was taken, seconds since 1970.
+    pub taken_unix_s: u64,
+    /// Number of the commit that it holds.
+    pub seq: u64,
+    /// Live documents in it.
+    pub documents: usize,
+    /// Live items in it.
+    pub items: usize,
+    /// Bytes of its files; those shared with the backup before it are counted too.
+    pub bytes: u64,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+impl Backup {
+    /// Its time, as its folder is named: `20261122T120000Z`.
+    pub fn time(&self) -> String {
+        time::compact(self.taken_unix_s)
+    }
+
+    fn of(manifest: &Manifest, path: PathBuf) -> Backup {
+        Backup {
+            collection: manifest.collection.clone(),
+            taken_unix_s: manifest.taken_unix_s,
+            seq: manifest.seq,
+            documents: manifest.documents,
+            items: manifest.items,
+            bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+            path,
+        }
+    }
+}
+
+/// The backups of a collection.
+#[derive(Clone, Debug, Default)]
+pub struct Backups {
+    /// Those with a manifest that holds, newest first.
+    pub good: Vec<Backup>,
+    /// Folders whose manifest cannot be used, with the reason.
+    pub bad: Vec<(PathBuf, String)>,
+}
+
+/// The backups in `folder`.
+pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Backups, StoreError> {
+    let entries = match disk.list(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        entries => entries.map_err(|source| io_error("list", folder, source))?,
+    };
+    let mut found = Backups::default();
+    for (name, path) in entries.into_iter().rev() {
+        if time::from_compact(&name).is_none() {
+            continue;
+        }
+        match Manifest::read(disk, &path) {
+            Ok(manifest) => found.good.push(Backup::of(&manifest, path)),
+            Err(error) => found.bad.push((path, error.to_string())),
+        }
+    }
+    Ok(found)
+}
+
+/// Removes all but the newest `keep` backups, and what interrupted ones left; returns those removed.
+pub(crate) fn prune(disk: &dyn Disk, folder: &Path, keep: usize) -> Result<Vec<Backup>, StoreError> {
+    let removed: Vec<Backup> = list(disk, folder)?.good.into_iter().skip(keep.max(1)).collect();
+    for backup in &removed {
+        // Renamed first: a folder with a time for a name is complete.
+        let aside = folder.join(format!("{MAKING}{}", backup.time()));
+        disk.rename(&backup.path, &aside).map_err(|source| io_error("rename", &backup.path, source))?;
+    }
+    remove_unfinished(disk, folder)?;
+    Ok(removed)
+}
+
+fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    let entries = match disk.list(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|source| io_error("list", folder, source))?,
+    };
+    for (_, path) in entries.iter().filter(|(name, _)| name.starts_with(MAKING)) {
+        disk.remove_dir_all(path).map_err(|source| io_error("remove", path, source))?;
+    }
+    Ok(())
+}

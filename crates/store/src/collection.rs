@@ -57,6 +57,8 @@ pub(crate) struct Health {
     pub writes_stopped: Option<String>,
     /// Why search is exact although an index was built.
     pub index: Option<String>,
+    /// What happened to the collection, until acknowledged.
+    pub incident: Option<String>,
     pub removed: bool,
 }
 
@@ -76,6 +78,7 @@ pub(crate) struct Parts {
     pub snapshot: Snapshot,
     pub layout: Layout,
     pub index_warning: Option<String>,
+    pub incident: Option<String>,
 }
 
 impl Collection {
@@ -100,7 +103,11 @@ impl Collection {
             newest: RwLock::new(Arc::new(parts.snapshot)),
             maintenance: Mutex::new(()),
             backups: Mutex::new(()),
-            health: Mutex::new(Health { index: parts.index_warning, ..Health::default() }),
+            health: Mutex::new(Health {
+                index: parts.index_warning,
+                incident: parts.incident,
+                ..Health::default()
+            }),
             _lock: lock,
         }
     }
@@ -221,6 +228,17 @@ impl Collection {
             .map_err(|source| catalog_error("write the settings", source))?;
         self.end(transaction)?;
         self.publish(|snapshot| snapshot.settings = Arc::new(settings));
+        Ok(())
+    }
+
+    /// Keeps (or forgets) what happened to the collection.
+    pub(crate) fn set_incident(&self, told: Option<String>) -> Result<(), StoreError> {
+        let writer = &mut *self.writer()?;
+        let transaction = self.transaction(writer)?;
+        catalog::set_incident(&transaction, told.as_deref())
+            .map_err(|source| catalog_error("write down what happened", source))?;
+        self.end(transaction)?;
+        self.health().incident = told;
         Ok(())
     }
 

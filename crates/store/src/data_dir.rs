@@ -3,7 +3,8 @@
 //! Layout: `bilin.lock` and `collections/<name>/`. Invariants: all operations happen under an operating system's lock on
 //! `bilin.lock`, which ends with the process however it ends; a folder under `collections/` whose name is that of a
 //! collection is complete, because it is built under a name that starts with `.creating-` and renamed, and renamed to
-//! `.removing-` before it is removed. What a crash leaves of either is removed at the next open.
+//! `.removing-` before it is removed. What a crash leaves of either is removed at the next open. A backup on its way back
+//! is complete when it is named `.restoring-`; the next open finishes its way once the collection it replaces has gone.
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -25,6 +26,8 @@ const BACKUPS: &str = "backups";
 const QUARANTINE: &str = "quarantine";
 const CREATING: &str = ".creating-";
 const REMOVING: &str = ".removing-";
+/// A complete copy of a backup on its way to the place of a collection.
+const RESTORING: &str = ".restoring-";
 /// Of a lock file's content, at most this much is shown.
 const HOLDER_BYTES: u64 = 256;
 
@@ -226,21 +229,60 @@ impl DataDir {
         if !is_same {
             return Err(StoreError::CollectionExists { name });
         }
-        let aside = self.free_name(&format!("{CREATING}{name}"));
-        let copied = backup::copy_into(&*self.disk, &backup.path, &aside);
-        if let Err(error) = copied {
-            let _ = self.disk.remove_dir_all(&aside);
-            return Err(error);
-        }
+        let aside = self.copied(backup, |_| Ok(()))?;
         if let Some(replaced) = replaced {
             replaced.close()?;
             open.remove(&name);
             drop((ours, replaced));
             self.move_to_quarantine(&name)?;
         }
-        self.disk.rename(&aside, &self.folder(&name)).map_err(|source| io_error("rename", &aside, source))?;
-        self.sync_names()?;
+        self.put_in_place(&aside, &name)?;
         self.open_in(&mut open, &name)
+    }
+
+    /// Puts a backup in the place of a collection that is not open because it is damaged; `prepare` may change the copy
+    /// before anyone sees it. Returns the collection and where the damaged one went.
+    pub(crate) fn replace(
+        &self,
+        backup: &Backup,
+        prepare: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<(Arc<Collection>, PathBuf), StoreError> {
+        let name = &backup.collection;
+        let mut open = self.open_collections();
+        let aside = self.copied(backup, prepare)?;
+        let quarantined = self.move_to_quarantine(name)?;
+        self.put_in_place(&aside, name)?;
+        Ok((self.open_in(&mut open, name)?, quarantined))
+    }
+
+    /// A complete, durable copy of a backup under the name from which a crash takes it to its place: once the collection
+    /// has been moved away, the next open finishes what was begun.
+    fn copied(
+        &self,
+        backup: &Backup,
+        prepare: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<PathBuf, StoreError> {
+        let name = &backup.collection;
+        let aside = self.free_name(&format!("{CREATING}{name}"));
+        let copied = backup::copy_into(&*self.disk, &backup.path, &aside).and_then(|_| prepare(&aside));
+        if let Err(error) = copied {
+            if let Err(left) = self.disk.remove_dir_all(&aside) {
+                tracing::warn!(path = %aside.display(), error = %left, "cannot remove an unfinished copy");
+            }
+            return Err(error);
+        }
+        let ready = self.collections().join(format!("{RESTORING}{name}"));
+        if ready.exists() {
+            self.disk.remove_dir_all(&ready).map_err(|source| io_error("remove", &ready, source))?;
+        }
+        self.disk.rename(&aside, &ready).map_err(|source| io_error("rename", &aside, source))?;
+        self.sync_names()?;
+        Ok(ready)
+    }
+
+    fn put_in_place(&self, aside: &Path, name: &str) -> Result<(), StoreError> {
+        self.disk.rename(aside, &self.folder(name)).map_err(|source| io_error("rename", aside, source))?;
+        self.sync_names()
     }
 
     /// Moves a collection's folder aside; returns where to.
@@ -293,6 +335,17 @@ impl DataDir {
 
     fn remove_leftovers(&self) -> Result<(), StoreError> {
         for (name, path) in self.list()? {
+            if let Some(restored) = name.strip_prefix(RESTORING) {
+                let is_moved_away = name::check(restored).is_ok() && !self.folder(restored).exists();
+                if is_moved_away {
+                    tracing::info!(collection = restored, "finishing an interrupted restore");
+                    self.put_in_place(&path, restored)?;
+                } else {
+                    // What it was to replace is still there and is judged anew.
+                    self.disk.remove_dir_all(&path).map_err(|source| io_error("remove", &path, source))?;
+                }
+                continue;
+            }
             if name.starts_with(CREATING) || name.starts_with(REMOVING) {
                 tracing::info!(path = %path.display(), "removing what an interrupted create or delete left");
                 self.disk.remove_dir_all(&path).map_err(|source| io_error("remove", &path, source))?;
@@ -311,7 +364,7 @@ impl DataDir {
     }
 
     /// Only for names that passed [`name::check`].
-    fn folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.collections().join(name)
     }
 

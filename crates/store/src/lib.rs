@@ -37,6 +37,7 @@ mod collection;
 mod data_dir;
 mod dir;
 mod error;
+mod fail_over;
 mod filter;
 mod generation;
 mod maintain;
@@ -58,6 +59,7 @@ pub use batch::{
 pub use collection::Collection;
 pub use data_dir::DataDir;
 pub use error::StoreError;
+pub use fail_over::FailOver;
 pub use filter::{
     Filter, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_VALUES, MAX_LIKE_WILDCARDS,
 };

@@ -65,6 +65,8 @@ pub(crate) fn open(
     }
     compare_counts(&state, live.count())?;
     let (generation, index_warning) = open_generation(&connection, &disk, folder, &settings, &mut rows)?;
+    let incident =
+        catalog::incident(&connection).map_err(|source| catalog_error("read what happened", source))?;
     let chunks = rows.chunks(state.rows)?;
     let deleted_in_generation = generation.as_ref().map_or(0, |generation| {
         let record = &generation.record;
@@ -81,7 +83,7 @@ pub(crate) fn open(
         deleted_in_generation,
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
     };
-    let parts = Parts { connection, rows, state, snapshot, layout, index_warning };
+    let parts = Parts { connection, rows, state, snapshot, layout, index_warning, incident };
     Ok(Collection::new(name, folder, disk, lock, parts))
 }
 

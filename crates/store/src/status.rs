@@ -36,6 +36,7 @@ impl Collection {
         if let Some(reason) = &health.writes_stopped {
             warnings.push(format!("no writes until the collection is opened anew: {reason}"));
         }
+        warnings.extend(health.incident.clone());
         warnings.extend(health.index.clone());
         drop(health);
         let disk_bytes = disk_bytes(&self.folder).unwrap_or_else(|error| {

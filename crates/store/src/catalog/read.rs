@@ -56,6 +56,13 @@ pub(crate) fn state(connection: &Connection) -> rusqlite::Result<State> {
     })
 }
 
+/// What happened to the collection that somebody should know.
+pub(crate) fn incident(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM settings WHERE name = 'incident'", [], |row| row.get(0))
+        .optional()
+}
+
 /// Slots of deleted items that are still kept.
 pub(crate) fn deleted_slots(connection: &Connection) -> rusqlite::Result<Vec<u32>> {
     connection

@@ -38,6 +38,18 @@ pub(crate) fn set_settings(connection: &Connection, settings: &Settings) -> rusq
     Ok(())
 }
 
+/// Keeps (or forgets) what happened to the collection.
+pub(crate) fn set_incident(connection: &Connection, told: Option<&str>) -> rusqlite::Result<()> {
+    match told {
+        Some(told) => connection.execute(
+            "INSERT INTO settings VALUES ('incident', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [told],
+        )?,
+        None => connection.execute("DELETE FROM settings WHERE name = 'incident'", [])?,
+    };
+    Ok(())
+}
+
 /// Deletes, then upserts, then stamps. New items get the slots from `first_slot` on, in the order of the batch. A document
 /// that is deleted and added again by the same batch counts as updated: what counts is the state before and after.
 pub(crate) fn apply(

@@ -4,6 +4,7 @@ mod backups;
 mod basics;
 mod compatibility;
 mod damage;
+mod fail_over;
 mod generations;
 mod model;
 mod names;

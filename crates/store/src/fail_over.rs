@@ -1,0 +1,117 @@
+//! A damaged collection gives way to its newest good backup, by itself, and says so until someone has read it.
+//!
+//! Invariants: nothing is deleted (the damaged folder moves to `quarantine/`); a backup is used only after every byte of it
+//! was compared with its manifest; what happened is kept in the restored catalog, so that it is told after every restart
+//! until [`Collection::acknowledge`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::backup::Backup;
+use crate::catalog;
+use crate::collection::Collection;
+use crate::data_dir::DataDir;
+use crate::error::StoreError;
+use crate::time;
+
+/// What happened when a damaged collection was replaced.
+#[derive(Clone, Debug)]
+pub struct FailOver {
+    /// What was damaged.
+    pub reason: String,
+    /// The backup that serves now.
+    pub backup: Backup,
+    /// Where the damaged folder is kept.
+    pub quarantined: PathBuf,
+    /// Which commits are missing, in words.
+    pub missing: String,
+}
+
+impl DataDir {
+    /// Opens a collection; when its rows or its catalog are damaged, puts the newest good backup in its place.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open_collection`]; the first of them too when no backup can take its place, and nothing was
+    /// changed then.
+    pub fn open_or_fail_over(&self, name: &str) -> Result<(Arc<Collection>, Option<FailOver>), StoreError> {
+        let damage = match self.open_collection(name) {
+            Ok(collection) => return Ok((collection, None)),
+            Err(error @ StoreError::Corrupt { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        for backup in self.list_backups(name)?.good {
+            match self.replace_damaged(&backup, &damage) {
+                Ok((collection, fail_over)) => {
+                    tracing::error!(
+                        collection = name,
+                        reason = fail_over.reason,
+                        backup = %backup.path.display(),
+                        quarantined = %fail_over.quarantined.display(),
+                        missing = fail_over.missing,
+                        "damaged collection replaced by a backup"
+                    );
+                    return Ok((collection, Some(fail_over)));
+                }
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(collection = name, backup = %backup.path.display(), %error, "backup is damaged too");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(damage)
+    }
+
+    fn replace_damaged(
+        &self,
+        backup: &Backup,
+        damage: &StoreError,
+    ) -> Result<(Arc<Collection>, FailOver), StoreError> {
+        let folder = self.folder(&backup.collection);
+        let missing = missing(backup, last_seq(&folder.join(catalog::FILE_NAME)));
+        let reason = damage.to_string();
+        let told = format!(
+            "replaced at {} by the backup of {}, because {reason}; {missing}",
+            time::utc(time::now()),
+            time::utc(backup.taken_unix_s)
+        );
+        let (collection, quarantined) = self.replace(backup, |aside| {
+            let connection = catalog::open_writer(aside)?;
+            catalog::set_incident(&connection, Some(&told))
+                .map_err(|source| crate::error::catalog_error("write down what happened", source))
+        })?;
+        Ok((collection, FailOver { reason, backup: backup.clone(), quarantined, missing }))
+    }
+}
+
+impl Collection {
+    /// What happened to the collection that somebody should know; told until acknowledged.
+    pub fn incident(&self) -> Option<String> {
+        self.health().incident.clone()
+    }
+
+    /// Somebody has read what happened.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn acknowledge(&self) -> Result<(), StoreError> {
+        self.set_incident(None)
+    }
+}
+
+/// The last commit of a damaged collection, when its catalog can be asked.
+fn last_seq(path: &Path) -> Option<u64> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    catalog::state(&connection).ok().map(|state| state.seq)
+}
+
+fn missing(backup: &Backup, last: Option<u64>) -> String {
+    match last {
+        Some(last) if last == backup.seq => "no commit is missing".to_owned(),
+        Some(last) if last == backup.seq + 1 => format!("commit {last} is missing"),
+        Some(last) if last > backup.seq => format!("commits {} to {last} are missing", backup.seq + 1),
+        _ => format!("commits after {} are missing", backup.seq),
+    }
+}

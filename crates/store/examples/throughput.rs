@@ -48,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let collection = data.open_collection("all")?;
     println!("{}", json!({"open_ms": millis(started), "rows": rows}));
     let started = Instant::now();
-    let blocks = collection.verify_rows()?;
-    println!("{}", json!({"verify_ms": millis(started), "blocks": blocks}));
+    let blocks = collection.verify(true)?;
+    println!("{}", json!({"verify_ms": millis(started), "blocks": blocks.row_blocks}));
     let snapshot = collection.snapshot();
     let started = Instant::now();
     let selected = snapshot.select(&"page < 10 AND category = \"birds\"".parse()?)?;

@@ -17,7 +17,7 @@ use crate::catalog::{self, Outcome, ReadPool, State};
 use crate::dir::Disk;
 use crate::error::{StoreError, catalog_error};
 use crate::generation::LiveGeneration;
-use crate::rows::{Depth, Layout, Pending, RowStore};
+use crate::rows::{Layout, Pending, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 
@@ -242,17 +242,32 @@ impl Collection {
         Ok(())
     }
 
-    /// Names a generation (or none) in the catalog and swaps it in.
+    /// Names a generation (or none) in the catalog and swaps it in; the file of the one before goes with its last reader.
     pub(crate) fn swap_generation(&self, generation: Option<LiveGeneration>) -> Result<(), StoreError> {
+        if let Some(old) = self.set_generation(generation, "retired")? {
+            old.retire();
+        }
+        Ok(())
+    }
+
+    /// Goes on without the index in use, whose file is in quarantine already.
+    pub(crate) fn lose_generation(&self) -> Result<(), StoreError> {
+        self.set_generation(None, "quarantined").map(drop)
+    }
+
+    /// Returns the one before.
+    fn set_generation(
+        &self,
+        generation: Option<LiveGeneration>,
+        state_of_old: &str,
+    ) -> Result<Option<Arc<LiveGeneration>>, StoreError> {
         let writer = &mut *self.writer()?;
         let transaction = self.transaction(writer)?;
         let record = generation.as_ref().map(|generation| &generation.record);
-        catalog::set_generation(&transaction, record, "retired")
+        catalog::set_generation(&transaction, record, state_of_old)
             .map_err(|source| catalog_error("name a generation", source))?;
         self.end(transaction)?;
-        if let Some(old) = &self.snapshot().generation {
-            old.retire();
-        }
+        let old = self.snapshot().generation.clone();
         self.publish(|snapshot| {
             snapshot.deleted_in_generation = generation.as_ref().map_or(0, |generation| {
                 let record = &generation.record;
@@ -262,7 +277,7 @@ impl Collection {
             snapshot.generation = generation.map(Arc::new);
         });
         self.health().index = None;
-        Ok(())
+        Ok(old)
     }
 
     /// The stamp of a file as it was added, if it was.
@@ -300,31 +315,6 @@ impl Collection {
     /// Those of the catalog.
     pub fn document_file(&self, id: &str) -> Result<Option<Option<String>>, StoreError> {
         self.pool.read("read a document", |connection| catalog::document_file(connection, id))
-    }
-
-    /// Reads every committed row back and compares it with its checksum, and counts documents and items one by one; goes on
-    /// beside writers. Returns the number of 64 KiB blocks read.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] naming file, block, expected and found checksum, or the counts that differ.
-    pub fn verify_rows(&self) -> Result<usize, StoreError> {
-        let (state, blocks, counted) = self.pool.read("read checksums", |connection| {
-            // One transaction, so that counts and checksums are of one commit.
-            let transaction = connection.unchecked_transaction()?;
-            let counted = catalog::count_live(&transaction)?;
-            Ok((catalog::state(&transaction)?, catalog::blocks(&transaction)?, counted))
-        })?;
-        if counted != (state.documents, state.items) {
-            return Err(StoreError::Corrupt {
-                what: "catalog.sqlite".to_owned(),
-                detail: format!(
-                    "expected {} documents and {} items, found {} and {}",
-                    state.documents, state.items, counted.0, counted.1
-                ),
-            });
-        }
-        let folder = self.folder.join(VECTORS);
-        crate::rows::verify(&*self.disk, &folder, &self.layout, state.rows, &blocks, Depth::Full)
     }
 
     /// Ends all use of the files, before the folder is removed.
@@ -457,7 +447,7 @@ mod tests {
         }
         assert_eq!(collection.apply(batch("b", 3.0)).expect("there is room again").seq, 2);
         assert_eq!(collection.snapshot().vector(1), [3.0; 4]);
-        collection.verify_rows().expect("checksums of what was committed");
+        collection.verify(true).expect("checksums of what was committed");
     }
 
     #[test]

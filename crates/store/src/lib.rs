@@ -50,6 +50,7 @@ mod settings;
 mod snapshot;
 mod status;
 mod time;
+mod verify;
 
 pub use backup::{Backup, Backups};
 pub use batch::{
@@ -70,3 +71,4 @@ pub use settings::{Kind, MAX_DIM, Metadata, ModelRef, Settings};
 pub use snapshot::{Snapshot, StoredItem};
 pub use status::Status;
 pub use time::parse_utc;
+pub use verify::Verified;

@@ -188,7 +188,7 @@ fn open_covered(
 }
 
 /// Moves a damaged file aside under a name that tells when; a missing one is left missing.
-fn quarantine(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<(), StoreError> {
+pub(crate) fn quarantine(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<(), StoreError> {
     let now = time::now();
     let place = folder.join(QUARANTINE);
     let target = place.join(format!("{now}-{}", file_name(path)));

@@ -86,6 +86,11 @@ pub(crate) fn count_live(connection: &Connection) -> rusqlite::Result<(usize, us
     ))
 }
 
+/// Items without a document, and pictures without an item.
+pub(crate) fn count_orphans(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.prepare("PRAGMA foreign_key_check")?.query_map([], |_| Ok(())).map(Iterator::count)
+}
+
 /// Every block checksum, ordered.
 pub(crate) fn blocks(connection: &Connection) -> rusqlite::Result<Vec<BlockSum>> {
     connection

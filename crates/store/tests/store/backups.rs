@@ -51,7 +51,7 @@ fn a_backup_is_one_commit_and_comes_back_as_it_was() {
     let before = notes.snapshot();
     let restored = data.restore(&backup, Some(notes)).unwrap();
     compare(&restored.snapshot(), &kept, Metric::L2, &mut random);
-    restored.verify_rows().unwrap();
+    restored.verify(true).unwrap();
     assert!(restored.snapshot().generation().is_some(), "its index serves");
     assert_eq!(before.count(), 399, "a reader keeps the commit that it holds");
     let quarantined: Vec<_> = fs::read_dir(data.path().join("quarantine")).unwrap().collect();
@@ -171,7 +171,7 @@ fn a_backup_stands_beside_writers() {
         let other = DataDir::open(place.path()).unwrap();
         let restored = other.restore(&backup, None).unwrap();
         assert_eq!(restored.snapshot().seq(), backup.seq);
-        restored.verify_rows().unwrap();
+        restored.verify(true).unwrap();
     }
 }
 

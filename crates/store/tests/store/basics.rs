@@ -165,7 +165,7 @@ fn rows_that_were_not_committed_are_cut_off() {
     assert!(!vectors.join("000001.rows").exists());
     let items = (6..12).map(|at| item(vec![at as f32; 4], "t")).collect();
     collection.apply(Batch { upsert: vec![document("b", items)], ..Batch::default() }).unwrap();
-    collection.verify_rows().unwrap();
+    collection.verify(true).unwrap();
     let snapshot = collection.snapshot();
     for slot in 0..12 {
         assert_eq!(snapshot.vector(slot), [slot as f32; 4]);

@@ -28,7 +28,7 @@ fn format_1_is_read_and_written_on() {
     copy(&fixture, &folder.path().join("collections/课程"));
     let data = DataDir::open(folder.path()).unwrap();
     let collection = data.open_collection("课程").unwrap();
-    collection.verify_rows().unwrap();
+    collection.verify(true).unwrap();
     let settings = collection.settings();
     assert_eq!((settings.kind, settings.dim, settings.metric), (Kind::Text, 3, Metric::Cosine));
     assert_eq!(settings.model.unwrap().space, "fixture-space");

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bilin_index::{IndexSpec, Metric};
-use bilin_store::{Batch, DataDir, StoreError};
+use bilin_store::{Batch, DataDir, MaintainOptions, StoreError};
 
 use crate::sample::{Model, Random, compare, document, item, settings};
 
@@ -130,4 +130,46 @@ fn a_restore_that_was_interrupted_is_finished_or_forgotten() {
     let data = DataDir::open(folder.path()).unwrap();
     assert_eq!(data.names().unwrap(), ["notes"]);
     compare(&data.open_collection("notes").unwrap().snapshot(), &models[0], Metric::L2, &mut Random(1));
+}
+
+#[test]
+fn verify_finds_damage_of_every_kind_and_sends_a_damaged_index_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let settings = settings(DIM, Metric::L2, IndexSpec::hnsw(8));
+    let notes = data.create_with_segments("notes", &settings, 64).unwrap();
+    let mut random = Random(12);
+    let upsert: Vec<_> =
+        (0..200).map(|at| document(&at.to_string(), vec![item(random.vector(DIM), "text")])).collect();
+    let model: Model = upsert.iter().map(|document| (document.id.clone(), document.clone())).collect();
+    notes.apply(Batch { upsert, ..Batch::default() }).unwrap();
+    let options = MaintainOptions { force: false, threads: 1, memory_bytes: None, progress: None };
+    notes.maintain(&options).unwrap();
+    for deep in [false, true] {
+        let verified = notes.verify(deep).unwrap();
+        assert_eq!((verified.documents, verified.items, verified.row_blocks), (200, 200, 4));
+        assert!(verified.index_bytes > 1000);
+    }
+    let live = folder.path().join("collections/notes");
+    let rows = live.join("vectors/000002.rows");
+    flip(&rows, 4096 + 5);
+    let error = notes.verify(false).unwrap_err().to_string();
+    assert!(error.contains("000002.rows, block 0"), "{error}");
+    flip(&rows, 4096 + 5);
+
+    let index = live.join("index/1.idx");
+    // The map in use shows the change too, so the file is replaced by a damaged copy.
+    let mut bytes = fs::read(&index).unwrap();
+    bytes[700] ^= 1;
+    fs::write(live.join("damaged"), &bytes).unwrap();
+    fs::rename(live.join("damaged"), &index).unwrap();
+    let error = notes.verify(false).unwrap_err().to_string();
+    assert!(error.contains("1.idx") && error.contains("blake3 expected"), "{error}");
+    assert!(!index.exists() && fs::read_dir(live.join("quarantine")).unwrap().count() == 1);
+    let warnings = notes.status().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("search is exact"), "{warnings:?}");
+    compare(&notes.snapshot(), &model, Metric::L2, &mut random);
+    notes.maintain(&options).unwrap();
+    assert!(notes.status().warnings.is_empty() && notes.snapshot().generation().is_some());
+    notes.verify(true).unwrap();
 }

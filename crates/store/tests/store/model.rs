@@ -85,7 +85,7 @@ fn run(seed: u64, metric: Metric, index: IndexSpec) {
                 data = DataDir::open(folder.path()).unwrap();
                 collection = data.open_collection("模型").unwrap();
                 assert_eq!(collection.status().warnings, Vec::<String>::new());
-                collection.verify_rows().unwrap();
+                collection.verify(true).unwrap();
             }
             1 => kept.push((collection.snapshot(), model.clone())),
             2 => {

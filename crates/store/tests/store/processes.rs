@@ -140,7 +140,7 @@ fn a_killed_writer_loses_nothing_acknowledged_and_leaves_nothing_half_done() {
         }
         let data = DataDir::open(folder.path()).unwrap();
         let collection = data.open_collection("notes").unwrap();
-        collection.verify_rows().unwrap();
+        collection.verify(true).unwrap();
         let snapshot = collection.snapshot();
         if let Some((version, ids)) = trying
             && snapshot.seq() == version

@@ -97,7 +97,7 @@ fn run(index: IndexSpec) {
     println!("{} views of {} commits", views.load(Ordering::Relaxed), collection.snapshot().seq());
     assert!(views.load(Ordering::Relaxed) > 10);
     assert!(collection.status().warnings.is_empty());
-    collection.verify_rows().unwrap();
+    collection.verify(true).unwrap();
 }
 
 #[test]

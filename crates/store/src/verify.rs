@@ -1,0 +1,107 @@
+//! [`Collection::verify`]: everything that is on disk, read back and compared, beside readers and writers.
+//!
+//! Rows block by block with the catalog's checksums, the index file with its checksum, the catalog by SQLite's own check
+//! (`quick_check`; deep: `integrity_check` and `foreign_key_check`), and the counts of rows, items, documents and metadata
+//! with each other. A damaged index is moved to quarantine at once, since it is derived; rows and catalog are only told of.
+
+use crate::catalog;
+use crate::collection::{Collection, VECTORS};
+use crate::error::{StoreError, io_error};
+use crate::generation;
+use crate::opening::quarantine;
+use crate::rows::{self, Depth};
+
+/// What was read and found to be as it was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The commit that was looked at.
+    pub seq: u64,
+    /// Live documents, counted one by one.
+    pub documents: usize,
+    /// Live items, each with its row and its metadata.
+    pub items: usize,
+    /// 64 KiB blocks of rows.
+    pub row_blocks: usize,
+    /// Bytes of the index file; 0 when there is none.
+    pub index_bytes: u64,
+}
+
+impl Collection {
+    /// Reads everything back; `deep` has SQLite check every entry of every index of the catalog too.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] naming file, block, expected and found checksum, or the counts that differ. When it is the
+    /// index, that was moved to quarantine, and search is exact until it is built again.
+    pub fn verify(&self, deep: bool) -> Result<Verified, StoreError> {
+        let check = if deep { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
+        let catalog_damaged =
+            |detail: String| StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail };
+        let (said, orphans, state, blocks, counted) = self.pool.read("check it", |connection| {
+            // One transaction, so that counts and checksums are of one commit.
+            let transaction = connection.unchecked_transaction()?;
+            let said: String = transaction.query_row(check, [], |row| row.get(0))?;
+            let orphans = if deep { catalog::count_orphans(&transaction)? } else { 0 };
+            let counted = catalog::count_live(&transaction)?;
+            Ok((said, orphans, catalog::state(&transaction)?, catalog::blocks(&transaction)?, counted))
+        })?;
+        if said != "ok" {
+            return Err(catalog_damaged(said));
+        }
+        if orphans > 0 {
+            return Err(catalog_damaged(format!(
+                "{orphans} items or pictures belong to no document or item"
+            )));
+        }
+        if counted != (state.documents, state.items) {
+            return Err(catalog_damaged(format!(
+                "expected {} documents and {} items, found {} and {}",
+                state.documents, state.items, counted.0, counted.1
+            )));
+        }
+        let folder = self.folder.join(VECTORS);
+        let row_blocks = rows::verify(&*self.disk, &folder, &self.layout, state.rows, &blocks, Depth::Full)?;
+        let index_bytes = self.verify_index()?;
+        Ok(Verified { seq: state.seq, documents: counted.0, items: counted.1, row_blocks, index_bytes })
+    }
+
+    /// Compares the index file in use with its checksum.
+    fn verify_index(&self) -> Result<u64, StoreError> {
+        // Held, so that the file is not removed meanwhile.
+        let snapshot = self.snapshot();
+        let Some(live) = &snapshot.generation else { return Ok(0) };
+        let record = &live.record;
+        let path = generation::path(&self.folder, record.generation.number);
+        let mut hasher = blake3::Hasher::new();
+        let read = std::fs::File::open(&path).and_then(|file| hasher.update_reader(file).map(drop));
+        let detail = match read {
+            Ok(()) => {
+                let found = hasher.finalize().to_hex().to_string();
+                if found == record.blake3 {
+                    return Ok(record.generation.bytes);
+                }
+                format!("blake3 expected {}, found {found}", record.blake3)
+            }
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => "the file is gone".to_owned(),
+            Err(source) => return Err(io_error("read", &path, source)),
+        };
+        let what = crate::dir::file_name(&path);
+        let number = record.generation.number;
+        drop(snapshot);
+        self.drop_damaged_index(number, &detail)?;
+        Err(StoreError::Corrupt { what, detail })
+    }
+
+    fn drop_damaged_index(&self, number: u64, detail: &str) -> Result<(), StoreError> {
+        let _one = self.maintenance.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let in_use = self.snapshot().generation.as_ref().map(|live| live.record.generation.number);
+        if in_use != Some(number) {
+            // Another build has taken its place meanwhile.
+            return Ok(());
+        }
+        quarantine(&*self.disk, &self.folder, &generation::path(&self.folder, number))?;
+        self.lose_generation()?;
+        self.health().index = Some(format!("search is exact until the index is rebuilt: {detail}"));
+        tracing::error!(collection = self.name, number, detail, "damaged index moved to quarantine");
+        Ok(())
+    }
+}

@@ -139,11 +139,9 @@ fn build_here(
     options: &BuildOptions<'_>,
 ) -> Result<Box<dyn VectorIndex>, IndexError> {
     let included = options.include.map_or(rows.len(), |include| include.count_range(0, rows.len() as u32));
-    if metric == Metric::Cosine {
-        check_unit_length(rows, options.include)?;
-    }
+    check_rows(metric, rows, options.include)?;
     let spec = spec.resolve(included, rows.dim());
-    let is_plain = spec.transforms.is_empty() && spec.codec == Codec::Flat;
+    let is_plain = is_plain(&spec);
     match spec.structure {
         Structure::Auto | Structure::Scan if is_plain => {
             options.report(included, included)?;
@@ -158,6 +156,20 @@ fn build_here(
             received: spec.to_string(),
         }),
     }
+}
+
+/// Full vectors as they came.
+pub(crate) fn is_plain(spec: &IndexSpec) -> bool {
+    spec.transforms.is_empty() && spec.codec == Codec::Flat
+}
+
+/// Under cosine, rows must be unit length already.
+pub(crate) fn check_rows(
+    metric: Metric,
+    rows: &RowChunks,
+    include: Option<&RowSet>,
+) -> Result<(), IndexError> {
+    if metric == Metric::Cosine { check_unit_length(rows, include) } else { Ok(()) }
 }
 
 /// Lengths may be off by this much: f16 storage rounds by 5e-4 per value.

@@ -1,6 +1,6 @@
 //! The least search effort that reaches a target recall, measured on rows of the collection itself.
 //!
-//! A seeded sample of rows serves as queries, each left out of its own answer. Effort is doubled until the target is met and
+//! A seeded sample of rows serves as queries, held out of a graph, left out of their own answers elsewhere. Effort is doubled until the target is met and
 //! then bisected; recall grows with effort, so the search is short. The target is met when it lies below the mean by the
 //! mean's standard error.
 
@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// Queries measured: a standard error of about 0.3 % at recall 0.95 of 10.
 const QUERIES: usize = 1000;
+/// At least so many rows for each query.
+const MIN_ROWS_PER_QUERY: usize = 4;
 /// Neighbours that recall is taken over.
 const K: usize = 10;
 /// No graph search is asked for more candidates than this.
@@ -43,13 +45,11 @@ pub struct Calibration {
     pub seconds: f64,
 }
 
-/// Measures on a seeded sample of the rows themselves (each row excluded from its own answer).
+/// Finds the least effort of `index` that reaches the target in the exam.
 pub(super) fn calibrate(
     index: &dyn VectorIndex,
-    rows: &RowChunks,
-    include: Option<&RowSet>,
+    exam: &Exam<'_>,
     target_recall: f32,
-    seed: u64,
 ) -> Result<Calibration, IndexError> {
     let started = Instant::now();
     let info = index.info();
@@ -58,11 +58,9 @@ pub(super) fn calibrate(
         Structure::Hnsw { .. } => (Effort::Ef, K, MAX_EF.min(info.rows.max(K))),
         Structure::Auto | Structure::Scan => (|_| Effort::Exact, 1, 1),
     };
-    let exam = Exam::new(rows, include, info.metric, seed)?;
     if exam.sample.is_empty() {
-        let effort = of(smallest);
         return Ok(Calibration {
-            effort,
+            effort: of(smallest),
             recall_at_10: 1.0,
             standard_error: 0.0,
             queries: 0,
@@ -102,13 +100,15 @@ pub(super) fn calibrate(
     })
 }
 
-/// Queries with their true neighbours.
-struct Exam<'a> {
+/// Rows that serve as queries, with their true neighbours.
+pub(super) struct Exam<'a> {
     rows: &'a RowChunks,
     include: Option<&'a RowSet>,
     metric: Metric,
     sample: Vec<u32>,
     truth: Vec<Hits>,
+    /// Neighbours to ask an index for: one more where it holds the query itself.
+    k: usize,
 }
 
 /// Mean recall and its standard error.
@@ -118,23 +118,42 @@ struct Score {
 }
 
 impl<'a> Exam<'a> {
-    fn new(
-        rows: &'a RowChunks,
-        include: Option<&'a RowSet>,
-        metric: Metric,
-        seed: u64,
-    ) -> Result<Self, IndexError> {
-        let sample = sample_rows(rows, include, QUERIES, seed);
+    /// A seeded sample of the included rows; the truth is yet to be found.
+    pub(super) fn new(rows: &'a RowChunks, include: Option<&'a RowSet>, metric: Metric, seed: u64) -> Self {
+        let included = include.map_or(rows.len(), |include| include.count_range(0, rows.len() as u32));
+        // Of few rows only a part, so that enough are left to be found.
+        let sample = sample_rows(rows, include, QUERIES.min(included / MIN_ROWS_PER_QUERY), seed);
+        Exam { rows, include, metric, sample, truth: Vec::new(), k: K }
+    }
+
+    /// The rows of the sample, to be held out of an index.
+    pub(super) fn held_out(&self) -> RowSet {
+        self.sample.iter().copied().collect()
+    }
+
+    /// For an index without the sample's rows.
+    pub(super) fn without(self, held: &RowSet) -> Result<Self, IndexError> {
+        let rest = self.include.map_or_else(|| RowSet::full(self.rows.len()), RowSet::clone).subtract(held);
+        self.with_truth(Some(&rest), K)
+    }
+
+    /// For an index that holds the sample's rows, each of which is left out of its own answer.
+    pub(super) fn with_own(self) -> Result<Self, IndexError> {
+        let include = self.include;
+        self.with_truth(include, K + 1)
+    }
+
+    fn with_truth(self, among: Option<&RowSet>, k: usize) -> Result<Self, IndexError> {
+        let Exam { rows, metric, ref sample, .. } = self;
         let vectors: Vec<f32> = sample.iter().flat_map(|&row| rows.row(row)).copied().collect();
         let queries = Rows::new(&vectors, rows.dim())?;
-        let truth = exact(rows, 0..rows.len(), metric, queries, K + 1, include)?;
-        let truth = truth.into_iter().zip(&sample).map(|(hits, &row)| without(hits, row)).collect();
-        Ok(Exam { rows, include, metric, sample, truth })
+        let found = exact(rows, 0..rows.len(), metric, queries, k, among)?;
+        let truth = found.into_iter().zip(sample).map(|(hits, &row)| without(hits, row)).collect();
+        Ok(Exam { truth, k, ..self })
     }
 
     fn answer(&self, index: &dyn VectorIndex, row: u32, effort: Effort) -> Result<Hits, IndexError> {
-        let mut params = SearchParams::new(K + 1).with_effort(effort);
-        params.filter = self.include;
+        let params = SearchParams::new(self.k).with_effort(effort);
         let query = Rows::new(self.rows.row(row), self.rows.dim())?;
         Ok(without(index.search(query, &params)?.into_iter().next().unwrap_or_default(), row))
     }

@@ -1,12 +1,13 @@
 //! [`build_to_target`]: from a spec (or `auto`) and a wish to a built index that is known to meet it.
 
-use super::calibrate::{Calibration, calibrate};
+use super::calibrate::{Calibration, Exam, calibrate};
 use super::choose::{Choice, Wishes, choose};
 use crate::error::IndexError;
-use crate::index::{BuildOptions, VectorIndex, build, on_threads};
+use crate::hnsw::Hnsw;
+use crate::index::{BuildOptions, VectorIndex, build, check_rows, is_plain, on_threads};
 use crate::metric::Metric;
 use crate::rows::RowChunks;
-use crate::spec::IndexSpec;
+use crate::spec::{IndexSpec, Structure};
 
 /// An index and what was measured of it.
 pub struct Built {
@@ -67,7 +68,19 @@ pub(super) fn build_calibrated(
     target_recall: f32,
     options: &BuildOptions<'_>,
 ) -> Result<(Box<dyn VectorIndex>, Calibration), IndexError> {
+    let exam = Exam::new(rows, options.include, metric, options.seed);
+    if let (Structure::Hnsw { m }, true) = (spec.structure, is_plain(spec)) {
+        check_rows(metric, rows, options.include)?;
+        let (held, mut found) = (exam.held_out(), None);
+        let exam = exam.without(&held)?;
+        let index = Hnsw::build_around(metric, m, rows, options, &held, &mut |index| {
+            found = Some(calibrate(index, &exam, target_recall)?);
+            Ok(())
+        })?;
+        let calibration = found.ok_or(IndexError::Cancelled)?;
+        return Ok((Box::new(index), calibration));
+    }
     let index = build(spec, metric, rows, &BuildOptions { threads: 0, ..*options })?;
-    let calibration = calibrate(&*index, rows, options.include, target_recall, options.seed)?;
+    let calibration = calibrate(&*index, &exam.with_own()?, target_recall)?;
     Ok((index, calibration))
 }

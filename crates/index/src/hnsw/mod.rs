@@ -17,6 +17,7 @@ mod codes;
 mod file;
 mod from_links;
 mod graph;
+mod held_out;
 mod insert;
 mod links;
 mod measure;
@@ -75,19 +76,23 @@ impl Hnsw {
         rows: &RowChunks,
         options: &BuildOptions<'_>,
     ) -> Result<Self, IndexError> {
-        let linked = options.include.map(|include| include.intersect(&RowSet::full(rows.len())));
-        let mut index = Hnsw {
+        let mut index = Hnsw::empty(metric, m, rows, options);
+        index.link(0, &|done, total| options.report(done, total))?;
+        Ok(index)
+    }
+
+    /// A graph over the included rows in which none is linked yet.
+    fn empty(metric: Metric, m: usize, rows: &RowChunks, options: &BuildOptions<'_>) -> Self {
+        Hnsw {
             metric,
             seed: options.seed,
             store: RowStore::new(rows.clone()),
             graph: Graph::new(m),
             codes: (rows.dim() >= CODES_FROM_DIM).then(|| Codes::new(rows.dim(), metric, options.seed)),
-            linked,
+            linked: options.include.map(|include| include.intersect(&RowSet::full(rows.len()))),
             tombstones: 0,
             pool: ScratchPool::default(),
-        };
-        index.link(0, &|done, total| options.report(done, total))?;
-        Ok(index)
+        }
     }
 
     /// Links the rows from `first` on.
@@ -96,6 +101,12 @@ impl Hnsw {
         first: usize,
         report: &dyn Fn(usize, usize) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
+        let new_rows = self.make_room(first)?;
+        self.insert(&new_rows, &|done| report(done, new_rows.len()))
+    }
+
+    /// Gives the rows from `first` on their levels and codes; returns those that are to be linked.
+    fn make_room(&mut self, first: usize) -> Result<Vec<u32>, IndexError> {
         let rows = self.store.len();
         if rows >= MAX_GRAPH_ROWS {
             return Err(IndexError::TooManyRows { limit: MAX_GRAPH_ROWS - 1, received: rows });
@@ -107,14 +118,23 @@ impl Hnsw {
             .collect();
         self.graph.extend(&levels);
         self.encode();
+        Ok(new_rows)
+    }
+
+    /// Links rows that have room; `report` gets the number done.
+    fn insert(
+        &mut self,
+        rows: &[u32],
+        report: &dyn Fn(usize) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
         self.with_inserter(|inserter, graph| {
-            for (b, batch) in new_rows.chunks(BATCH_ROWS).enumerate() {
-                report(b * BATCH_ROWS, new_rows.len())?;
+            for (b, batch) in rows.chunks(BATCH_ROWS).enumerate() {
+                report(b * BATCH_ROWS)?;
                 inserter.insert(graph, batch);
             }
             Ok::<_, IndexError>(())
         })?;
-        report(new_rows.len(), new_rows.len())
+        report(rows.len())
     }
 
     /// Calls `change` with what an insertion needs and the graph to change.

@@ -115,7 +115,7 @@ impl VectorIndex for Flat {
                 u32::from(self.include.is_some()),
                 u32::from(self.shadow.is_some()) * SHADOW_LAYOUT,
                 self.shadow.as_ref().map_or(0, |shadow| shadow.mean_rows() as u32),
-                0,
+                self.shadow.as_ref().map_or(0, |shadow| u32::from(shadow.is_turned())),
             ],
         };
         let left_out = left_out(self.include.as_ref(), self.store.len());
@@ -167,24 +167,24 @@ impl Flat {
         if let Some(&row) = gone.iter().find(|&&row| row as usize >= store.len()) {
             return Err(file::mismatch(offset, "gone", format!("rows below {}", store.len()), row));
         }
-        let [has_gone, layout, mean_rows, unused] = reader.header.parameters;
+        let [has_gone, layout, mean_rows, turned] = reader.header.parameters;
         let include = match has_gone {
             0 if gone.is_empty() => None,
             1 => Some(RowSet::full(store.len()).subtract(&gone.iter().copied().collect())),
             other => return Err(file::mismatch(44, "parameters", "0 or 1, as rows are left out", other)),
         };
         let shadow = match layout {
-            0 if mean_rows == 0 && unused == 0 => None,
-            SHADOW_LAYOUT if mean_rows > 0 && mean_rows as usize <= store.len() && unused == 0 => {
-                Some(Shadow::read(reader, store.len(), mean_rows as usize)?)
+            0 if mean_rows == 0 && turned == 0 => None,
+            SHADOW_LAYOUT if mean_rows > 0 && mean_rows as usize <= store.len() && turned <= 1 => {
+                Some(Shadow::read(reader, store.len(), mean_rows as usize, turned == 1)?)
             }
             _ => {
-                let expected = format!("0 or {SHADOW_LAYOUT}, rows of the mean, 0");
+                let expected = format!("0 or {SHADOW_LAYOUT}, rows of the mean, 0 or 1");
                 return Err(file::mismatch(
                     48,
                     "parameters",
                     expected,
-                    format!("{layout}, {mean_rows}, {unused}"),
+                    format!("{layout}, {mean_rows}, {turned}"),
                 ));
             }
         };

@@ -54,6 +54,13 @@ impl Rotation {
         }
     }
 
+    /// Length of what the f32 roundings of [`Rotation::apply`] can change in a vector of length 1, beside the exact rotation:
+    /// per turn one unit for each stage of additions, and six for the scales, their products and the sums of halves.
+    pub(crate) fn error(&self) -> f64 {
+        let turns = self.signs.len() / self.dim;
+        turns as f64 * f64::from(self.width.ilog2() + 6) * f64::from(f32::EPSILON / 2.0)
+    }
+
     /// Takes [`Rotation::apply`] back: every step is its own inverse, in reverse order.
     pub(crate) fn invert(&self, values: &mut [f32]) {
         for (turn, signs) in self.signs.chunks_exact(self.dim).enumerate().rev() {
@@ -121,6 +128,11 @@ mod tests {
             let mut back = a.clone();
             rotation.invert(&mut back);
             assert!(back.iter().zip(&original).all(|(back, value)| (back - value).abs() <= 1e-5), "{dim}");
+            let length = |values: &mut dyn Iterator<Item = f32>| {
+                values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+            };
+            let off = length(&mut back.iter().zip(&original).map(|(back, value)| back - value));
+            assert!(off <= 2.0 * rotation.error() * length(&mut original.iter().copied()), "{dim}: {off}");
             rotation.apply(&mut b);
             for (before, after) in before.into_iter().zip([dot(&a, &a), dot(&b, &b), dot(&a, &b)]) {
                 assert!((before - after).abs() <= 1e-5 * dim as f32, "{dim}: {before} became {after}");

@@ -57,6 +57,9 @@ pub struct NibbleBound {
     pub limit: [f32; 3],
 }
 
+/// How far ahead of the scan memory is asked for: beyond the page that the hardware's own prefetching ends at.
+const PREFETCH_BYTES: usize = 4096;
+
 /// The limit of a block.
 #[inline(always)]
 pub(super) fn block_limit(bound: &NibbleBound, reach: f32) -> f32 {
@@ -73,6 +76,8 @@ pub(super) trait Block {
     type Total: Copy;
     /// Lines whose products fit in a partial sum; `usize::MAX` when any number does.
     const LINES_PER_RUN: usize;
+    /// Asks for a line of memory, which need not exist.
+    unsafe fn prefetch(line: *const u8);
     unsafe fn partial() -> Self::Partial;
     unsafe fn total(start: i32) -> Self::Total;
     /// Reads [`LINE_BYTES`] bytes.
@@ -112,6 +117,7 @@ pub(super) unsafe fn scan<B: Block, const Q: usize>(
                 let mut sums = [B::partial(); Q];
                 for line in from..to {
                     let unpacked = B::unpack(codes.add(line * LINE_BYTES));
+                    B::prefetch(codes.wrapping_add(line * LINE_BYTES + PREFETCH_BYTES));
                     for q in 0..Q {
                         let query = queries.add(q * stride + line * LINE_VALUES);
                         sums[q] = B::multiply(unpacked, query, sums[q]);

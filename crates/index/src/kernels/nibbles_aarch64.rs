@@ -16,6 +16,9 @@ impl Block for QuadBlock {
     type Total = [int32x4_t; 4];
     /// Each line adds two products to an i16: 8 * 2 * 15 * 127 = 30 480.
     const LINES_PER_RUN: usize = 8;
+    /// There is no stable intrinsic; the hardware's own prefetching does.
+    #[inline(always)]
+    unsafe fn prefetch(_line: *const u8) {}
     #[inline(always)]
     unsafe fn partial() -> Self::Partial {
         unsafe { [vdupq_n_s16(0); 8] }

@@ -20,6 +20,10 @@ impl Block for YmmBlock {
     /// Each line adds two pairs of products to an i16: 4 * 2 * 2 * 15 * 127 = 30 480.
     const LINES_PER_RUN: usize = 4;
     #[inline(always)]
+    unsafe fn prefetch(line: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
+    #[inline(always)]
     unsafe fn partial() -> Self::Partial {
         unsafe { [_mm256_setzero_si256(); 2] }
     }
@@ -104,6 +108,10 @@ impl Block for ZmmBlock {
     type Partial = [__m512i; 2];
     type Total = __m512i;
     const LINES_PER_RUN: usize = usize::MAX;
+    #[inline(always)]
+    unsafe fn prefetch(line: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+    }
     #[inline(always)]
     unsafe fn partial() -> Self::Partial {
         unsafe { [_mm512_setzero_si512(); 2] }

@@ -1,6 +1,6 @@
 //! The lower bound on a distance that a query takes from codes, with every rounding in it.
 //!
-//! Let `y` be a centred row, `x'` its approximation by codes and `e >= |y - x'|`. Let `a = q - mean` be the centred query, `g`
+//! Let `y` be a centred (and turned) row, `x'` its approximation by codes and `e >= |y - x'|`. Let `a` be `q - mean`, turned likewise, `g`
 //! its i8 codes, `t g` its approximation and `w >= |a - t g|`. With `I = <g, codes>` the kernels know `<t g, x'> = t scale I`.
 //!
 //! **L2.** `|q - x| = |a - y| >= |t g - x'| - w - e`, so the distance is above `T` when
@@ -71,13 +71,22 @@ impl Query {
         if !is_bounded {
             return None;
         }
-        let centred = || query.iter().zip(&shadow.mean).map(|(value, mean)| wide(value) - wide(mean));
-        let largest = centred().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let mut centred: Vec<f64> =
+            query.iter().zip(&shadow.mean).map(|(value, mean)| wide(value) - wide(mean)).collect();
+        let mut rotation_error = 0.0;
+        if let Some(rotation) = &shadow.rotation {
+            let mut turned: Vec<f32> = centred.iter().map(|&value| value as f32).collect();
+            rotation.apply(&mut turned);
+            rotation_error =
+                (rotation.error() + UNIT_ROUNDOFF) * (1.0 + 1e-6) * norm(&mut centred.iter().copied());
+            centred = turned.iter().map(wide).collect();
+        }
+        let largest = centred.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
         let step = ((largest / MAX_CODE) as f32).max(MIN_STEP);
         let step_wide = f64::from(step);
         codes.fill(0);
         let (mut sum, mut square, mut error) = (0, 0, 0.0);
-        for (code, value) in codes.iter_mut().zip(centred()) {
+        for (code, value) in codes.iter_mut().zip(centred) {
             let rounded = (value / step_wide).round().clamp(-MAX_CODE, MAX_CODE);
             *code = rounded as i8;
             sum += i32::from(*code);
@@ -90,8 +99,8 @@ impl Query {
             step,
             start: -8 * sum,
             norm: step_wide * (square as f64).sqrt(),
-            // f64 roundings of differences whose size is that of the values.
-            error: error.sqrt() * (1.0 + 1e-9) + 1e-12 * (full_norm + mean_norm) + TINY,
+            // f64 roundings of differences whose size is that of the values, and subnormal ones of the rotation.
+            error: error.sqrt() * (1.0 + 1e-9) + rotation_error + 1e-12 * (full_norm + mean_norm) + TINY,
             along_mean,
             full_norm,
             mean_norm,

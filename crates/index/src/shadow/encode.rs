@@ -5,10 +5,11 @@
 //! the sum of their sizes (Higham, Accuracy and Stability of Numerical Algorithms, 3.1). Sums of integers up to 2^24 are exact.
 
 use super::bound::{UNIT_ROUNDOFF, round_up};
-use super::{BLOCK_ROWS, BLOCK_TERMS, FINE_TERMS, LINE_VALUES, MAX_NORM, Shadow, Shape};
+use super::{BLOCK_ROWS, BLOCK_TERMS, FINE_TERMS, LINE_VALUES, MAX_NORM, ROTATION_SEED, Shadow, Shape};
 use crate::file::Array;
 use crate::kernels::Kernels;
 use crate::metric::Metric;
+use crate::rotation::Rotation;
 use crate::rows::{RowStore, RowView};
 use rayon::prelude::*;
 
@@ -24,19 +25,48 @@ const HALF_RANGE: f32 = 7.5;
 const MIN_SCALE: f32 = 1e-15;
 /// Errors of subnormal products, far above what they can sum to.
 const TINY_NORM: f64 = 1e-18;
-/// Added to a number below 2^22, leaves it rounded in the low bits.
+/// Rows that tell whether a rotation pays, and how much smaller it must make their errors.
+const ROTATION_SAMPLE_ROWS: usize = 256;
+const ROTATION_GAIN: f64 = 0.97;
+/// Added to a number from 0 to 2^22, leaves it rounded in the low bits.
 const ROUNDING: f32 = 8_388_608.0;
 
 impl Shadow {
     /// A shadow of all rows, whatever their number.
     pub(super) fn build(store: &RowStore, metric: Metric, kernels: &Kernels) -> Self {
-        let dim = store.dim();
+        let mean = centre(store, kernels);
+        let rotation = Rotation::new(store.dim(), ROTATION_SEED);
+        let view = store.view();
+        let error = |rotation: Option<&Rotation>| -> f64 {
+            let mut encoder = Encoder::new(metric, &mean, rotation, kernels);
+            let sample = (0..store.len()).step_by(store.len().div_ceil(ROTATION_SAMPLE_ROWS).max(1));
+            let relative_errors = sample.map(|row| {
+                let encoded = encoder.encode(view.row(row as u32));
+                // Infinite where there is no bound, with or without.
+                f64::from(encoded.coarse[2] / encoded.reach.max(MIN_SCALE)).min(1.0)
+            });
+            relative_errors.sum()
+        };
+        let pays = error(Some(&rotation)) < error(None) * ROTATION_GAIN;
+        drop(view);
+        Shadow::build_turned(store, metric, kernels, mean, pays.then_some(rotation))
+    }
+
+    /// A shadow around a given centre.
+    pub(super) fn build_turned(
+        store: &RowStore,
+        metric: Metric,
+        kernels: &Kernels,
+        mean: Vec<f32>,
+        rotation: Option<Rotation>,
+    ) -> Self {
         let mut shadow = Shadow {
             metric,
-            dim,
+            dim: store.dim(),
             rows: 0,
             mean_rows: store.len(),
-            mean: centre(store, kernels),
+            mean,
+            rotation,
             coarse: Array::Owned(Vec::new()),
             coarse_terms: Array::Owned(Vec::new()),
             reach: Array::Owned(Vec::new()),
@@ -68,7 +98,7 @@ impl Shadow {
         let view = store.view();
         let first_row = from * BLOCK_ROWS;
         let per_task = BLOCKS_PER_TASK;
-        let encoder = || Encoder::new(self.metric, &self.mean, kernels);
+        let encoder = || Encoder::new(self.metric, &self.mean, self.rotation.as_ref(), kernels);
         coarse[from * block_bytes..]
             .par_chunks_mut(per_task * block_bytes)
             .zip(coarse_terms[from * BLOCK_TERMS..].par_chunks_mut(per_task * BLOCK_TERMS))
@@ -151,8 +181,9 @@ struct Encoder<'a> {
     metric: Metric,
     mean: &'a [f32],
     mean_norm: f64,
+    rotation: Option<&'a Rotation>,
     kernels: &'a Kernels,
-    /// The centred row, then what codes leave of it, `[dim]`.
+    /// The centred row, turned, then what codes leave of it, `[dim]`.
     left: Vec<f32>,
     /// Codes as numbers in -8..=7, `[dim]`.
     coarse_values: Vec<f32>,
@@ -163,13 +194,14 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(metric: Metric, mean: &'a [f32], kernels: &'a Kernels) -> Self {
+    fn new(metric: Metric, mean: &'a [f32], rotation: Option<&'a Rotation>, kernels: &'a Kernels) -> Self {
         let dim = mean.len();
         let padded = Shape { dim }.lines() * LINE_VALUES;
         Encoder {
             metric,
             mean,
             mean_norm: upper_norm(mean, kernels),
+            rotation,
             kernels,
             left: vec![0.0; dim],
             coarse_values: vec![0.0; dim],
@@ -196,11 +228,17 @@ impl<'a> Encoder<'a> {
         let kernels = self.kernels;
         let along_mean = f64::from(kernels.dot(self.mean, &self.left));
         let along_mean_error = sum_error(self.left.len()) * self.mean_norm * norm;
+        let mut turning_error = 0.0;
+        if let Some(rotation) = self.rotation {
+            rotation.apply(&mut self.left);
+            turning_error = rotation.error() * norm;
+        }
 
         let scale = quantise(&mut self.left, &mut self.coarse_values, &mut self.coarse);
         let coarse_square = f64::from(kernels.dot(&self.coarse_values, &self.coarse_values));
         let coarse_norm = f64::from(scale) * coarse_square.sqrt();
-        let error = upper_norm(&self.left, kernels) + 4.0 * UNIT_ROUNDOFF * (norm + coarse_norm);
+        let error =
+            upper_norm(&self.left, kernels) + 4.0 * UNIT_ROUNDOFF * (norm + coarse_norm) + turning_error;
 
         let fine_scale = quantise(&mut self.left, &mut self.fine_values, &mut self.fine);
         let fine_square = f64::from(kernels.dot(&self.fine_values, &self.fine_values));
@@ -209,7 +247,9 @@ impl<'a> Encoder<'a> {
         let approximate_square = coarse_scale * coarse_scale * coarse_square
             + 2.0 * coarse_scale * fine_scale_wide * product
             + fine_scale_wide * fine_scale_wide * fine_square;
-        let fine_error = upper_norm(&self.left, kernels) + 8.0 * UNIT_ROUNDOFF * (norm + 2.0 * coarse_norm);
+        let fine_error = upper_norm(&self.left, kernels)
+            + 8.0 * UNIT_ROUNDOFF * (norm + 2.0 * coarse_norm)
+            + turning_error;
 
         let (error, fine_error) = (round_up(error), round_up(fine_error));
         let bias = |square: f64, error: f32| match self.metric {

@@ -1,6 +1,6 @@
 //! [`Shadow`]: rows compressed to four and eight bits per value with a known error, so that exact search reads less.
 //!
-//! A row `x` is kept as `y = x - mean = scale * c + residual`, `c` in -8..=7 (the *coarse* code, in blocks of 16 rows), and the
+//! A row `x` is kept as `y = x - mean`, perhaps rotated, `y = scale * c + residual`, `c` in -8..=7 (the *coarse* code, in blocks of 16 rows), and the
 //! residual once more as `fine_scale * f + rest` (the *fine* code, packed row by row). With each code goes the norm of what it
 //! leaves out, rounded up. A query is rounded to i8 the same way, so integer kernels give the distance between the rounded
 //! query and the rounded row, and the triangle inequality (L2) or Cauchy-Schwarz (inner product) bounds the true one from
@@ -25,6 +25,7 @@ use crate::error::OpenError;
 use crate::file::{self, Array, Reader, Section};
 use crate::kernels::{BLOCK_ROWS, BLOCK_TERMS, Kernels, LINE_BYTES, LINE_VALUES};
 use crate::metric::Metric;
+use crate::rotation::Rotation;
 use crate::rows::RowStore;
 
 /// Rows from which a shadow pays for itself; fewer are in a cache anyway.
@@ -36,6 +37,8 @@ const DIMS: std::ops::RangeInclusive<usize> = 12..=1 << 15;
 const MAX_NORM: f64 = 1e18;
 /// After growing by this factor the mean is taken anew.
 const REBUILD_FACTOR: usize = 4;
+/// Every shadow that is rotated has the same rotation for its dimension.
+const ROTATION_SEED: u64 = 0;
 /// Floats per row beside its fine code: bias, scale, error.
 const FINE_TERMS: usize = 3;
 
@@ -49,6 +52,8 @@ pub(crate) struct Shadow {
     mean_rows: usize,
     /// `[dim]`.
     mean: Vec<f32>,
+    /// Of centred rows and queries, where that makes codes better: it spreads loud columns over all.
+    rotation: Option<Rotation>,
     /// `[blocks][lines][LINE_BYTES]`.
     coarse: Array<u8>,
     /// `[blocks][3][BLOCK_ROWS]`: bias, scale, error.
@@ -91,6 +96,11 @@ impl Shadow {
         codes + floats + 4 * self.mean.len()
     }
 
+    /// Whether rows are rotated before they are rounded; kept in the file's header.
+    pub(crate) fn is_turned(&self) -> bool {
+        self.rotation.is_some()
+    }
+
     fn shape(&self) -> Shape {
         Shape { dim: self.dim }
     }
@@ -109,7 +119,12 @@ impl Shadow {
 
     /// Reads what `sections` gave. Any codes and any floats are safe to search with (a bound that is no number holds nothing
     /// back); shapes are checked, the mean must be finite.
-    pub(crate) fn read(reader: &Reader, rows: usize, mean_rows: usize) -> Result<Self, OpenError> {
+    pub(crate) fn read(
+        reader: &Reader,
+        rows: usize,
+        mean_rows: usize,
+        is_turned: bool,
+    ) -> Result<Self, OpenError> {
         let (metric, dim) = (reader.header.metric, reader.header.dim);
         let shape = Shape { dim };
         if !DIMS.contains(&dim) {
@@ -126,7 +141,20 @@ impl Shadow {
         let (reach, _) = reader.array(b"srea", "reach", blocks)?;
         let (fine, _) = reader.array(b"sfin", "fine_codes", rows * shape.fine_bytes())?;
         let (fine_terms, _) = reader.array(b"sfte", "fine_terms", rows * FINE_TERMS)?;
-        Ok(Shadow { metric, dim, rows, mean_rows, mean, coarse, coarse_terms, reach, fine, fine_terms })
+        let rotation = is_turned.then(|| Rotation::new(dim, ROTATION_SEED));
+        Ok(Shadow {
+            metric,
+            dim,
+            rows,
+            mean_rows,
+            mean,
+            rotation,
+            coarse,
+            coarse_terms,
+            reach,
+            fine,
+            fine_terms,
+        })
     }
 
     /// Rows there were when the mean was taken; kept in the file's header.

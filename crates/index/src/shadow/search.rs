@@ -28,7 +28,7 @@ const MEASURE_COST: usize = 80;
 const SCAN_COST: usize = 45;
 const TILE_COST: usize = 12;
 /// Work with codes beside that with f32, as the thresholds for threads count it.
-const CHEAPER: usize = 6;
+const CHEAPER: usize = 2;
 
 /// One exact search over the rows of a store by their shadow.
 pub(crate) struct ShadowScan<'a> {

@@ -121,6 +121,18 @@ fn fit(metric: Metric, mut data: Vec<f32>, dim: usize) -> Vec<f32> {
     data
 }
 
+/// A shadow, turned or not, whichever would be chosen.
+fn built(store: &RowStore, metric: Metric, kernels: &Kernels, is_turned: bool) -> Shadow {
+    let mean = Shadow::build(store, metric, kernels).mean;
+    Shadow::build_turned(
+        store,
+        metric,
+        kernels,
+        mean,
+        is_turned.then(|| Rotation::new(store.dim(), ROTATION_SEED)),
+    )
+}
+
 /// What the codes say a centred row is: the coarse approximation, then the fine one.
 fn approximations(shadow: &Shadow, row: usize) -> [Vec<f64>; 2] {
     let shape = shadow.shape();
@@ -137,7 +149,16 @@ fn approximations(shadow: &Shadow, row: usize) -> [Vec<f64>; 2] {
         let byte = shadow.fine.as_slice()[row * half + d % half];
         fine_scale * nibble(byte, d >= half)
     };
-    [(0..shadow.dim).map(coarse).collect(), (0..shadow.dim).map(|d| coarse(d) + fine(d)).collect()]
+    let mut both: [Vec<f64>; 2] =
+        [(0..shadow.dim).map(coarse).collect(), (0..shadow.dim).map(|d| coarse(d) + fine(d)).collect()];
+    if let Some(rotation) = &shadow.rotation {
+        for values in &mut both {
+            let mut turned: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            rotation.invert(&mut turned);
+            *values = turned.into_iter().map(f64::from).collect();
+        }
+    }
+    both
 }
 
 /// True when coarse and fine test let `row` through for a query whose k-th distance is `threshold`.
@@ -184,7 +205,7 @@ proptest! {
         (look, other) in (looks(), looks()),
         filter in prop::sample::select(vec![0_u32, 1, 2, 3, 50]),
         radius in prop_oneof![2 => Just(None), 1 => (0.0_f32..1.0).prop_map(Some)],
-        near_rows in any::<bool>(),
+        (near_rows, is_turned) in any::<(bool, bool)>(),
     ) {
         let mut data = fit(metric, rows_like(look, seed, n + added, dim), dim);
         let rows = chunked(&data[..n * dim], dim);
@@ -199,7 +220,7 @@ proptest! {
         let filter = (filter > 0).then_some(&allowed);
         for kernels in Kernels::available() {
             store.owned.clear();
-            let mut shadow = Shadow::build(&store, metric, kernels);
+            let mut shadow = built(&store, metric, kernels, is_turned);
             store.owned.extend_from_slice(&owned);
             shadow.extend(&store, kernels);
             let scan = || Scan { store: &store, metric, filter, kernels };
@@ -222,12 +243,13 @@ proptest! {
         metric in metrics(),
         (look, other) in (looks(), looks()),
         reach in prop::sample::select(vec![0.0_f64, 1e-6, 0.5, 1.0, 3.0, 1e3, 1e7]),
+        is_turned in any::<bool>(),
     ) {
         let data = fit(metric, rows_like(look, seed, n, dim), dim);
         let store = RowStore::new(chunked(&data, dim));
         let strangers = fit(metric, rows_like(other, !seed, n, dim), dim);
         for kernels in Kernels::available() {
-            let shadow = Shadow::build(&store, metric, kernels);
+            let shadow = built(&store, metric, kernels, is_turned);
             let scan = Scan { store: &store, metric, filter: None, kernels };
             for row in 0..n {
                 let vector = &data[row * dim..(row + 1) * dim];
@@ -260,16 +282,26 @@ fn the_error_of_a_query_is_bounded() {
     let dim = 33;
     for (seed, look) in LOOKS.into_iter().enumerate() {
         let store = RowStore::new(chunked(&rows_like(look, seed as u64, 20, dim), dim));
-        let shadow = Shadow::build(&store, Metric::L2, Kernels::for_isa(Isa::Scalar).unwrap());
+        let kernels = Kernels::for_isa(Isa::Scalar).unwrap();
+        let shadow = built(&store, Metric::L2, kernels, seed % 2 == 0);
         for vector in rows_like(look, seed as u64 + 100, 20, dim).chunks(dim) {
             let mut codes = vec![0; shadow.shape().lines() * LINE_VALUES];
             let Some(query) = Query::new(&shadow, vector, &mut codes) else { continue };
-            let left_out: f64 = (vector.iter().zip(&shadow.mean).zip(&codes))
-                .map(|((&value, &mean), &code)| {
-                    f64::from(value) - f64::from(mean) - f64::from(query.step) * f64::from(code)
-                })
-                .map(|left| left * left)
-                .sum();
+            let mut centred: Vec<f64> = vector
+                .iter()
+                .zip(&shadow.mean)
+                .map(|(&value, &mean)| f64::from(value) - f64::from(mean))
+                .collect();
+            if let Some(rotation) = &shadow.rotation {
+                let mut turned: Vec<f32> = centred.iter().map(|&value| value as f32).collect();
+                rotation.apply(&mut turned);
+                centred = turned.into_iter().map(f64::from).collect();
+            }
+            let left = centred
+                .iter()
+                .zip(&codes)
+                .map(|(value, &code)| value - f64::from(query.step) * f64::from(code));
+            let left_out: f64 = left.map(|left| left * left).sum();
             assert!(query.error >= left_out.sqrt(), "{look:?}: {} < {}", query.error, left_out.sqrt());
             assert!(codes[dim..].iter().all(|&code| code == 0), "padding is zero");
         }
@@ -327,4 +359,27 @@ fn a_shadow_follows_its_rows() {
     assert_eq!((shadow.rows, shadow.mean_rows), (5 * MIN_ROWS + 5, 5 * MIN_ROWS + 5));
     let bytes = shadow.rows * (dim / 2 + 12) + shadow.rows.div_ceil(16) * (3 * 64 + 3 * 64 + 4) + 4 * dim;
     assert_eq!(shadow.bytes(), bytes);
+}
+
+/// Columns much louder than the rest are spread over all; rows that are alike in all columns stay as they are.
+#[test]
+fn loud_columns_are_turned() {
+    let kernels = Kernels::for_isa(Isa::Scalar).unwrap();
+    let relative_error = |shadow: &Shadow| {
+        let (terms, reach) = (shadow.coarse_terms.as_slice(), shadow.reach.as_slice());
+        terms[2 * BLOCK_ROWS] / reach[0]
+    };
+    for dim in [48, 64] {
+        let mut data = rows_like(Look::Uniform, 6, 500, dim);
+        data.chunks_mut(dim).for_each(|row| row[7] *= 40.0);
+        let store = RowStore::new(chunked(&data, dim));
+        let shadow = Shadow::build(&store, Metric::L2, kernels);
+        assert!(shadow.is_turned());
+        let plain = built(&store, Metric::L2, kernels, false);
+        assert!(relative_error(&shadow) < 0.8 * relative_error(&plain), "dim {dim}");
+        let even: Vec<f32> =
+            rows_like(Look::Uniform, 6, 500 * dim, 1).iter().map(|value| value.signum()).collect();
+        let store = RowStore::new(chunked(&even, dim));
+        assert!(!Shadow::build(&store, Metric::L2, kernels).is_turned());
+    }
 }

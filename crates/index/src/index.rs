@@ -66,7 +66,7 @@ pub trait VectorIndex: Send + Sync {
     fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
         Err(crate::faiss::FaissError::Write {
             what: self.info().spec.to_string(),
-            hint: "Flat, IVF<nlist>,Flat and HNSW<m> can be",
+            hint: "Flat, SQ, PQ, lists of these and HNSW<m> can be",
         })
     }
 }

@@ -66,6 +66,11 @@ pub fn rename<'a>(mut index: Index<'a>, ids: &[i64]) -> Result<Index<'a>, FaissE
             }
             Ok(index)
         }
+        Kind::PreTransform { inner, .. } => {
+            let renamed = rename((**inner).clone(), ids)?;
+            **inner = renamed;
+            Ok(index)
+        }
         Kind::IdMap { ids, .. } => {
             *ids = renamed(ids)?;
             Ok(index)

@@ -14,7 +14,7 @@ mod from_lists;
 mod lists;
 mod to_faiss;
 
-pub(crate) use coded::Coded;
+pub(crate) use coded::{Coded, Parts};
 
 use crate::error::IndexError;
 use crate::hits::{Hits, TopK};

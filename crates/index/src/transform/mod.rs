@@ -45,6 +45,16 @@ impl Linear {
         is_valid.then_some(Linear { dim_in, dim_out, matrix, offset })
     }
 
+    /// Values per vector afterwards.
+    pub(crate) fn dim_out(&self) -> usize {
+        self.dim_out
+    }
+
+    /// `A`, `[dim_out, dim_in]`, and `b`.
+    pub(crate) fn parts(&self) -> (&[f32], &[f32]) {
+        (&self.matrix, &self.offset)
+    }
+
     fn apply_one(&self, vector: &[f32], out: &mut [f32]) {
         let kernels = kernels();
         let dim = self.dim_in;
@@ -91,6 +101,11 @@ impl Chain {
             }
         }
         Some(Chain { steps, dim_in })
+    }
+
+    /// The steps, in the order they are applied in.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Values per vector that `transforms` make of `dim`.

@@ -5,6 +5,7 @@
 
 use crate::fixtures;
 use bilin_index::faiss::{self, Decoder, FaissError, Vectors};
+use bilin_index::{Rows, SearchParams};
 
 /// Files up to this size have every bit flipped and every offset overwritten.
 const SMALL_BYTES: usize = 4_000;
@@ -20,6 +21,12 @@ fn read_and_use(bytes: &[u8]) -> Result<(), FaissError> {
         for row in 0..decoder.len() {
             let _ = decoder.decode(row, &mut vector);
         }
+    }
+    if let Ok(opened) = faiss::open(&index, 1 << 20) {
+        let query = vec![0.5; opened.index.index().info().dim];
+        let params = SearchParams::new(2).with_effort(opened.effort);
+        let hits = opened.index.search(Rows::new(&query, query.len()).unwrap(), &params).unwrap();
+        assert!(hits[0].len() <= 2);
     }
     Ok(())
 }
@@ -81,7 +88,7 @@ fn sizes_that_cannot_be_take_no_memory() {
             }
             let mut bytes = golden.bytes.clone();
             bytes[at..at + 4].copy_from_slice(&(1_u32 << 20).to_le_bytes());
-            let _ = read_and_use(&bytes);
+            let _ = faiss::read_beside(&bytes, &|name| fixtures::beside(name));
         }
     }
     let grown = peak_memory_kb() - before;

@@ -23,7 +23,7 @@ pub(super) struct Faiss {
     collection: String,
     /// Folder for faiss_index.index and metadata.json; made when it is not there
     folder: PathBuf,
-    /// Index to write: Flat, IVF<nlist>,Flat, HNSW<m>
+    /// Index to write, in FAISS's words: Flat, IVF<nlist>,Flat, HNSW<m>, SQ8, IVF<nlist>,PQ<m>, ...
     #[arg(long, value_name = "SPEC", value_parser = values::index_spec, default_value = "Flat")]
     index: IndexSpec,
     /// Which ids the index answers with

@@ -73,6 +73,25 @@ pub(super) fn fast_scan(
     }
 }
 
+/// Codes of fast-scan blocks one after the other, as a plain quantizer keeps them.
+pub(in crate::faiss) fn plain_codes(
+    quantizer: &ProductQuantizer<'_>,
+    blocks: Blocks,
+    codes: &[u8],
+    rows: usize,
+) -> Vec<u8> {
+    let bytes = quantizer.code_bytes();
+    let mut plain = vec![0; rows * bytes];
+    for (row, code) in plain.chunks_exact_mut(bytes).enumerate() {
+        let block = codes.get(row / blocks.rows * blocks.bytes()..).unwrap_or(&[]);
+        for part in 0..quantizer.parts {
+            let number = interleaved(block, blocks.rows, row % blocks.rows, part);
+            code[part / 2] |= (number as u8) << (part % 2 * 4);
+        }
+    }
+    plain
+}
+
 /// The 4-bit number of `part` of the `row`-th vector of a block.
 ///
 /// A block is `[parts / 2][rows / 32][2][16]` bytes: of each pair of parts and each 32 vectors, first 16 bytes for the even

@@ -9,6 +9,7 @@ mod transforms;
 
 use super::tree::{Blocks, Index, Ivf, Kind, Payload, ProductQuantizer, ScalarQuantizer};
 use super::{FaissError, Packed};
+pub(super) use codes::plain_codes;
 use transforms::Backward;
 
 /// Which vectors are wanted of an index behind transforms.
@@ -179,6 +180,15 @@ impl<'t> Decoder<'t> {
     /// User ids of all rows.
     pub fn ids(&self) -> Vec<i64> {
         (0..self.rows).map(|row| self.id(row)).collect()
+    }
+
+    /// For an inverted file, where each row lies: position of its list among those filled, and offset in it.
+    pub(super) fn places(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let places = match &self.source {
+            Source::Lists { places, .. } => &places[..],
+            _ => &[],
+        };
+        places.iter().map(|place| (place.list as usize, place.offset as usize))
     }
 
     /// For an inverted file, maybe renamed, the number of the list that each row is in.

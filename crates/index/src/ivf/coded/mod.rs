@@ -9,11 +9,10 @@
 mod build;
 mod file;
 mod list;
-// Used by the reader of FAISS's files.
-#[allow(dead_code)]
 mod parts;
 mod refine;
 mod search;
+mod to_faiss;
 
 use crate::codes::{Codes, Settings};
 use crate::error::IndexError;
@@ -28,6 +27,7 @@ use crate::spec::{IndexSpec, Structure};
 use crate::transform::Chain;
 pub(super) use build::warnings;
 use list::CodeList;
+pub(crate) use parts::Parts;
 use rayon::prelude::*;
 use refine::Slack;
 
@@ -174,6 +174,10 @@ impl VectorIndex for Coded {
         params.check(queries, self.dim)?;
         let queries = prepared(self.metric, queries)?;
         Ok(self.search_all(&queries, params))
+    }
+
+    fn to_faiss(&self) -> Result<crate::faiss::Index<'_>, crate::faiss::FaissError> {
+        self.tree()
     }
 
     fn write_to(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {

@@ -1,11 +1,14 @@
 //! [`open`]: a FAISS index made searchable here, with the answers that FAISS would give.
 //!
-//! Structure is taken over as it is: centroids and lists of an inverted file, links and entry of a graph. Codes are decoded
-//! once and compared as vectors. That gives FAISS's own distances, since its asymmetric distances are those from the query to
-//! the decoded vector, by residual or not; it costs the memory of the decoded vectors, which the caller bounds.
+//! Structure is taken over as it is: centroids and lists of an inverted file, links and entry of a graph, codes and their
+//! quantizers ([`coded`]). What has no counterpart here (codes below a graph, second codes) is decoded once and compared as
+//! vectors. That gives FAISS's own distances, since its asymmetric distances are those from the query to the decoded vector,
+//! by residual or not; it costs the memory of the decoded vectors, which the caller bounds.
 //! Effort (`nprobe`, `efSearch`) is that of the file.
 
 use super::FaissError;
+mod coded;
+
 use super::decode::{Decoder, Vectors};
 use super::tree::{Graph, Header, Hnsw as HnswTree, Index, Ivf, Kind, MetricType, TransformKind};
 use crate::flat::Flat;
@@ -45,24 +48,30 @@ impl std::fmt::Debug for Opened {
 /// Metrics other than L2 and inner product, transforms that change distances, shapes that our indexes do not take, ids that
 /// come twice, too many bytes.
 pub fn open(index: &Index<'_>, max_bytes: u64) -> Result<Opened, FaissError> {
+    if let Some(opened) = coded::open(index, max_bytes)? {
+        return Ok(opened);
+    }
     let inner = named(index)?;
     let decoder = Decoder::new(index, inner.vectors)?;
+    let values = decoded(&decoder, max_bytes)?;
+    let rows = RowChunks::from_vec(values, decoder.dim()).map_err(crate::IndexError::from)?;
+    let (index, effort) = inner.searchable(&decoder, &rows)?;
+    Ok(Opened { index: IdMap::with_ids(index, decoder.ids())?, effort })
+}
+
+/// Every vector, `[n, dim]`, if that is not too much.
+fn decoded(decoder: &Decoder<'_>, max_bytes: u64) -> Result<Vec<f32>, FaissError> {
     let bytes = decoder.len() as u64 * decoder.dim() as u64 * 4;
     if bytes > max_bytes {
         let what =
             format!("{} vectors of {} values, more than {max_bytes} bytes", decoder.len(), decoder.dim());
-        return Err(FaissError::Search {
-            what,
-            hint: "give it more memory, or import the file into a collection",
-        });
+        return refuse(what, "give it more memory, or import the file into a collection");
     }
     let mut values = vec![0.0; decoder.len() * decoder.dim()];
     for (row, vector) in values.chunks_exact_mut(decoder.dim()).enumerate() {
         decoder.decode(row, vector)?;
     }
-    let rows = RowChunks::from_vec(values, decoder.dim()).map_err(crate::IndexError::from)?;
-    let (index, effort) = inner.searchable(&decoder, &rows)?;
-    Ok(Opened { index: IdMap::with_ids(index, decoder.ids())?, effort })
+    Ok(values)
 }
 
 /// The index inside id maps and transforms that does the searching.
@@ -113,6 +122,25 @@ fn named<'t>(index: &'t Index<'t>) -> Result<Inner<'t>, FaissError> {
     }
 }
 
+/// Centroids of the lists, `[nlist, dim]`.
+fn centroids_of(ivf: &Ivf<'_>, header: &Header) -> Result<Vec<f32>, FaissError> {
+    if ivf.coarse.header.metric != header.metric {
+        let what = "an inverted file whose coarse quantizer has another metric than its lists";
+        return refuse(what, "build it again with a quantizer of the same metric, or import its vectors");
+    }
+    if ivf.coarse.header.rows != ivf.nlist || ivf.nlist > MAX_NLIST {
+        let what =
+            format!("an inverted file of {} lists and {} centroids", ivf.nlist, ivf.coarse.header.rows);
+        return refuse(what, "train it first");
+    }
+    let coarse = Decoder::new(&ivf.coarse, Vectors::Original)?;
+    let mut centroids = vec![0.0; coarse.len() * coarse.dim()];
+    for (list, centroid) in centroids.chunks_exact_mut(coarse.dim()).enumerate() {
+        coarse.decode(list, centroid)?;
+    }
+    Ok(centroids)
+}
+
 impl Inner<'_> {
     fn searchable(
         &self,
@@ -132,20 +160,7 @@ impl Inner<'_> {
         decoder: &Decoder<'_>,
         rows: &RowChunks,
     ) -> Result<(Box<dyn VectorIndex>, Effort), FaissError> {
-        if ivf.coarse.header.metric != self.index.header.metric {
-            let what = "an inverted file whose coarse quantizer has another metric than its lists";
-            return refuse(what, "build it again with a quantizer of the same metric, or import its vectors");
-        }
-        if ivf.coarse.header.rows != ivf.nlist || ivf.nlist > MAX_NLIST {
-            let what =
-                format!("an inverted file of {} lists and {} centroids", ivf.nlist, ivf.coarse.header.rows);
-            return refuse(what, "train it first");
-        }
-        let coarse = Decoder::new(&ivf.coarse, Vectors::Original)?;
-        let mut centroids = vec![0.0; coarse.len() * coarse.dim()];
-        for (list, centroid) in centroids.chunks_exact_mut(coarse.dim()).enumerate() {
-            coarse.decode(list, centroid)?;
-        }
+        let centroids = centroids_of(ivf, &self.index.header)?;
         let index = IvfFlat::from_lists(self.metric, centroids, &decoder.list_numbers(), rows);
         let nprobe = usize::try_from(ivf.nprobe).unwrap_or(ivf.nlist).clamp(1, ivf.nlist);
         Ok((Box::new(index), Effort::Nprobe(nprobe)))

@@ -12,7 +12,7 @@ use crate::index::BuildOptions;
 use crate::metric::Metric;
 use crate::rows::RowChunks;
 use crate::search::Effort;
-use crate::spec::{AUTO_FLAT_BELOW_ROWS, AUTO_M, Codec, IndexSpec, MAX_NLIST, Structure};
+use crate::spec::{AUTO_FLAT_BELOW_ROWS, AUTO_M, Codec, IndexSpec, MAX_NLIST, ScalarBits, Structure};
 use std::time::Instant;
 
 /// Values in a pilot's rows: its graph is built in some seconds.
@@ -105,7 +105,7 @@ pub fn choose(
     }
     let pilot = Pilot::new(rows, metric, wishes, options, count)?;
     let mut candidates = Vec::new();
-    for spec in contenders() {
+    for spec in contenders(rows.dim()) {
         options.report(0, count)?;
         candidates.push(pilot.measure(&spec)?);
     }
@@ -115,9 +115,22 @@ pub fn choose(
     Ok(Choice { spec, rows: count, pilot_rows: pilot.rows.len(), candidates, reason })
 }
 
-/// Kinds of indexes that come into question, with a number of lists yet to be set.
-fn contenders() -> Vec<IndexSpec> {
-    vec![IndexSpec::FLAT, IndexSpec::hnsw(AUTO_M), IndexSpec::ivf(1, Codec::Flat)]
+/// Kinds of indexes that come into question, with a number of lists yet to be set: exact, the fastest, quick to build, and
+/// those that need less memory than the rows themselves.
+fn contenders(dim: usize) -> Vec<IndexSpec> {
+    let lists = |codec| IndexSpec::ivf(1, codec);
+    // Two values a part, where the dimension has halves.
+    let small = match dim {
+        dim if dim.is_multiple_of(2) => Codec::PqFastScan { m: dim / 2, by_residual: false },
+        _ => Codec::RaBitQ { bits: 1 },
+    };
+    vec![
+        IndexSpec::FLAT,
+        IndexSpec::hnsw(AUTO_M),
+        IndexSpec { refine: true, ..lists(small) },
+        lists(Codec::Sq(ScalarBits::Eight)),
+        lists(Codec::RaBitQ { bits: 4 }),
+    ]
 }
 
 /// `spec` with as many lists as suit `rows` rows.

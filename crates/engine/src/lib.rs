@@ -11,6 +11,7 @@
 //! | `search` | a query becomes an answer |
 //! | `tune` | which index suits a collection |
 //! | `lookup`, `health` | single documents; whether all is well |
+//! | `keeping` | backups, restoring, verifying |
 //! | `models` | the encoder pool |
 //! | `encoding` | encoding without a data folder |
 //! | `faiss` | FAISS index files in and out |
@@ -40,6 +41,7 @@ mod engine;
 mod error;
 pub mod faiss;
 mod health;
+mod keeping;
 mod lookup;
 mod models;
 pub mod npy;
@@ -57,6 +59,7 @@ pub use encoding::{builtin_models, encode_texts, open_model};
 pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
 pub use health::Health;
+pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem};
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
@@ -65,4 +68,6 @@ pub use tune::{TuneOptions, Tuned};
 pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
-pub use bilin_store::{Applied, Filter, Generation, Kind, Metadata, Settings, Status};
+pub use bilin_store::{
+    Applied, Backup, Filter, Generation, Kind, Metadata, Settings, Status, Verified, parse_utc,
+};

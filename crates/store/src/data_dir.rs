@@ -240,6 +240,18 @@ impl DataDir {
         self.open_in(&mut open, &name)
     }
 
+    /// As [`DataDir::restore`], where what stands in the place is a collection that cannot be opened.
+    ///
+    /// # Errors
+    /// [`StoreError::CollectionExists`] when it can be opened after all, else as [`DataDir::restore`].
+    pub fn restore_over_broken(&self, backup: &Backup) -> Result<Arc<Collection>, StoreError> {
+        name::check(&backup.collection)?;
+        if self.open_collection(&backup.collection).is_ok() {
+            return Err(StoreError::CollectionExists { name: backup.collection.clone() });
+        }
+        self.replace(backup, |_| Ok(())).map(|(collection, _)| collection)
+    }
+
     /// Puts a backup in the place of a collection that is not open because it is damaged; `prepare` may change the copy
     /// before anyone sees it. Returns the collection and where the damaged one went.
     pub(crate) fn replace(

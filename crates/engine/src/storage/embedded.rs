@@ -6,8 +6,8 @@ use super::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data};
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
-    Applied, Batch, Collection, DataDir, FileStamp, Filter, MaintainOptions, Settings, Snapshot, Status,
-    StoredItem,
+    Applied, Backup, Batch, Collection, DataDir, FileStamp, Filter, MaintainOptions, Settings, Snapshot,
+    Status, StoredItem, Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,13 +31,14 @@ struct Open {
 }
 
 impl EmbeddedStores {
-    /// Locks the folder and opens every collection; one that cannot be opened is remembered with its reason.
+    /// Locks the folder and opens every collection. A damaged one is replaced by its newest good backup, and says so in its
+    /// warnings; one that cannot be opened is remembered with its reason.
     pub(crate) fn open(path: &Path) -> Result<EmbeddedStores, Error> {
         let data = DataDir::open(path).map_err(|error| for_data(error, path))?;
         let mut open = Open::default();
         for name in data.names().map_err(|error| for_data(error, path))? {
-            match data.open_collection(&name) {
-                Ok(collection) => {
+            match data.open_or_fail_over(&name) {
+                Ok((collection, _)) => {
                     open.collections.insert(name, collection);
                 }
                 Err(error) => {
@@ -95,6 +96,57 @@ impl EmbeddedStores {
         let collection = self.data.create(name, settings).map_err(|error| for_collection(error, name))?;
         table.collections.insert(name.to_owned(), collection.clone());
         Ok(collection)
+    }
+
+    /// The folder below.
+    pub(crate) fn data(&self) -> &DataDir {
+        &self.data
+    }
+
+    /// A collection that is open, as what it is.
+    fn collection(&self, name: &str) -> Result<Arc<Collection>, Error> {
+        // For its error, which tells broken from unknown.
+        self.get(name)?;
+        let found = self.table().collections.get(name).cloned();
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")))
+    }
+
+    /// Makes a backup and removes all but the newest `keep`.
+    pub(crate) fn backup(&self, name: &str, keep: usize) -> Result<Backup, Error> {
+        let failed = |error| for_collection(error, name);
+        let backup = self.data.backup(&*self.collection(name)?).map_err(failed)?;
+        self.data.prune_backups(name, keep).map_err(failed)?;
+        Ok(backup)
+    }
+
+    /// Puts a backup in the place of its collection, open, broken or gone.
+    pub(crate) fn restore(&self, backup: &Backup) -> Result<Arc<dyn VectorStore>, Error> {
+        let name = &backup.collection;
+        let mut table = self.table();
+        let replaced = table.collections.get(name).cloned();
+        let restored = match (&replaced, table.broken.contains_key(name)) {
+            (None, true) => self.data.restore_over_broken(backup),
+            _ => self.data.restore(backup, replaced),
+        };
+        let collection = restored.map_err(|error| for_collection(error, name))?;
+        table.broken.remove(name);
+        table.collections.insert(name.clone(), collection.clone());
+        Ok(collection)
+    }
+
+    /// Reads a collection back whole.
+    pub(crate) fn verify(&self, name: &str, deep: bool) -> Result<Verified, Error> {
+        self.collection(name)?.verify(deep).map_err(|error| for_collection(error, name))
+    }
+
+    /// Forgets what happened to a collection; returns what it was.
+    pub(crate) fn acknowledge(&self, name: &str) -> Result<Option<String>, Error> {
+        let collection = self.collection(name)?;
+        let told = collection.incident();
+        if told.is_some() {
+            collection.acknowledge().map_err(|error| for_collection(error, name))?;
+        }
+        Ok(told)
     }
 
     /// Removes a collection with everything in it.

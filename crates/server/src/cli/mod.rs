@@ -5,6 +5,7 @@
 //! on the disk or the data is the engine's to refuse, exit code 1.
 
 mod add;
+mod backup;
 mod bench;
 mod collections;
 mod config;
@@ -17,10 +18,12 @@ mod import;
 mod log;
 mod model;
 mod open;
+mod restore;
 mod search;
 mod serve;
 mod tune;
 mod values;
+mod verify;
 
 pub use failure::{Exit, Failure, exit_of};
 
@@ -90,6 +93,12 @@ enum Command {
     Export(export::Export),
     /// Turn lines of text into vectors (.npy on standard output)
     Encode(encode::Encode),
+    /// Read collections back whole and compare them with their checksums
+    Verify(verify::Verify),
+    /// Back collections up, or list their backups
+    Backup(backup::BackUp),
+    /// Put a backup in the place of a collection
+    Restore(restore::Restore),
     /// Choose the index that suits a collection by measuring on its own rows
     Tune(tune::Tune),
     /// Measure indexes: recall against queries per second
@@ -161,6 +170,9 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Encode(args) => encode::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
+        Command::Backup(args) => backup::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
         Command::Tune(args) => tune::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Model(args) => model::run(&args, context),

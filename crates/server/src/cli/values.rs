@@ -42,6 +42,12 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A time in UTC, as seconds since 1970.
+pub(super) fn time(text: &str) -> Result<u64, String> {
+    let expected = "expected a time in UTC, such as 2026-01-31, 2026-01-31T12:00 or 20260131T120000Z";
+    bilin_engine::parse_utc(text).ok_or_else(|| expected.to_owned())
+}
+
 /// A filter expression.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
     text.parse::<Filter>().map_err(|error| error.to_string())

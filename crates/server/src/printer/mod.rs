@@ -16,6 +16,9 @@
 //! | `import faiss` | one `imported`: `collection`, `source` (the index in FAISS's words), `items`, `added`, `updated`, `created`, `exact`, `metric`, `dim`, `seq`, `elapsed_ms` |
 //! | `export faiss` | one `exported`: `collection`, `index_file`, `metadata_file`, `index`, `items`, `bytes` |
 //! | `encode` | one `vector` per line of input: `line` (from 1), `vector` |
+//! | `verify` | one `verified` each: `collection`, `seq`, `documents`, `items`, `row_blocks`, `index_bytes`; or one `damaged`: `collection`, `reason` |
+//! | `backup` | one `backup` each: `collection`, `time`, `seq`, `documents`, `items`, `bytes`, `path`; with `--list` also a `bad_backup` (`collection`, `path`, `reason`) for each that cannot be used |
+//! | `restore` | one `restored`, with the fields of `backup` |
 //! | `tune` | one `tuned`: `collection`, `index`, `before`, `rows`, `pilot_rows`, `target_recall`, `memory_bytes`, `reason`, `applied`, `candidates` (each `index`, `verdict`, `pilot_recall_at_10`, `pilot_query_us`, `query_us`, `build_s`, `bytes`) |
 //! | `bench` | one `bench` per index and setting (always JSON) |
 //! | `config` | one `setting` each: `key`, `value` (`null` when unset), `origin`, `variable` |

@@ -1,0 +1,26 @@
+//! `bilin restore`: a backup in the place of a collection.
+
+use super::{Context, Exit, Failure, backup, values};
+use clap::Args;
+
+/// What stands in the place is moved to the data folder's quarantine/ and never deleted. Stop the server first.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// Collection to restore
+    collection: String,
+    /// The newest backup at or before this time (UTC), such as 2026-01-31 or 2026-01-31T12:00 [default: the newest]
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    at: Option<u64>,
+}
+
+pub(super) fn run(args: &Restore, context: &Context) -> Result<Exit, Failure> {
+    let engine = context.open_existing()?;
+    let printer = &context.printer;
+    let (restored, info) = {
+        let _bar = printer.bar("restoring", None);
+        engine.restore(&args.collection, args.at)?
+    };
+    backup::show(&restored, "restored", printer)?;
+    printer.note(format_args!("{} serves commit {} again", info.name, info.status.seq));
+    Ok(Exit::Success)
+}

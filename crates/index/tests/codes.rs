@@ -250,3 +250,29 @@ fn too_little_to_train_on_is_said() {
     assert!(error.contains("the nearest is 5"), "{error}");
     assert!(build_few("PCA25,Flat").is_err());
 }
+
+/// Lists keep four bits of each value beside the vectors; what they pass over must not be missed.
+#[test]
+fn lists_of_vectors_give_the_answers_of_a_plain_scan() {
+    let queries = clustered(40, 6);
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        let (base, mut index) = built("IVF20,Flat", metric);
+        let query_rows = Rows::new(&queries, DIM).unwrap();
+        let check = |index: &dyn VectorIndex, base: &RowChunks, filter: Option<&RowSet>| {
+            let truth = exact(base, 0..base.len(), metric, query_rows, 10, filter).unwrap();
+            let params = SearchParams { filter, ..SearchParams::new(10) };
+            for (truth, found) in truth.iter().zip(search(index, &queries, params)) {
+                let truth: Vec<f32> = truth.iter().map(|hit| hit.distance).collect();
+                let found: Vec<f32> = found.iter().map(|hit| hit.distance).collect();
+                assert_eq!(truth.len(), found.len());
+                assert!(truth.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-5), "{truth:?} {found:?}");
+            }
+        };
+        check(&*index, &base, None);
+        let filter: RowSet = (0..ROWS as u32).filter(|row| row % 7 == 0).collect();
+        check(&*index, &base, Some(&filter));
+        let gone = RowSet::full(ROWS).subtract(&filter);
+        index.remove(&gone).unwrap();
+        check(&*index, &base, Some(&filter));
+    }
+}

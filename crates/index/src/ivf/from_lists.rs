@@ -1,16 +1,21 @@
 //! An inverted file made of centroids and lists that exist already, such as those of a FAISS file.
 
 use super::lists::List;
-use super::{BUILD_BLOCK_ROWS, IvfFlat};
+use super::{BUILD_BLOCK_ROWS, IvfFlat, mean};
 use crate::kmeans::Assigner;
 use crate::metric::Metric;
 use crate::rows::{RowChunks, RowStore};
+use crate::shadow::ListFrame;
+
+/// Rows that the centre of the lists' codes is the mean of.
+const CENTRE_ROWS: usize = 1 << 14;
 
 impl IvfFlat {
     /// Row `i` of `rows` goes to list `numbers[i]`, which is below the number of `centroids`, `[nlist, dim]`.
     pub(crate) fn from_lists(metric: Metric, centroids: Vec<f32>, numbers: &[u32], rows: &RowChunks) -> Self {
         let dim = rows.dim();
         let nlist = centroids.len() / dim;
+        let frame = ListFrame::new(metric, mean(rows.run(0, CENTRE_ROWS).as_slice(), dim));
         let mut index = IvfFlat {
             metric,
             dim,
@@ -19,8 +24,9 @@ impl IvfFlat {
             rows: rows.len(),
             shared_rows: rows.len(),
             coarse: Some(Assigner::new(metric, &centroids, dim)),
-            lists: (0..nlist).map(|_| List::empty()).collect(),
+            lists: vec![List::empty(frame.is_some()); nlist],
             centroids,
+            frame,
             warnings: Vec::new(),
         };
         let store = RowStore::new(rows.clone());

@@ -7,6 +7,9 @@
 //! Under a filter with selectivity `s` a search visits `nprobe / s` lists, so that as many rows are compared as without it;
 //! rows that the filter leaves out cost one bit test. Few rows left means every list, which is exact. A search that has
 //! found fewer than `k` rows goes on through further lists.
+//!
+//! Beside its vectors a list keeps four bits of each value with a bound on what they leave out (`shadow/lists.rs`): vectors that
+//! cannot be near are not read, and answers are those of a plain scan.
 
 mod coded;
 mod file;
@@ -26,8 +29,9 @@ use crate::random::Random;
 use crate::row_set::RowSet;
 use crate::rows::{MAX_ROWS, RowChunks, RowStore, Rows};
 use crate::search::{SearchParams, prepared};
+use crate::shadow::{ListCodes, ListFrame};
 use crate::spec::{Codec, IndexSpec};
-use lists::List;
+use lists::{List, ListScan};
 use rayon::prelude::*;
 
 /// Rows assigned and reported at a time while building.
@@ -52,6 +56,8 @@ pub(crate) struct IvfFlat {
     /// `None` until trained.
     coarse: Option<Assigner>,
     lists: Vec<List>,
+    /// What the lists' codes are relative to; `None` when there are none.
+    frame: Option<ListFrame>,
     warnings: Vec<String>,
 }
 
@@ -78,6 +84,7 @@ impl IvfFlat {
             centroids: Vec::new(),
             coarse: None,
             lists: Vec::new(),
+            frame: None,
             warnings: coded::warnings(&IndexSpec::ivf(nlist, Codec::Flat), included.len()),
         };
         let sample = Random::new(options.seed).sample(included.len(), nlist * MAX_POINTS_PER_CENTROID);
@@ -102,7 +109,8 @@ impl IvfFlat {
     ) -> Result<(), IndexError> {
         self.centroids = kmeans::train(self.metric, sample, self.nlist, self.seed, report)?;
         self.coarse = Some(Assigner::new(self.metric, &self.centroids, self.dim));
-        self.lists = (0..self.nlist).map(|_| List::empty()).collect();
+        self.frame = ListFrame::new(self.metric, mean(sample.as_slice(), self.dim));
+        self.lists = vec![List::empty(self.frame.is_some()); self.nlist];
         Ok(())
     }
 
@@ -116,7 +124,7 @@ impl IvfFlat {
     fn fill_lists(&mut self, ids: &[u32], vectors: &[f32], numbers: &[u32]) {
         let Some(coarse) = &self.coarse else { return };
         let (starts, order) = kmeans::group(numbers, coarse.count());
-        let (kernels, dim) = (kernels(), self.dim);
+        let (kernels, frame, dim) = (kernels(), self.frame.as_ref(), self.dim);
         self.lists.par_iter_mut().enumerate().for_each(|(l, list)| {
             let positions = &order[starts[l]..starts[l + 1]];
             if positions.is_empty() {
@@ -124,7 +132,7 @@ impl IvfFlat {
             }
             let before = list.ids.as_slice().len();
             let vector_of = |position: u32| &vectors[position as usize * dim..(position as usize + 1) * dim];
-            list.append(kernels, dim, positions, vector_of);
+            list.append(kernels, frame, dim, positions, vector_of);
             // Positions in this call become row numbers.
             list.ids.to_mut()[before..].iter_mut().for_each(|id| *id = ids[*id as usize]);
         });
@@ -134,9 +142,15 @@ impl IvfFlat {
         let mut collector = TopK::within(params.k, params.radius);
         let mut visited = RowSet::new();
         let near = nearest_centroids(coarse, self.metric, query, nprobe);
-        let visit = |list: u32, collector: &mut TopK| {
-            self.lists[list as usize].scan(kernels(), self.metric, query, params.filter, collector);
+        let mut scan = ListScan {
+            kernels: kernels(),
+            metric: self.metric,
+            query,
+            filter: params.filter,
+            rounded: self.frame.as_ref().and_then(|frame| Some((frame, frame.query(query)?))),
         };
+        let mut visit =
+            |list: u32, collector: &mut TopK| self.lists[list as usize].scan(&mut scan, collector);
         near.iter().for_each(|hit| visit(hit.row, &mut collector));
         // Whoever asks for what is within a radius does not ask for `k`.
         if collector.len() == params.k || params.radius.is_some() || near.len() == self.nlist {
@@ -155,6 +169,16 @@ impl IvfFlat {
         }
         collector.into_hits()
     }
+}
+
+/// Mean of rows, `[n, dim]`; zeros when there are none.
+fn mean(rows: &[f32], dim: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f64; dim];
+    for row in rows.chunks_exact(dim) {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let count = (rows.len() / dim).max(1) as f64;
+    sums.iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// The `count` centroids nearest to the query, nearest first.
@@ -195,7 +219,13 @@ fn lists_to_visit(params: &SearchParams<'_>, nlist: usize, rows: usize) -> usize
 
 impl VectorIndex for IvfFlat {
     fn info(&self) -> IndexInfo {
-        let lists: usize = self.lists.iter().map(|list| list.ids.bytes() + list.panels.bytes()).sum();
+        let lists: usize = self
+            .lists
+            .iter()
+            .map(|list| {
+                list.ids.bytes() + list.vectors.bytes() + list.codes.as_ref().map_or(0, ListCodes::bytes)
+            })
+            .sum();
         IndexInfo {
             spec: IndexSpec::ivf(self.nlist, Codec::Flat),
             metric: self.metric,
@@ -243,8 +273,8 @@ impl VectorIndex for IvfFlat {
     }
 
     fn remove(&mut self, rows: &RowSet) -> Result<usize, IndexError> {
-        let (kernels, dim) = (kernels(), self.dim);
-        let removed = self.lists.par_iter_mut().map(|list| list.remove(kernels, dim, rows)).sum();
+        let (kernels, frame, dim) = (kernels(), self.frame.as_ref(), self.dim);
+        let removed = self.lists.par_iter_mut().map(|list| list.remove(kernels, frame, dim, rows)).sum();
         Ok(removed)
     }
 

@@ -60,21 +60,26 @@ impl Shadow {
         mean: Vec<f32>,
         rotation: Option<Rotation>,
     ) -> Self {
-        let mut shadow = Shadow {
+        let mut shadow = Shadow { mean_rows: store.len(), rotation, ..Shadow::empty(metric, mean) };
+        shadow.extend(store, kernels);
+        shadow
+    }
+
+    /// A shadow of no rows.
+    pub(super) fn empty(metric: Metric, mean: Vec<f32>) -> Self {
+        Shadow {
             metric,
-            dim: store.dim(),
+            dim: mean.len(),
             rows: 0,
-            mean_rows: store.len(),
+            mean_rows: 0,
             mean,
-            rotation,
+            rotation: None,
             coarse: Array::Owned(Vec::new()),
             coarse_terms: Array::Owned(Vec::new()),
             reach: Array::Owned(Vec::new()),
             fine: Array::Owned(Vec::new()),
             fine_terms: Array::Owned(Vec::new()),
-        };
-        shadow.extend(store, kernels);
-        shadow
+        }
     }
 
     /// Encodes the rows of `store` that the shadow does not have; the last block it has may be a part of one.
@@ -148,7 +153,7 @@ impl Parts<'_> {
 }
 
 /// Writes a row's codes, padded to whole lines, into a block.
-fn pack_coarse(codes: &[u8], lane: usize, block: &mut [u8]) {
+pub(super) fn pack_coarse(codes: &[u8], lane: usize, block: &mut [u8]) {
     let lines = block.chunks_exact_mut(BLOCK_ROWS * 4);
     for (eight, line) in codes.chunks_exact(LINE_VALUES).zip(lines) {
         let bytes = &mut line[4 * lane..4 * lane + 4];
@@ -167,17 +172,17 @@ fn pack_fine(codes: &[u8], packed: &mut [u8]) {
 }
 
 /// What goes with a row's codes.
-struct Encoded {
+pub(super) struct Encoded {
     /// Bias, scale, error.
-    coarse: [f32; 3],
+    pub(super) coarse: [f32; 3],
     /// Bias, scale, error.
     fine: [f32; 3],
     /// At least the norm of the centred row and of both its approximations; 0 for a row without a bound.
-    reach: f32,
+    pub(super) reach: f32,
 }
 
 /// Scratch for one row at a time.
-struct Encoder<'a> {
+pub(super) struct Encoder<'a> {
     metric: Metric,
     mean: &'a [f32],
     mean_norm: f64,
@@ -189,11 +194,16 @@ struct Encoder<'a> {
     coarse_values: Vec<f32>,
     fine_values: Vec<f32>,
     /// Codes in 0..=15, padded with zeros to whole lines.
-    coarse: Vec<u8>,
+    pub(super) coarse: Vec<u8>,
     fine: Vec<u8>,
 }
 
 impl<'a> Encoder<'a> {
+    /// Encodes as the rows of `shadow` are.
+    pub(super) fn of(shadow: &'a Shadow, kernels: &'a Kernels) -> Self {
+        Encoder::new(shadow.metric, &shadow.mean, shadow.rotation.as_ref(), kernels)
+    }
+
     fn new(metric: Metric, mean: &'a [f32], rotation: Option<&'a Rotation>, kernels: &'a Kernels) -> Self {
         let dim = mean.len();
         let padded = Shape { dim }.lines() * LINE_VALUES;
@@ -212,7 +222,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Encodes `row`, `[dim]`; the codes are left in `coarse` and `fine`.
-    fn encode(&mut self, row: &[f32]) -> Encoded {
+    pub(super) fn encode(&mut self, row: &[f32]) -> Encoded {
         for (left, (value, mean)) in self.left.iter_mut().zip(row.iter().zip(self.mean)) {
             *left = value - mean;
         }

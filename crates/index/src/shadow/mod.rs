@@ -15,10 +15,12 @@
 
 mod bound;
 mod encode;
+mod lists;
 mod search;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lists::{ListCodes, ListFrame, ListQuery, MAX_BLOCKS};
 pub(crate) use search::ShadowScan;
 
 use crate::error::OpenError;

@@ -4,6 +4,7 @@ use super::{Coded, Slack, Trained, nlist_of, settings_of};
 use crate::codes::{self, Output, Settings};
 use crate::error::IndexError;
 use crate::index::BuildOptions;
+use crate::ivf::mean;
 use crate::kernels::kernels;
 use crate::kmeans::{self, Assigner, MAX_POINTS_PER_CENTROID};
 use crate::metric::Metric;
@@ -222,13 +223,4 @@ pub(super) fn train(
     let codes = codes::train(&settings, &chosen)?;
     let slack = Slack { factor: 0.0, is_l2: metric == Metric::L2 };
     Ok(Trained { chain, centroids, coarse, codes, slack })
-}
-
-fn mean(rows: &[f32], dim: usize) -> Vec<f32> {
-    let mut sums = vec![0.0_f64; dim];
-    for row in rows.chunks_exact(dim) {
-        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    let count = (rows.len() / dim).max(1) as f64;
-    sums.iter().map(|sum| (sum / count) as f32).collect()
 }

@@ -79,14 +79,14 @@ fn half_taken_out_and_put_back_is_found_as_in_a_fresh_graph() {
     let live = RowSet::full(rows.len()).subtract(&gone_set);
     let halved = recall(&*index, &queries, &truth(&rows, &queries, Some(&live)));
     let fresh_half = recall(&*built(&rows, Some(&live)), &queries, &truth(&rows, &queries, Some(&live)));
-    assert!(halved >= fresh_half - 0.01, "{halved} after removing half, {fresh_half} built without");
+    assert!(halved >= fresh_half - 0.005, "{halved} after removing half, {fresh_half} built without");
     for part in gone.chunks(300) {
         let back: Vec<f32> = part.iter().flat_map(|&row| rows.row(row).to_vec()).collect();
         index.add(Rows::new(&back, DIM).unwrap()).unwrap();
     }
     // Distances do not change with row numbers, and recall goes by distances.
     let back = recall(&*index, &queries, &truth(&rows, &queries, None));
-    assert!(back >= fresh - 0.01, "{back} after taking out and putting back half, {fresh} built at once");
+    assert!(back >= fresh - 0.005, "{back} after taking out and putting back half, {fresh} built at once");
 }
 
 #[test]

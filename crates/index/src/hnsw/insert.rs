@@ -40,10 +40,10 @@ pub(crate) struct Inserter<'a> {
 
 /// A link to be written back: from `target` on `level` to `source`.
 #[derive(Clone, Copy)]
-struct BackLink {
-    level: u8,
-    target: u32,
-    source: Hit,
+pub(super) struct BackLink {
+    pub(super) level: u8,
+    pub(super) target: u32,
+    pub(super) source: Hit,
 }
 
 impl<'a> Inserter<'a> {
@@ -69,6 +69,12 @@ impl<'a> Inserter<'a> {
                 }));
             }
         }
+        self.link_back(graph, back);
+        self.raise_entry(graph, batch);
+    }
+
+    /// Adds links back to the lists of their targets.
+    pub(super) fn link_back(&self, graph: &mut Graph, mut back: Vec<BackLink>) {
         back.sort_unstable_by_key(|link| (link.level, link.target, Ranked(link.source)));
         let groups: Vec<&[BackLink]> =
             back.chunk_by(|a, b| (a.level, a.target) == (b.level, b.target)).collect();
@@ -76,7 +82,6 @@ impl<'a> Inserter<'a> {
         for (group, links) in groups.iter().zip(lists) {
             graph.set_links(group[0].target, group[0].level, &links);
         }
-        self.raise_entry(graph, batch);
     }
 
     /// For each row of the batch, its nearest rows of the batch on `level`; empty for rows that are not on it.

@@ -2,12 +2,13 @@
 //!
 //! A row taken out becomes a tombstone: walked through, never kept. Once there are enough of them, every list with a link to a
 //! tombstone gets the tombstone's own neighbours as candidates instead and is chosen anew by the usual heuristic (the delete
-//! of FreshDiskANN: Singh et al. 2021, arXiv 2105.09613); then tombstones lose their lists. Rows that nothing leads to
-//! afterwards are linked again as if they were new. Mending costs a pass over the graph, shared by the many rows that were taken out.
+//! of FreshDiskANN: Singh et al. 2021, arXiv 2105.09613); then tombstones lose their lists, and the new links are answered by
+//! links back as at an insertion, without which lists would stay thin. Rows that nothing leads to afterwards are linked again as
+//! if they were new. Mending costs a pass over the graph, shared by the many rows that were taken out.
 
 use super::Hnsw;
 use super::graph::{Graph, GraphView, NONE};
-use super::insert::{BATCH_ROWS, Inserter};
+use super::insert::{BATCH_ROWS, BackLink, Inserter};
 use crate::hits::{Hit, Ranked};
 use crate::row_set::RowSet;
 use rayon::prelude::*;
@@ -21,8 +22,8 @@ const CANDIDATE_LISTS: usize = 6;
 /// Rounds of linking what nothing leads to.
 const RELINK_ROUNDS: usize = 3;
 
-/// A list chosen anew.
-type Mended = (u32, u8, Vec<u32>);
+/// A list chosen anew: node, level, links; and how to link back from those that are new.
+type Mended = (u32, u8, Vec<u32>, Vec<BackLink>);
 
 impl Hnsw {
     /// Takes rows out; returns how many were in.
@@ -48,10 +49,13 @@ impl Hnsw {
         self.tombstones = 0;
         self.with_inserter(|inserter, graph| {
             let mended = mended(inserter, graph);
-            for (node, level, links) in mended {
+            let mut back = Vec::new();
+            for (node, level, links, new) in mended {
                 graph.set_links(node, level, &links);
+                back.extend(new);
             }
             graph.clear_buried();
+            inserter.link_back(graph, back);
             graph.choose_entry();
             for _ in 0..RELINK_ROUNDS {
                 let lost = unreached(&graph.view());
@@ -79,20 +83,26 @@ fn mended(inserter: &Inserter<'_>, graph: &Graph) -> Vec<Mended> {
                 return None;
             }
             let capacity = graph.capacity(level);
-            let candidates = live_around(&view, node, level, links, capacity);
-            if candidates.len() <= capacity {
-                return Some((node, level, candidates));
+            let mut chosen = inserter.measured(node, &live_around(&view, node, level, &links, capacity));
+            if chosen.len() > capacity {
+                chosen.sort_unstable_by_key(|&hit| Ranked(hit));
+                chosen = inserter.select(&chosen, capacity);
             }
-            Some((node, level, inserter.chosen(node, &candidates, capacity)))
+            let new = chosen.iter().filter(|hit| !links.contains(&hit.row)).map(|hit| {
+                let source = Hit { row: node, distance: hit.distance };
+                BackLink { level, target: hit.row, source }
+            });
+            let new = new.collect();
+            Some((node, level, chosen.iter().map(|hit| hit.row).collect(), new))
         })
         .collect()
 }
 
 /// Live neighbours of `node`, and those of the tombstones among its neighbours, through further tombstones where need be.
-fn live_around(view: &GraphView<'_>, node: u32, level: u8, links: Vec<u32>, capacity: usize) -> Vec<u32> {
+fn live_around(view: &GraphView<'_>, node: u32, level: u8, links: &[u32], capacity: usize) -> Vec<u32> {
     let (mut live, mut buried) = (Vec::new(), Vec::new());
-    let sort = |links: Vec<u32>, live: &mut Vec<u32>, buried: &mut Vec<u32>| {
-        for link in links {
+    let sort = |links: &[u32], live: &mut Vec<u32>, buried: &mut Vec<u32>| {
+        for &link in links {
             let group = if view.is_buried(link) { &mut *buried } else { &mut *live };
             if link != node && !group.contains(&link) {
                 group.push(link);
@@ -102,7 +112,7 @@ fn live_around(view: &GraphView<'_>, node: u32, level: u8, links: Vec<u32>, capa
     sort(links, &mut live, &mut buried);
     let mut next = 0;
     while next < buried.len().min(MAX_LOOKED_THROUGH) && live.len() < CANDIDATE_LISTS * capacity {
-        sort(view.links(buried[next], level), &mut live, &mut buried);
+        sort(&view.links(buried[next], level), &mut live, &mut buried);
         next += 1;
     }
     live
@@ -148,14 +158,5 @@ impl Graph {
         let live = (0..self.len() as u32).filter(|&row| view.is_live(row));
         let highest = live.max_by_key(|&row| (view.levels_of(row), std::cmp::Reverse(row)));
         self.entry = highest.unwrap_or(NONE);
-    }
-}
-
-impl Inserter<'_> {
-    /// The links of `node` chosen from `candidates`.
-    fn chosen(&self, node: u32, candidates: &[u32], capacity: usize) -> Vec<u32> {
-        let mut hits: Vec<Hit> = self.measured(node, candidates);
-        hits.sort_unstable_by_key(|&hit| Ranked(hit));
-        self.select(&hits, capacity).into_iter().map(|hit| hit.row).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! When a new generation is built, and building it beside readers and writers.
 //!
-//! Policy: nothing for Flat (the exact scan needs no file); otherwise build when there is no generation, when the spec
+//! Policy: nothing for few rows that are searched exactly (the scan needs no file; for many, Flat keeps a compressed shadow
+//! that it scans instead); otherwise build when there is no generation, when the spec
 //! changed, when the rows behind the generation reach 50 % of those in it, when half of those in it were deleted, or when
 //! asked. The build works on a snapshot, aside; the writer waits only for the transaction that names the result.
 use std::sync::PoisonError;
@@ -47,7 +48,7 @@ pub struct Maintained {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Plan {
     Keep(String),
-    /// Leave the generation there is: Flat needs none.
+    /// Leave the generation there is: few rows need none.
     Drop(String),
     Build(IndexSpec, String),
 }
@@ -168,7 +169,7 @@ impl Figures<'_> {
 
 fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
     let spec = settings.index.clone();
-    if spec.is_exact() || (spec.is_auto() && figures.live < AUTO_FLAT_BELOW_ROWS) {
+    if (spec.is_exact() || spec.is_auto()) && figures.live < AUTO_FLAT_BELOW_ROWS {
         let reason = format!("{} rows are searched exactly (index {})", figures.live, settings.index);
         return if figures.generation.is_some() { Plan::Drop(reason) } else { Plan::Keep(reason) };
     }
@@ -248,8 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn flat_needs_no_index() {
-        assert!(matches!(decided("Flat", None, 0, 100_000), Plan::Keep(_)));
+    fn few_rows_need_no_index() {
+        assert!(matches!(decided("Flat", None, 0, 9_999), Plan::Keep(_)));
+        assert!(builds(&decided("Flat", None, 0, 10_000)), "a shadow to scan");
         assert!(matches!(decided("auto", None, 0, 9_999), Plan::Keep(_)));
         assert!(matches!(decided("Flat", Some(("HNSW16", 100)), 0, 0), Plan::Drop(_)));
     }

@@ -1,6 +1,6 @@
 //! Searching a snapshot: the generation, the tail behind it, deletions and a filter, in one answer.
 //!
-//! The generation answers approximately with the effort it was calibrated to; the tail, and a filter that leaves few rows,
+//! The generation answers with the effort it was calibrated to; the tail, and a filter that leaves few rows,
 //! are scanned exactly. Candidates of both are measured again in f32 with the one distance function, so that an answer does
 //! not depend on which part it came from: nearest first, ties by slot.
 use bilin_index::{Effort, Hit, Hits, IndexError, RowSet, Rows, SearchParams, exact};
@@ -88,7 +88,8 @@ impl Snapshot {
         let few = allowed.is_some() && matching <= EXACT_FILTER_ROWS.max(rows / EXACT_FILTER_SHARE);
         // Without a set of its own the scan would meet rows that were deleted before the build.
         let scanned = allowed.or((record.indexed < rows).then_some(&self.live));
-        if few || effort == Effort::Exact {
+        // An exact index scans faster than the rows can be scanned.
+        if few || (effort == Effort::Exact && !record.generation.spec.is_exact()) {
             return self.scan(0..rows, queries, k, scanned);
         }
         let enough = k.min(matching);

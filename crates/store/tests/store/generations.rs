@@ -190,3 +190,30 @@ fn what_an_interrupted_build_left_is_removed() {
     assert_eq!(files(folder.path(), "index"), [index.canonicalize().unwrap().join("1.idx")]);
     assert_eq!(maintain(&collection, true).built.unwrap().number, 2);
 }
+
+#[test]
+fn many_rows_searched_exactly_are_answered_from_a_shadow_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_data, collection) = filled(folder.path(), 10_500, IndexSpec::FLAT, Metric::L2);
+    let few: RowSet = (0..10_500).filter(|row| row % 3 == 0).collect();
+    let mut random = Random(77);
+    let queries: Vec<Vec<f32>> = (0..20).map(|_| random.vector(DIM)).collect();
+    let answers = |snapshot: &Snapshot| -> Vec<Vec<Hit>> {
+        let ask = |query: &Vec<f32>| {
+            [search(snapshot, query, 10, None, None), search(snapshot, query, 10, None, Some(&few))]
+        };
+        queries.iter().flat_map(ask).collect()
+    };
+    let scanned = answers(&collection.snapshot());
+    let built = maintain(&collection, false).built.unwrap();
+    assert_eq!((&built.spec, built.effort), (&IndexSpec::FLAT, Effort::Exact));
+    assert_eq!(answers(&collection.snapshot()), scanned);
+    delete(&collection, 40..900);
+    add(&collection, 10_500, 100);
+    let with_shadow = answers(&collection.snapshot());
+    collection.set_index(IndexSpec::hnsw(8), 0.9).unwrap();
+    let exact = |query: &Vec<f32>| search(&collection.snapshot(), query, 10, Some(Effort::Exact), None);
+    maintain(&collection, false).built.unwrap();
+    let expected: Vec<Vec<Hit>> = queries.iter().map(exact).collect();
+    assert_eq!(with_shadow.into_iter().step_by(2).collect::<Vec<_>>(), expected);
+}

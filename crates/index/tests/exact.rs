@@ -126,6 +126,28 @@ fn threads_and_large_values_do_not_change_answers() {
     }
 }
 
+/// Flat keeps compressed rows from some thousands on; what it answers must not show it, whoever shares the work.
+#[test]
+fn flat_has_the_bits_of_the_plain_scan_on_any_number_of_threads() {
+    let (n, dim) = (180_000, 32);
+    let rows = chunked(&values(5, n * dim, 2.0), dim, 1 << 16);
+    let asked = values(6, 200 * dim, 2.0);
+    let index = build(&IndexSpec::FLAT, Metric::L2, &rows, &BuildOptions::default()).unwrap();
+    assert!(index.info().bytes > n * dim, "compressed rows are there");
+    let odd: RowSet = (0..n as u32).filter(|row| row % 2 == 1).collect();
+    let few: RowSet = (0..n as u32).filter(|row| row % 1000 == 1).collect();
+    for (count, filter) in [(1, None), (3, None), (3, Some(&odd)), (3, Some(&few)), (40, None), (200, None)] {
+        let queries = Rows::new(&asked[..count * dim], dim).unwrap();
+        let expected = exact(&rows, 0..n, Metric::L2, queries, 10, filter).unwrap();
+        let params = SearchParams { filter, ..SearchParams::new(10) };
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| index.search(queries, &params).unwrap());
+            assert_eq!(found, expected, "{count} queries, {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn flat_grows_and_refuses_what_does_not_fit() {
     let rows = RowChunks::from_vec(vec![0.0, 0.0, 1.0, 1.0, 2.0, 2.0], 2).unwrap();

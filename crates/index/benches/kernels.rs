@@ -3,8 +3,8 @@
 
 use bilin_index::kernels::scattered::{ScatteredCodes, ScatteredKernels, ScatteredQuery};
 use bilin_index::kernels::{
-    BLOCK_ROWS, BLOCK_TERMS, Kernels, LINE_BYTES, LINE_VALUES, NibbleBound, NibbleScan, PANEL_ROWS, Tile,
-    TileOut,
+    BLOCK_ROWS, BLOCK_TERMS, CodeKernels, Isa, Kernels, LINE_BYTES, LINE_VALUES, NibbleBound, NibbleScan,
+    PANEL_ROWS, Tile, TileOut,
 };
 use divan::{Bencher, black_box};
 
@@ -131,4 +131,23 @@ fn scattered_dots_of_32(bencher: Bencher<'_, '_>, name: &str) {
     let rows: Vec<u32> = (0..32).map(|i| i * 389 % 1024).collect();
     let mut out = [0.0; 32];
     bencher.bench_local(|| kernels.dots(black_box(&codes), &query, black_box(&rows), &mut out));
+}
+
+/// Instruction sets that this machine has kernels over codes for.
+fn code_cases() -> impl Iterator<Item = String> {
+    let all = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Scalar].into_iter().filter_map(CodeKernels::for_isa);
+    all.flat_map(|kernels| DIMS.map(|dim| format!("{:?}/{dim}", kernels.isa())))
+}
+
+/// Signs of 32 rows through tables, four dimensions at a time.
+#[divan::bench(args = code_cases())]
+fn table_sums_of_32(bencher: Bencher<'_, '_>, name: &str) {
+    let all = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Scalar].into_iter().filter_map(CodeKernels::for_isa);
+    let mut all = all.flat_map(|kernels| DIMS.map(|dim| (kernels, dim)));
+    let (kernels, dim) = all
+        .find(|(kernels, dim)| format!("{:?}/{dim}", kernels.isa()) == name)
+        .expect("cases come from `code_cases`");
+    let bytes: Vec<u8> = (0..dim * 4).map(|i| (i * 2_654_435_761 % 251) as u8).collect();
+    let mut sums = [0; 32];
+    bencher.bench_local(|| kernels.fast_scan(black_box(&bytes), black_box(&bytes), &mut sums));
 }

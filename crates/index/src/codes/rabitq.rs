@@ -25,8 +25,8 @@ use crate::rotation::Rotation;
 const DIM_STEP: usize = 16;
 /// Bytes of the three factors of 32 entries.
 const FACTOR_BYTES: usize = 3 * BLOCK_FLOATS;
-/// Standard deviations that a bound on the signs' estimate allows for. (1.9 in the paper.)
-const SIGN_DEVIATIONS: f32 = 2.1;
+/// Standard deviations that a bound on the signs' estimate allows for: 1.9 in the paper; docs/decisions/0003-codes.md.
+const SIGN_DEVIATIONS: f32 = 1.7;
 /// Standard deviations that a bound on all bits' estimate allows for.
 const LEVEL_DEVIATIONS: f32 = 2.4;
 /// Best distance of levels for a normal distribution of standard deviation 1, by bits from 1 (Max 1960).

@@ -226,3 +226,44 @@ fn a_graph_of_the_first_format_opens_and_grows() {
     let again = open(Arc::new(written(&*index)), &rows).unwrap();
     assert_never_found(&*again, &queries, &(0..100).collect());
 }
+
+/// Rows of every size, many of them equal, some constant: estimates may overflow or have nothing to tell apart.
+#[test]
+fn rows_of_any_size_are_found_or_measured_exactly() {
+    const ROWS: usize = 1500;
+    const DIM: usize = 70;
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut plain: Vec<f32> = (0..ROWS * DIM).map(|_| next()).collect();
+    for row in (0..ROWS).step_by(3) {
+        let copied: Vec<f32> = plain[row / 9 * DIM..][..DIM].to_vec();
+        plain[row * DIM..][..DIM].copy_from_slice(&copied);
+    }
+    plain[5 * DIM..6 * DIM].fill(0.0);
+    plain[6 * DIM..7 * DIM].fill(0.5);
+    let queries: Vec<f32> = (0..20 * DIM).map(|_| next()).collect();
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        for scale in [1e-30_f32, 1e-18, 1.0, 1e15, 1e18, 1e37] {
+            let scaled = |values: &[f32]| values.iter().map(|value| value * scale).collect::<Vec<f32>>();
+            let rows = RowChunks::from_vec(scaled(&plain), DIM).unwrap();
+            let queries = scaled(&queries);
+            let queries = Rows::new(&queries, DIM).unwrap();
+            let options = BuildOptions { seed: 1, ..BuildOptions::default() };
+            let index = build(&"HNSW8".parse().unwrap(), metric, &rows, &options).unwrap();
+            let found = index.search(queries, &SearchParams::new(10).with_effort(Effort::Ef(100))).unwrap();
+            // Beyond, products of two rows are no numbers.
+            assert!(scale > 1e18 || found.iter().all(|hits| hits.len() == 10), "{metric} {scale}");
+            if (1e-18..=1e15).contains(&scale) {
+                let truth = exact(&rows, 0..ROWS, metric, queries, 10, None).unwrap();
+                let near = |(truth, found): (&Hits, &Hits)| {
+                    found.iter().filter(|hit| hit.distance <= truth[9].distance).count()
+                };
+                let right: usize = truth.iter().zip(&found).map(near).sum();
+                assert!(right >= 120, "{metric} {scale}: {right} of 200");
+            }
+        }
+    }
+}

@@ -24,6 +24,9 @@ pub(crate) const BATCH_ROWS: usize = 1024;
 /// Neighbours that a row looks for within its own batch.
 const IN_BATCH_NEIGHBOURS: usize = 32;
 
+/// A list gets at least this part of its capacity, candidates permitting.
+const FEWEST_LINKS_PART: usize = 4;
+
 /// What an insertion needs besides the graph.
 pub(crate) struct Inserter<'a> {
     pub(crate) kernels: &'a Kernels,
@@ -163,9 +166,10 @@ impl<'a> Inserter<'a> {
         rows.iter().zip(distances).map(|(&row, distance)| Hit { row, distance }).collect()
     }
 
-    /// Algorithm 4: of candidates, nearest first, at most `limit` that are nearer to the base than to each other.
+    /// Algorithm 4: of candidates, nearest first, at most `limit` that are nearer to the base than to each other; where those are
+    /// very few, the nearest of the others as well.
     pub(super) fn select(&self, candidates: &[Hit], limit: usize) -> Vec<Hit> {
-        let mut taken: Vec<Hit> = Vec::with_capacity(limit);
+        let (mut taken, mut crowded) = (Vec::<Hit>::with_capacity(limit), Vec::new());
         for &candidate in candidates {
             if taken.len() == limit {
                 break;
@@ -177,10 +181,16 @@ impl<'a> Inserter<'a> {
                 }
                 _ => group.iter().any(|hit| measure.one(hit.row) < candidate.distance),
             });
-            if !is_crowded {
+            if is_crowded {
+                crowded.push(candidate);
+            } else {
                 taken.push(candidate);
             }
         }
+        // One row in the middle of all others crowds out every other link; a few more keep the graph in one piece.
+        let fewest = limit / FEWEST_LINKS_PART;
+        let missing = fewest.saturating_sub(taken.len());
+        taken.extend(crowded.into_iter().take(missing));
         taken
     }
 

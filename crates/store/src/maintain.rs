@@ -72,9 +72,9 @@ impl Collection {
                 Ok(Maintained { built: None, reason })
             }
             Plan::Build(spec, reason) => match self.build(&snapshot, &spec, options) {
-                Ok((built, None)) => Ok(Maintained { built: Some(built), reason }),
-                Ok((built, Some(choice))) => {
-                    Ok(Maintained { built: Some(built), reason: format!("{reason}; {}", choice.reason) })
+                Ok((built, notes)) => {
+                    let reason = [vec![reason], notes].concat().join("; ");
+                    Ok(Maintained { built: Some(built), reason })
                 }
                 Err(StoreError::Index(IndexError::TooFewRows { needed, received })) => Ok(Maintained {
                     built: None,
@@ -88,12 +88,13 @@ impl Collection {
         }
     }
 
+    /// The generation, and what there is to say of it: why this kind was chosen, and warnings.
     fn build(
         &self,
         snapshot: &Snapshot,
         spec: &IndexSpec,
         options: &MaintainOptions<'_>,
-    ) -> Result<(Generation, Option<Choice>), StoreError> {
+    ) -> Result<(Generation, Vec<String>), StoreError> {
         let started = Instant::now();
         let settings = &snapshot.settings;
         let include = (snapshot.items < snapshot.rows.len()).then_some(&snapshot.live);
@@ -102,6 +103,11 @@ impl Collection {
         let wishes = Wishes { target_recall: settings.target_recall, memory_bytes: options.memory_bytes };
         let built = build_to_target(spec, settings.metric, &snapshot.rows, &wishes, &build_options)?;
         let (index, calibration) = (built.index, built.calibration);
+        let mut notes: Vec<String> = built.choice.into_iter().map(|choice| choice.reason).collect();
+        for warning in index.info().warnings {
+            tracing::warn!(collection = self.name, warning, "the new index");
+            notes.push(format!("warning: {warning}"));
+        }
         let number = 1 + self.pool.read("number a generation", catalog::last_generation)?;
         generation::remove_aside(&*self.disk, &self.folder, number)?;
         let (bytes, blake3) = generation::write(&*self.disk, &self.folder, number, &*index)?;
@@ -121,7 +127,7 @@ impl Collection {
         // Read back through the map that will serve it, so that what was written is known to be good before it is named.
         let live = generation::open(&self.disk, &self.folder, record, &snapshot.rows, settings.metric)?;
         self.swap_generation(Some(live))?;
-        Ok((generation, built.choice))
+        Ok((generation, notes))
     }
 
     /// What `auto` would build now, and why, with other wishes than the settings' if so asked. Changes nothing.

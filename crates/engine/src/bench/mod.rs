@@ -115,6 +115,9 @@ pub struct Measurement {
     /// `auto` only: the recall that was asked for, which the effort was calibrated to on the rows alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_recall: Option<f32>,
+    /// What the index has to say of itself, such as too few rows to train on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// `auto` only: why this index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -224,6 +227,7 @@ fn measure_index(
             p50_us: speed.p50_us,
             p99_us: speed.p99_us,
             cpu_qps: speed.cpu_qps,
+            warnings: index.info().warnings,
             target_recall: chosen.as_ref().map(|_| options.wishes.target_recall),
             reason: chosen.as_ref().and_then(|(_, reason)| reason.clone()),
         });

@@ -105,7 +105,7 @@ pub fn choose(
     }
     let pilot = Pilot::new(rows, metric, wishes, options, count)?;
     let mut candidates = Vec::new();
-    for spec in contenders(rows.dim()) {
+    for spec in contenders() {
         options.report(0, count)?;
         candidates.push(pilot.measure(&spec)?);
     }
@@ -117,17 +117,12 @@ pub fn choose(
 
 /// Kinds of indexes that come into question, with a number of lists yet to be set: exact, the fastest, quick to build, and
 /// those that need less memory than the rows themselves.
-fn contenders(dim: usize) -> Vec<IndexSpec> {
+fn contenders() -> Vec<IndexSpec> {
     let lists = |codec| IndexSpec::ivf(1, codec);
-    // Two values a part, where the dimension has halves.
-    let small = match dim {
-        dim if dim.is_multiple_of(2) => Codec::PqFastScan { m: dim / 2, by_residual: false },
-        _ => Codec::RaBitQ { bits: 1 },
-    };
     vec![
         IndexSpec::FLAT,
         IndexSpec::hnsw(AUTO_M),
-        IndexSpec { refine: true, ..lists(small) },
+        IndexSpec { refine: true, ..lists(Codec::RaBitQ { bits: 1 }) },
         lists(Codec::Sq(ScalarBits::Eight)),
         lists(Codec::RaBitQ { bits: 4 }),
     ]

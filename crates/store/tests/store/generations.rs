@@ -217,3 +217,12 @@ fn many_rows_searched_exactly_are_answered_from_a_shadow_with_the_same_bits() {
     let expected: Vec<Vec<Hit>> = queries.iter().map(exact).collect();
     assert_eq!(with_shadow.into_iter().step_by(2).collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn an_index_trained_on_too_few_rows_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_data, collection) = filled(folder.path(), 300, IVF, Metric::L2);
+    let done = maintain(&collection, false);
+    assert!(done.built.is_some() && done.reason.contains("; warning: "), "{}", done.reason);
+    assert!(done.reason.contains("was trained on 300 rows"), "{}", done.reason);
+}

@@ -187,7 +187,7 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
     };
     let built = &record.generation.spec;
     // What `auto` chose stays until there is another reason to build.
-    let changed = !spec.is_auto() && *built != spec;
+    let changed = !spec.is_auto() && built.canonical() != spec.canonical();
     let at_least = |part: usize| part * 100 >= record.indexed * REBUILD_GROWTH_PERCENT && part > 0;
     if changed {
         let reason = format!("the index is to be {spec}, not {built}");
@@ -276,6 +276,8 @@ mod tests {
         assert!(!builds(&decided("HNSW16", Some(("HNSW16", 100)), 49, 0)));
         assert!(builds(&decided("HNSW16", Some(("HNSW16", 100)), 50, 0)));
         assert!(builds(&decided("HNSW32", Some(("HNSW16", 100)), 0, 0)));
+        let same = decided("IDMap,HNSW16,RFlat", Some(("HNSW16", 20_000)), 0, 0);
+        assert!(!builds(&same), "what builds the same index is no reason to build");
         let kept = decided("auto", Some(("HNSW16", 20_000)), 0, 5_000);
         assert!(!builds(&kept), "auto is not rebuilt for every row");
     }

@@ -182,6 +182,13 @@ impl IndexSpec {
         self.refine || (self.codec == Codec::Flat && self.transforms.is_empty())
     }
 
+    /// The same index without words that change nothing where ids and full rows are kept beside it anyway: `IDMap`, and `RFlat`
+    /// behind full vectors. Two specs that build the same index are equal in this form.
+    pub fn canonical(&self) -> IndexSpec {
+        let is_plain = self.codec == Codec::Flat && self.transforms.is_empty();
+        IndexSpec { id_map: false, refine: self.refine && !is_plain, ..self.clone() }
+    }
+
     /// Replaces `auto` by a concrete spec for `rows` rows: Flat below [`AUTO_FLAT_BELOW_ROWS`], a graph up to
     /// [`AUTO_GRAPH_UP_TO_ROWS`], IVF with `sqrt(rows)` lists beyond (measured in `docs/decisions/0001-auto-index.md`).
     /// Other specs are returned unchanged.

@@ -110,6 +110,18 @@ fn errors_point_at_the_word_and_name_the_nearest() {
 }
 
 #[test]
+fn words_that_change_nothing_are_left_out_of_the_canonical_form() {
+    for (text, canonical) in [
+        ("IDMap,Flat", "Flat"),
+        ("HNSW16,RFlat", "HNSW16"),
+        ("IDMap2,IVF8,SQ8,RFlat", "IVF8,SQ8,RFlat"),
+        ("PCA8,Flat,RFlat", "PCA8,Flat,RFlat"),
+    ] {
+        assert_eq!(text.parse::<IndexSpec>().unwrap().canonical().to_string(), canonical);
+    }
+}
+
+#[test]
 fn auto_goes_by_the_number_of_rows() {
     assert_eq!(IndexSpec::AUTO.resolve(9_999, 64), IndexSpec::FLAT);
     assert_eq!(IndexSpec::AUTO.resolve(10_000, 64), IndexSpec::hnsw(16));

@@ -42,6 +42,7 @@ pub(crate) const KIND_FLAT: u32 = 1;
 pub(crate) const KIND_IVF_FLAT: u32 = 2;
 pub(crate) const KIND_HNSW: u32 = 3;
 pub(crate) const KIND_CODED: u32 = 4;
+pub(crate) const KIND_CODED_GRAPH: u32 = 5;
 
 /// A section to be written: its tag and the parts that follow each other in it.
 pub(crate) struct Section<'a> {
@@ -159,6 +160,19 @@ impl<T> std::fmt::Debug for Array<T> {
     }
 }
 
+/// A part of shared bytes.
+struct Part {
+    bytes: SharedBytes,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        let bytes: &[u8] = (*self.bytes).as_ref();
+        bytes.get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
 /// A section's tag and where its bytes are.
 type Place = ([u8; 4], Range<usize>);
 
@@ -253,6 +267,28 @@ impl Reader {
             Ok(_) => Array::Mapped { bytes: self.bytes.clone(), range },
             Err(_) => Array::Owned(bytemuck::pod_collect_to_vec(bytes)),
         }
+    }
+
+    /// A whole index file in a section, of the kind wanted and over the same rows, and the section's offset.
+    pub(crate) fn nested(
+        &self,
+        tag: &[u8; 4],
+        field: &'static str,
+        kind: u32,
+    ) -> Result<(Reader, usize), OpenError> {
+        let range = self.section(tag, field)?;
+        let start = range.start;
+        let part: SharedBytes = Arc::new(Part { bytes: self.bytes.clone(), range });
+        let inner =
+            Reader::new(part).map_err(|error| OpenError { offset: error.offset + start as u64, ..error })?;
+        let (here, there) = (&self.header, &inner.header);
+        let is_same =
+            (here.dim, here.shared_rows, here.metric) == (there.dim, there.shared_rows, there.metric);
+        if there.kind != kind || !is_same {
+            let expected = format!("kind {kind} over the same rows");
+            return Err(mismatch(start, field, expected, format!("{there:?}")));
+        }
+        Ok((inner, start))
     }
 
     /// Where a section is.

@@ -4,7 +4,7 @@ use crate::error::{IndexError, OpenError};
 use crate::file::{self, Reader};
 use crate::flat::Flat;
 use crate::hits::Hits;
-use crate::hnsw::Hnsw;
+use crate::hnsw::{CodedGraph, Hnsw};
 use crate::ivf::{Coded, IvfFlat};
 use crate::kernels::kernels;
 use crate::metric::Metric;
@@ -150,9 +150,10 @@ fn build_here(
         Structure::Ivf { nlist } if is_plain => Ok(Box::new(IvfFlat::build(metric, nlist, rows, options)?)),
         Structure::Hnsw { m } if is_plain => Ok(Box::new(Hnsw::build(metric, m, rows, options)?)),
         Structure::Scan | Structure::Ivf { .. } => Ok(Box::new(Coded::build(&spec, metric, rows, options)?)),
-        _ => Err(IndexError::Parameter {
+        Structure::Hnsw { m } => Ok(Box::new(CodedGraph::build(&spec, m, metric, rows, options)?)),
+        Structure::Auto => Err(IndexError::Parameter {
             name: "spec",
-            expected: "a scan, IVFn or HNSWm without transforms or codes".to_owned(),
+            expected: "auto alone".to_owned(),
             received: spec.to_string(),
         }),
     }
@@ -217,6 +218,7 @@ pub fn open(
         file::KIND_IVF_FLAT => Ok(Box::new(IvfFlat::read(&reader, rows)?)),
         file::KIND_HNSW => Ok(Box::new(Hnsw::read(&reader, rows)?)),
         file::KIND_CODED => Ok(Box::new(Coded::read(&reader, rows)?)),
+        file::KIND_CODED_GRAPH => Ok(Box::new(CodedGraph::read(&reader, rows)?)),
         other => Err(file::mismatch(12, "kind", "1 (Flat), 2 (IVFFlat), 3 (HNSW) or 4 (codes)", other)),
     }
 }

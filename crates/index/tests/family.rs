@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bilin_index::{BuildOptions, Hits, IndexError, IndexSpec, Metric, RowChunks, RowSet, Rows};
-use bilin_index::{SearchParams, VectorIndex, build};
+use bilin_index::{SearchParams, VectorIndex, Wishes, build, build_to_target};
 
 const DIM: usize = 6;
 const ROWS: usize = 700;
@@ -103,4 +103,76 @@ fn rows_taken_out_are_never_found_and_the_others_always() {
         assert_eq!(search(&*index, rows.row(1), SearchParams::new(1))[0].row, ROWS as u32, "{spec}");
         assert_eq!(search(&*index, rows.row(1), SearchParams::new(ROWS)).len(), ROWS + 1 - gone.count());
     }
+}
+
+/// Graphs over codes answer as a scan of the same codes does, when they look at everything.
+#[test]
+fn graphs_over_codes_answer_as_their_codes_do() {
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        for codes in ["SQ8", "SQfp16", "PQ3x4", "PQ3x4fs", "PCA4,Flat", "PCA4,SQ8", "L2norm,SQ8"] {
+            let spec = match codes.rsplit_once(',') {
+                Some((transforms, "Flat")) => format!("{transforms},HNSW8"),
+                Some((transforms, codec)) => format!("{transforms},HNSW8,{codec}"),
+                None => format!("HNSW8,{codes}"),
+            };
+            let (rows, mut graph) = built(&spec, metric);
+            let (_, mut scan) = built(codes, metric);
+            assert_eq!(graph.info().spec.to_string(), spec);
+            let odd: RowSet = (0..ROWS as u32).filter(|row| row % 2 == 1).collect();
+            let gone: RowSet = (0..ROWS as u32).filter(|row| row % 5 == 1).collect();
+            for round in 0..2 {
+                for query in values(DIM * 6, 9).chunks(DIM) {
+                    let few = SearchParams { filter: Some(&odd), ..SearchParams::new(9) };
+                    for params in [SearchParams::new(9), few] {
+                        let (by_graph, by_scan) =
+                            (search(&*graph, query, params), search(&*scan, query, params));
+                        assert_eq!(by_graph, by_scan, "{spec} {metric} {round}");
+                    }
+                    let radius = search(&*scan, query, SearchParams::new(30))[29].distance;
+                    let within = search(&*graph, query, SearchParams::range(radius));
+                    assert_eq!(within, search(&*scan, query, SearchParams::range(radius)), "{spec} {metric}");
+                }
+                assert_eq!(graph.reconstruct(3).unwrap(), scan.reconstruct(3).unwrap(), "{spec}");
+                // Taken out and added to both, they stay the same.
+                assert_eq!(graph.remove(&gone).unwrap(), scan.remove(&gone).unwrap(), "{spec} {round}");
+                let more = Rows::new(rows.run(0, 20).as_slice(), DIM).unwrap();
+                graph.add(more).unwrap();
+                scan.add(more).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn graphs_over_codes_find_what_full_rows_would() {
+    let dim = 64;
+    let rows = RowChunks::from_vec(values(3000 * dim, 21), dim).unwrap();
+    let built =
+        |spec: &str| build(&spec.parse().unwrap(), Metric::L2, &rows, &BuildOptions::default()).unwrap();
+    let queries = values(50 * dim, 5);
+    let queries = Rows::new(&queries, dim).unwrap();
+    let exact = built("Flat").search(queries, &SearchParams::new(10)).unwrap();
+    let params = SearchParams { ef: Some(400), ..SearchParams::new(10) };
+    for (spec, floor, reads_rows) in [
+        ("HNSW16,SQ8", 0.95, false),
+        ("HNSW16,RaBitQ6", 0.9, false),
+        ("HNSW16,SQ4,RFlat", 0.97, true),
+        ("PCA64,HNSW16", 0.97, false),
+    ] {
+        let index = built(spec);
+        let found = index.search(queries, &params).unwrap();
+        let right: usize = exact
+            .iter()
+            .zip(&found)
+            .map(|(exact, found)| found.iter().filter(|hit| exact.iter().any(|e| e.row == hit.row)).count())
+            .sum();
+        assert!(right as f64 / 500.0 >= floor, "{spec}: {right} of 500");
+        assert_eq!(index.info().reads_rows, reads_rows, "{spec}");
+    }
+    // Built to a target, the effort is that of the walk and the recall that of the codes.
+    let wishes = Wishes { target_recall: 0.9, memory_bytes: None };
+    let spec: IndexSpec = "HNSW16,SQ8".parse().unwrap();
+    let built = build_to_target(&spec, Metric::L2, &rows, &wishes, &BuildOptions::default()).unwrap();
+    assert_eq!(built.index.info().spec, spec);
+    assert!(built.calibration.recall_at_10 >= 0.85, "{built:?}");
 }

@@ -19,11 +19,13 @@ fn values(seed: u64, n: usize) -> Vec<f32> {
 const DIM: usize = 5;
 const ROWS: usize = 90;
 
-fn specs() -> [&'static str; 11] {
+fn specs() -> [&'static str; 13] {
     [
         "Flat",
         "IVF7,Flat",
         "HNSW4",
+        "HNSW4,SQ8",
+        "PCA4,HNSW4,PQ2x4fs,RFlat",
         "SQ6",
         "IVF7,SQfp16",
         "PQ5x3,RFlat",

@@ -152,6 +152,24 @@ impl<'a> Exam<'a> {
         Ok(Exam { truth, k, ..self })
     }
 
+    /// What an index reaches with the effort of `calibration`, which was found for another index.
+    pub(super) fn at(
+        &self,
+        index: &dyn VectorIndex,
+        calibration: Calibration,
+    ) -> Result<Calibration, IndexError> {
+        if self.sample.is_empty() {
+            return Ok(calibration);
+        }
+        let score = self.score(index, calibration.effort)?;
+        Ok(Calibration {
+            recall_at_10: score.mean as f32,
+            standard_error: score.error as f32,
+            query_us: self.query_us(index, calibration.effort)?,
+            ..calibration
+        })
+    }
+
     fn answer(&self, index: &dyn VectorIndex, row: u32, effort: Effort) -> Result<Hits, IndexError> {
         let params = SearchParams::new(self.k).with_effort(effort);
         let query = Rows::new(self.rows.row(row), self.rows.dim())?;

@@ -3,7 +3,7 @@
 use super::calibrate::{Calibration, Exam, calibrate};
 use super::choose::{Choice, Wishes, choose};
 use crate::error::IndexError;
-use crate::hnsw::Hnsw;
+use crate::hnsw::{CodedGraph, Hnsw};
 use crate::index::{BuildOptions, VectorIndex, build, check_rows, is_plain, on_threads};
 use crate::metric::Metric;
 use crate::rows::RowChunks;
@@ -69,7 +69,7 @@ pub(super) fn build_calibrated(
     options: &BuildOptions<'_>,
 ) -> Result<(Box<dyn VectorIndex>, Calibration), IndexError> {
     let exam = Exam::new(rows, options.include, metric, options.seed);
-    if let (Structure::Hnsw { m }, true) = (spec.structure, is_plain(spec)) {
+    if let Structure::Hnsw { m } = spec.structure {
         check_rows(metric, rows, options.include)?;
         let (held, mut found) = (exam.held_out(), None);
         let exam = exam.without(&held)?;
@@ -78,6 +78,13 @@ pub(super) fn build_calibrated(
             Ok(())
         })?;
         let calibration = found.ok_or(IndexError::Cancelled)?;
+        if is_plain(spec) {
+            return Ok((Box::new(index), calibration));
+        }
+        // The effort is that of the walk; what codes lose beyond it no effort brings back, so it is only measured.
+        let index = CodedGraph::over(spec, index, rows, options)?;
+        let exam = Exam::new(rows, options.include, metric, options.seed).with_own()?;
+        let calibration = exam.at(&index, calibration)?;
         return Ok((Box::new(index), calibration));
     }
     let index = build(spec, metric, rows, &BuildOptions { threads: 0, ..*options })?;

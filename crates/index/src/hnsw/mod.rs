@@ -13,6 +13,7 @@
 //! cheaper than walking past the others; see [`Hnsw::is_scan_cheaper`]. Rows taken out are walked through likewise, until there
 //! are enough of them to mend the graph around them ([`repair`]).
 
+mod coded;
 mod codes;
 mod file;
 mod from_links;
@@ -38,6 +39,7 @@ use crate::row_set::RowSet;
 use crate::rows::{RowChunks, RowStore, Rows};
 use crate::search::{SearchParams, prepared};
 use crate::spec::IndexSpec;
+pub(crate) use coded::CodedGraph;
 use codes::{CODES_FROM_DIM, Codes};
 use graph::{Graph, MAX_LEVELS};
 use insert::{BATCH_ROWS, Inserter};

@@ -56,30 +56,81 @@ struct Wanted<'a> {
 }
 
 impl Hnsw {
-    /// Answers of prepared queries, `[n, dim]`.
-    pub(super) fn answers(&self, queries: &[f32], params: &SearchParams<'_>) -> Vec<Hits> {
+    /// Rows that may be among the answers of prepared queries, `[n, dim]`, found without reading full rows where there are
+    /// codes: all that may be found where those are few, else the candidates of a walk.
+    pub(super) fn candidates(&self, queries: &[f32], params: &SearchParams<'_>) -> Vec<Vec<u32>> {
         let dim = self.store.dim();
         let filtered = params.filter.and_then(|filter| both(self.linked.as_ref(), Some(filter)));
-        let allowed = filtered.as_deref().or(self.linked.as_ref());
+        let wanted = self.wanted(params, filtered.as_deref());
+        let all = || match wanted.allowed {
+            Some(allowed) => allowed.iter().collect(),
+            None => (0..self.store.len() as u32).collect::<Vec<u32>>(),
+        };
+        if self.is_better_compared(&wanted) {
+            return vec![all(); queries.len() / dim];
+        }
+        let views = self.views();
+        let one = |query: &[f32]| {
+            let found = match &views.codes {
+                Some(codes) => {
+                    let query = codes.query(query);
+                    self.found(&views, &query, &wanted, |hit| query.largest_error(hit.row))
+                }
+                None => {
+                    let is_l2 = self.metric == Metric::L2;
+                    let exact = Measure { kernels: kernels(), view: &views.rows, query, is_l2 };
+                    self.found(&views, &exact, &wanted, |_| 0.0)
+                }
+            };
+            let is_short = wanted.radius.is_none() && found.len() < wanted.k;
+            if is_short { all() } else { found.into_iter().map(|hit| hit.row).collect() }
+        };
+        if rayon::current_num_threads() == 1 || queries.len() / dim < PARALLEL_FROM_QUERIES {
+            return queries.chunks_exact(dim).map(one).collect();
+        }
+        queries.par_chunks_exact(dim).map(one).collect()
+    }
+
+    /// What each query of a call asks for; `filtered` are the rows that a filter allows, if there is one.
+    fn wanted<'a>(&'a self, params: &SearchParams<'_>, filtered: Option<&'a RowSet>) -> Wanted<'a> {
+        let allowed = filtered.or(self.linked.as_ref());
         let reachable = allowed.map_or(self.store.len(), RowSet::count);
         let ef = params.ef.unwrap_or(DEFAULT_EF);
-        let wanted = Wanted {
+        Wanted {
             k: params.k,
             ef: if params.radius.is_some() { ef } else { ef.max(params.k) },
             radius: params.radius,
             allowed,
             reachable,
             is_filtered: filtered.is_some(),
-        };
-        let is_all = params.radius.is_none() && params.k >= reachable;
-        if is_all || reachable <= wanted.ef || (wanted.is_filtered && reachable <= EXACT_ROWS) {
-            return self.scan(queries, params, allowed);
         }
-        let views = Views {
+    }
+
+    /// True when every row that may be found is to be compared, without a walk.
+    fn is_better_compared(&self, wanted: &Wanted<'_>) -> bool {
+        let is_all = wanted.radius.is_none() && wanted.k >= wanted.reachable;
+        let is_few = wanted.is_filtered && wanted.reachable <= EXACT_ROWS;
+        is_all || wanted.reachable <= wanted.ef || is_few
+    }
+
+    fn views(&self) -> Views<'_> {
+        Views {
             graph: self.graph.view(),
             rows: self.store.view(),
             codes: self.codes.as_ref().map(|codes| codes.view(scattered_kernels())),
-        };
+        }
+    }
+
+    /// Answers of prepared queries, `[n, dim]`.
+    pub(super) fn answers(&self, queries: &[f32], params: &SearchParams<'_>) -> Vec<Hits> {
+        let dim = self.store.dim();
+        let filtered = params.filter.and_then(|filter| both(self.linked.as_ref(), Some(filter)));
+        let wanted = self.wanted(params, filtered.as_deref());
+        let allowed = wanted.allowed;
+        if self.is_better_compared(&wanted) {
+            return self.scan(queries, params, allowed);
+        }
+        let views = self.views();
         let one = |query: &[f32]| {
             let hits = self.one(&views, query, &wanted);
             // The graph may not lead to every row; whoever asks for k rows gets them.

@@ -9,6 +9,7 @@
 mod build;
 mod file;
 mod list;
+mod measured;
 mod parts;
 mod refine;
 mod search;

@@ -90,7 +90,7 @@ def table(lines, by):
         out.write(f"\n### {place}\n\n| index | build CPU-s | B/vector | QPS at 0.90 | 0.95 | 0.99 | ours / it at 0.90 | 0.95 | 0.99 |\n|---|---|---|---|---|---|---|---|---|\n")
         here = {key: own for key, own in grouped.items() if key[0] == place}
         for (_, kind, peer, index), own in here.items():
-            name = f"| {peer} {index} | {own[0]['build_cpu_s']:.1f} | {own[0]['bytes_per_vector']:.0f} |"
+            name = f"| {peer} {index}{' (auto)' if kind == 'auto' else ''} | {own[0]['build_cpu_s']:.1f} | {own[0]['bytes_per_vector']:.0f} |"
             if kind == "auto":
                 out.write(f"{name} recall {own[0]['recall_at_10']:.3f} at {own[0][by]:,.0f} with {json.dumps(own[0]['params'])} | | | | | |\n")
                 continue
@@ -114,8 +114,8 @@ def plot(lines, by):
     for axis, data in zip(axes[0], data_sets):
         for (_, kind, peer, index), own in ((k, v) for k, v in grouped.items() if k[0] == data):
             points = [point for point in front(own, by) if point[0] >= 0.7]
-            axis.plot([p[0] for p in points], [p[1] for p in points], "o-" if peer == "bilin" else "x--", linewidth=2.4 if peer == "bilin" else 1, label=f"{peer} {index}")
-        axis.set(title=f"{data}: recall@10 against QPS", xlabel="recall@10", ylabel="queries per second", yscale="log")
+            axis.plot([p[0] for p in points], [p[1] for p in points], "o-" if peer == "bilin" else "x--", linewidth=2.4 if peer == "bilin" else 1, label=f"{peer} {index}" + (" (auto)" if kind == "auto" else ""))
+        axis.set(title=f"{data}: recall@10 against QPS", xlabel="recall@10", ylabel="queries per CPU second" if by == "cpu_qps" else "queries per second", yscale="log")
         axis.grid(True, which="both", alpha=0.3)
         axis.legend(fontsize=8)
     text = io.StringIO()

@@ -7,6 +7,7 @@
 use crate::error::OpenError;
 use crate::metric::Metric;
 use crate::rows::{MAX_DIM, MAX_ROWS};
+use crate::spec::IndexSpec;
 use bytemuck::Pod;
 use std::borrow::Cow;
 use std::io::Write;
@@ -24,6 +25,8 @@ const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 const ALIGNMENT: usize = 64;
 const MAX_SECTIONS: u32 = 64;
+/// Longest spec that is read.
+const MAX_SPEC_BYTES: usize = 1024;
 /// Kind-specific numbers in the header.
 pub(crate) const PARAMETERS: usize = 4;
 
@@ -267,6 +270,22 @@ impl Reader {
             Ok(_) => Array::Mapped { bytes: self.bytes.clone(), range },
             Err(_) => Array::Owned(bytemuck::pod_collect_to_vec(bytes)),
         }
+    }
+
+    /// Section `spec`: the index in words, as [`IndexSpec`] writes them, and the section's offset.
+    pub(crate) fn spec(&self) -> Result<(IndexSpec, usize), OpenError> {
+        let range = self.section(b"spec", "spec")?;
+        let at = range.start;
+        if range.len() > MAX_SPEC_BYTES {
+            return Err(mismatch(at, "spec", format!("at most {MAX_SPEC_BYTES} bytes"), range.len()));
+        }
+        let word = String::from_utf8_lossy(self.slice::<u8>(range).as_slice()).into_owned();
+        let spec: IndexSpec =
+            word.parse().map_err(|error| mismatch(at, "spec", "an index of this kind", error))?;
+        if spec.to_string() != word {
+            return Err(mismatch(at, "spec", spec, word));
+        }
+        Ok((spec, at))
     }
 
     /// A whole index file in a section, of the kind wanted and over the same rows, and the section's offset.

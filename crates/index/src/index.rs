@@ -88,6 +88,19 @@ pub struct BuildOptions<'a> {
 }
 
 impl BuildOptions<'_> {
+    /// How many of `rows` are included.
+    pub(crate) fn count(&self, rows: &RowChunks) -> usize {
+        self.include.map_or(rows.len(), |include| include.count_range(0, rows.len() as u32))
+    }
+
+    /// Which of `rows` are included, ascending.
+    pub(crate) fn included(&self, rows: &RowChunks) -> Vec<u32> {
+        match self.include {
+            Some(include) => include.iter_range(0, rows.len()).collect(),
+            None => (0..rows.len() as u32).collect(),
+        }
+    }
+
     /// Reports progress; an error when the build is to stop.
     pub(crate) fn report(&self, done: usize, total: usize) -> Result<(), IndexError> {
         match self.progress {
@@ -138,7 +151,7 @@ fn build_here(
     rows: &RowChunks,
     options: &BuildOptions<'_>,
 ) -> Result<Box<dyn VectorIndex>, IndexError> {
-    let included = options.include.map_or(rows.len(), |include| include.count_range(0, rows.len() as u32));
+    let included = options.count(rows);
     check_rows(metric, rows, options.include)?;
     let spec = spec.resolve(included, rows.dim());
     let is_plain = is_plain(&spec);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backup::{Backup, Backups};
 use crate::collection::Collection;
-use crate::dir::{Disk, OsDisk};
+use crate::dir::{Disk, OsDisk, list_if_there};
 use crate::error::{StoreError, io_error};
 use crate::rows::Layout;
 use crate::settings::Settings;
@@ -184,17 +184,8 @@ impl DataDir {
     /// Those of the disk.
     pub fn backed_up(&self) -> Result<Vec<String>, StoreError> {
         let folder = self.path.join(BACKUPS);
-        match self.disk.list(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            entries => {
-                let entries = entries.map_err(|source| io_error("list", &folder, source))?;
-                Ok(entries
-                    .into_iter()
-                    .map(|entry| entry.0)
-                    .filter(|name| name::check(name).is_ok())
-                    .collect())
-            }
-        }
+        let entries = list_if_there(&*self.disk, &folder)?;
+        Ok(entries.into_iter().map(|entry| entry.0).filter(|name| name::check(name).is_ok()).collect())
     }
 
     /// Removes all but the newest `keep` (at least one) backups; returns those removed.

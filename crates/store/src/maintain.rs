@@ -1,11 +1,11 @@
 //! When a new generation is built, and building it beside readers and writers.
 //!
 //! Policy: nothing for few rows that are searched exactly (the scan needs no file; for many, Flat keeps a compressed shadow
-//! that it scans instead); otherwise build when there is no generation, when the spec
-//! changed, when the rows behind the generation reach 50 % of those in it, when half of those in it were deleted, or when
-//! asked. The build works on a snapshot, aside; the writer waits only for the transaction that names the result.
+//! that it scans instead); otherwise build when there is no generation, when the spec changed, when the rows behind the
+//! generation reach 50 % of those in it, when half of those in it were deleted, or when asked. The build works on a snapshot,
+//! aside; the writer waits only for the transaction that names the result.
 use std::sync::PoisonError;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bilin_index::{
     AUTO_FLAT_BELOW_ROWS, BuildOptions, Choice, IndexError, IndexSpec, Wishes, build_to_target, choose,
@@ -17,6 +17,7 @@ use crate::error::StoreError;
 use crate::generation::{self, Generation, Record};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::time;
 
 /// Growth since the last build, in percent of the rows it indexed, from which a new one is built.
 const REBUILD_GROWTH_PERCENT: usize = 50;
@@ -117,9 +118,7 @@ impl Collection {
             rows: snapshot.rows.len(),
             effort: calibration.effort,
             recall_at_10: Some(calibration.recall_at_10),
-            built_unix_s: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs() as i64),
+            built_unix_s: time::now() as i64,
             build_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes,
         };

@@ -98,7 +98,7 @@ pub fn choose(
     wishes: &Wishes,
     options: &BuildOptions<'_>,
 ) -> Result<Choice, IndexError> {
-    let count = options.include.map_or(rows.len(), |include| include.count_range(0, rows.len() as u32));
+    let count = options.count(rows);
     if count < AUTO_FLAT_BELOW_ROWS {
         let reason = format!("{count} rows are searched exactly in well under a millisecond");
         return Ok(Choice { spec: IndexSpec::FLAT, rows: count, pilot_rows: 0, candidates: vec![], reason });

@@ -71,6 +71,7 @@ pub(super) fn build_calibrated(
     let exam = Exam::new(rows, options.include, metric, options.seed);
     if let Structure::Hnsw { m } = spec.structure {
         check_rows(metric, rows, options.include)?;
+        let codes = (!is_plain(spec)).then(|| CodedGraph::codes(spec, metric, rows, options)).transpose()?;
         let (held, mut found) = (exam.held_out(), None);
         let exam = exam.without(&held)?;
         let index = Hnsw::build_around(metric, m, rows, options, &held, &mut |index| {
@@ -78,11 +79,9 @@ pub(super) fn build_calibrated(
             Ok(())
         })?;
         let calibration = found.ok_or(IndexError::Cancelled)?;
-        if is_plain(spec) {
-            return Ok((Box::new(index), calibration));
-        }
+        let Some(codes) = codes else { return Ok((Box::new(index), calibration)) };
         // The effort is that of the walk; what codes lose beyond it no effort brings back, so it is only measured.
-        let index = CodedGraph::over(spec, index, rows, options)?;
+        let index = CodedGraph::join(spec, index, codes);
         let exam = Exam::new(rows, options.include, metric, options.seed).with_own()?;
         let calibration = exam.at(&index, calibration)?;
         return Ok((Box::new(index), calibration));

@@ -33,6 +33,7 @@ use crate::shadow::{ListCodes, ListFrame};
 use crate::spec::{Codec, IndexSpec};
 use lists::{List, ListScan};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Rows assigned and reported at a time while building.
 const BUILD_BLOCK_ROWS: usize = 1 << 16;
@@ -70,10 +71,7 @@ impl IvfFlat {
         options: &BuildOptions<'_>,
     ) -> Result<Self, IndexError> {
         let dim = rows.dim();
-        let included: Vec<u32> = match options.include {
-            Some(include) => include.iter_range(0, rows.len()).collect(),
-            None => (0..rows.len() as u32).collect(),
-        };
+        let included = options.included(rows);
         let mut index = IvfFlat {
             metric,
             dim,
@@ -217,6 +215,26 @@ fn lists_to_visit(params: &SearchParams<'_>, nlist: usize, rows: usize) -> usize
     }
 }
 
+/// A sample to train an index of `rows` rows on, prepared for its metric; training comes before any row.
+fn training_sample<'a>(
+    metric: Metric,
+    dim: usize,
+    rows: usize,
+    sample: Rows<'a>,
+) -> Result<Cow<'a, [f32]>, IndexError> {
+    if sample.dim() != dim {
+        return Err(IndexError::Dimension { expected: dim, received: sample.dim() });
+    }
+    if rows > 0 {
+        return Err(IndexError::Parameter {
+            name: "train",
+            expected: "an index without rows".to_owned(),
+            received: format!("{rows} rows"),
+        });
+    }
+    prepared(metric, sample)
+}
+
 impl VectorIndex for IvfFlat {
     fn info(&self) -> IndexInfo {
         let lists: usize = self
@@ -240,17 +258,7 @@ impl VectorIndex for IvfFlat {
     }
 
     fn train(&mut self, sample: Rows<'_>) -> Result<(), IndexError> {
-        if sample.dim() != self.dim {
-            return Err(IndexError::Dimension { expected: self.dim, received: sample.dim() });
-        }
-        if self.rows > 0 {
-            return Err(IndexError::Parameter {
-                name: "train",
-                expected: "an index without rows".to_owned(),
-                received: format!("{} rows", self.rows),
-            });
-        }
-        let sample = prepared(self.metric, sample)?;
+        let sample = training_sample(self.metric, self.dim, self.rows, sample)?;
         self.train_with(Rows::trusted(&sample, self.dim), &|_, _| Ok(()))
     }
 

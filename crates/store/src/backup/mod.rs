@@ -17,7 +17,7 @@ mod take;
 
 use std::path::{Path, PathBuf};
 
-use crate::dir::Disk;
+use crate::dir::{Disk, list_if_there};
 use crate::error::{StoreError, io_error};
 use crate::time;
 pub(crate) use manifest::Manifest;
@@ -76,10 +76,7 @@ pub struct Backups {
 
 /// The backups in `folder`.
 pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Backups, StoreError> {
-    let entries = match disk.list(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        entries => entries.map_err(|source| io_error("list", folder, source))?,
-    };
+    let entries = list_if_there(disk, folder)?;
     let mut found = Backups::default();
     for (name, path) in entries.into_iter().rev() {
         if time::from_compact(&name).is_none() {
@@ -106,11 +103,7 @@ pub(crate) fn prune(disk: &dyn Disk, folder: &Path, keep: usize) -> Result<Vec<B
 }
 
 fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
-    let entries = match disk.list(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|source| io_error("list", folder, source))?,
-    };
-    for (_, path) in entries.iter().filter(|(name, _)| name.starts_with(MAKING)) {
+    for (_, path) in list_if_there(disk, folder)?.iter().filter(|(name, _)| name.starts_with(MAKING)) {
         disk.remove_dir_all(path).map_err(|source| io_error("remove", path, source))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::{StoreError, io_error};
 use crate::map::Map;
 
 /// Operations on names.
@@ -34,6 +35,14 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Entries of a folder, sorted by name; names that are not UTF-8 are none of ours and left out.
     fn list(&self, path: &Path) -> io::Result<Vec<(String, PathBuf)>>;
+}
+
+/// As [`Disk::list`]; a folder that is not there has no entries.
+pub(crate) fn list_if_there(disk: &dyn Disk, path: &Path) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.map_err(|source| io_error("list", path, source)),
+    }
 }
 
 /// Operations on one open file.

@@ -7,10 +7,7 @@ use crate::hnsw::Hnsw;
 use crate::index::VectorIndex;
 use crate::ivf::Coded;
 use crate::rows::RowChunks;
-use crate::spec::{IndexSpec, Structure};
-
-/// Longest spec that is read.
-const MAX_SPEC_BYTES: usize = 1024;
+use crate::spec::Structure;
 
 impl CodedGraph {
     pub(super) fn write_file(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
@@ -34,14 +31,7 @@ impl CodedGraph {
 
     /// Reads what `write_to` wrote; `reader`'s header agrees with `shared`.
     pub(crate) fn read(reader: &Reader, shared: &RowChunks) -> Result<Self, OpenError> {
-        let range = reader.section(b"spec", "spec")?;
-        let at = range.start;
-        if range.len() > MAX_SPEC_BYTES {
-            return Err(mismatch(at, "spec", format!("at most {MAX_SPEC_BYTES} bytes"), range.len()));
-        }
-        let word = String::from_utf8_lossy(reader.slice::<u8>(range).as_slice()).into_owned();
-        let spec: IndexSpec =
-            word.parse().map_err(|error| mismatch(at, "spec", "an index of this kind", error))?;
+        let (spec, at) = reader.spec()?;
         if reader.header.parameters != [0; 4] {
             let found = format!("{:?}", reader.header.parameters);
             return Err(mismatch(44, "parameters", "zeros", found));
@@ -52,12 +42,11 @@ impl CodedGraph {
         let codes = Coded::read(&inner, shared).map_err(|error| inside(error, codes_at))?;
         let (linked, coded) = (graph.info(), codes.info());
         let fits = matches!(spec.structure, Structure::Hnsw { m } if m == graph.graph.m)
-            && spec.to_string() == word
             && coded.spec == codes_of(&spec)
             && (linked.rows, linked.metric) == (coded.rows, coded.metric);
         if !fits {
             let found = format!("{} over {} and {} rows", coded.spec, linked.rows, coded.rows);
-            return Err(mismatch(at, "spec", format!("the graph and the codes of \"{word}\""), found));
+            return Err(mismatch(at, "spec", format!("the graph and the codes of \"{spec}\""), found));
         }
         Ok(CodedGraph { spec, graph, codes })
     }

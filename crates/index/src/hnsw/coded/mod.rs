@@ -45,23 +45,24 @@ impl CodedGraph {
         rows: &RowChunks,
         options: &BuildOptions<'_>,
     ) -> Result<Self, IndexError> {
-        // The codes take seconds where the graph takes minutes: progress is that of the graph.
-        let quiet = BuildOptions { progress: None, ..*options };
-        let codes = Coded::build(&codes_of(spec), metric, rows, &quiet)?;
-        let graph = Hnsw::build(metric, m, rows, options)?;
-        Ok(CodedGraph { spec: spec.clone(), graph, codes })
+        let codes = CodedGraph::codes(spec, metric, rows, options)?;
+        Ok(CodedGraph::join(spec, Hnsw::build(metric, m, rows, options)?, codes))
     }
 
-    /// A graph that was built already, with codes of the same rows.
-    pub(crate) fn over(
+    /// The codes alone. To be made before the graph: they take seconds where it takes minutes, so that a codec which does not
+    /// fit the rows is refused at once. Progress is that of the graph.
+    pub(crate) fn codes(
         spec: &IndexSpec,
-        graph: Hnsw,
+        metric: Metric,
         rows: &RowChunks,
         options: &BuildOptions<'_>,
-    ) -> Result<Self, IndexError> {
-        let quiet = BuildOptions { progress: None, ..*options };
-        let codes = Coded::build(&codes_of(spec), graph.metric, rows, &quiet)?;
-        Ok(CodedGraph { spec: spec.clone(), graph, codes })
+    ) -> Result<Coded, IndexError> {
+        Coded::build(&codes_of(spec), metric, rows, &BuildOptions { progress: None, ..*options })
+    }
+
+    /// A graph and codes of the same rows.
+    pub(crate) fn join(spec: &IndexSpec, graph: Hnsw, codes: Coded) -> Self {
+        CodedGraph { spec: spec.clone(), graph, codes }
     }
 }
 

@@ -37,10 +37,7 @@ impl Coded {
         options: &BuildOptions<'_>,
     ) -> Result<Self, IndexError> {
         let dim = rows.dim();
-        let included: Vec<u32> = match options.include {
-            Some(include) => include.iter_range(0, rows.len()).collect(),
-            None => (0..rows.len() as u32).collect(),
-        };
+        let included = options.included(rows);
         let wanted = training_rows(spec);
         let positions = Random::new(options.seed).sample(included.len(), wanted);
         let store = RowStore::new(rows.clone());

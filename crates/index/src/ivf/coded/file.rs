@@ -16,9 +16,6 @@ use crate::rows::{MAX_ROWS, RowChunks, Rows};
 use crate::spec::{IndexSpec, Structure};
 use crate::transform::Chain;
 
-/// Longest spec that is read.
-const MAX_SPEC_BYTES: usize = 1024;
-
 impl Coded {
     pub(super) fn write_file(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let header = Header {
@@ -81,18 +78,10 @@ impl Coded {
 }
 
 fn read_spec(reader: &Reader) -> Result<(IndexSpec, usize), OpenError> {
-    let range = reader.section(b"spec", "spec")?;
-    let at = range.start;
-    if range.len() > MAX_SPEC_BYTES {
-        return Err(mismatch(at, "spec", format!("at most {MAX_SPEC_BYTES} bytes"), range.len()));
-    }
-    let bytes = reader.slice::<u8>(range);
-    let word = String::from_utf8_lossy(bytes.as_slice()).into_owned();
-    let spec: IndexSpec =
-        word.parse().map_err(|error| mismatch(at, "spec", "an index of this kind", error))?;
+    let (spec, at) = reader.spec()?;
     match spec.structure {
-        Structure::Scan | Structure::Ivf { .. } if spec.to_string() == word => Ok((spec, at)),
-        _ => Err(mismatch(at, "spec", "codes in a scan or in lists", word)),
+        Structure::Scan | Structure::Ivf { .. } => Ok((spec, at)),
+        _ => Err(mismatch(at, "spec", "codes in a scan or in lists", spec)),
     }
 }
 

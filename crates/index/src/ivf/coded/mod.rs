@@ -19,6 +19,7 @@ use crate::codes::{Codes, Settings};
 use crate::error::IndexError;
 use crate::hits::Hits;
 use crate::index::{IndexInfo, VectorIndex};
+use crate::ivf::training_sample;
 use crate::kmeans::Assigner;
 use crate::metric::Metric;
 use crate::row_set::RowSet;
@@ -115,17 +116,7 @@ impl VectorIndex for Coded {
     }
 
     fn train(&mut self, sample: Rows<'_>) -> Result<(), IndexError> {
-        if sample.dim() != self.dim {
-            return Err(IndexError::Dimension { expected: self.dim, received: sample.dim() });
-        }
-        if self.rows > 0 {
-            return Err(IndexError::Parameter {
-                name: "train",
-                expected: "an index without rows".to_owned(),
-                received: format!("{} rows", self.rows),
-            });
-        }
-        let sample = prepared(self.metric, sample)?;
+        let sample = training_sample(self.metric, self.dim, self.rows, sample)?;
         self.trained = build::train(&self.spec, self.metric, self.dim, &sample, self.seed, &|| Ok(()))?;
         self.warnings = build::warnings(&self.spec, sample.len() / self.dim);
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::{StoreError, catalog_error};
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"BILN");
 
 /// One entry per format version. An entry that was released is never changed.
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// * `items.slot` is the row number of the vector; slots are never used twice. An item (and a document) is visible at
 ///   commit `s` when `added_seq <= s` and not `deleted_seq <= s`; it stays until compaction.
@@ -87,6 +87,21 @@ CREATE TABLE generations (
     blake3 TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX generations_current ON generations (state) WHERE state = 'current';
+";
+
+/// * `row_log`: rows (`[n, dim]` f32, little-endian) from `slot` on that were committed without an fsync of their segment;
+///   they are written into it again when the collection is opened.
+/// * `dropped_segments`: segments whose rows, items and thumbnails are gone for good since commit `seq`.
+const VERSION_2: &str = "
+CREATE TABLE row_log (
+    slot INTEGER PRIMARY KEY,
+    rows BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE dropped_segments (
+    segment INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT;
 ";
 
 /// Brings the catalog to the newest version; creates the tables in an empty file when `is_new`.

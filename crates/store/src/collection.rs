@@ -59,7 +59,10 @@ pub(crate) struct Health {
     pub index: Option<String>,
     /// What happened to the collection, until acknowledged.
     pub incident: Option<String>,
+    /// Its files are gone, as the user asked.
     pub removed: bool,
+    /// A backup has taken its place; readers that hold it go on.
+    pub replaced: bool,
 }
 
 /// What only the holder of the writer's lock touches.
@@ -322,10 +325,29 @@ impl Collection {
         let writer = &mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.health().removed = true;
         self.pool.close();
+        self.disk.leave();
         match writer.connection.take() {
             Some(connection) => connection.close().map_err(|(_, source)| catalog_error("close it", source)),
             None => Err(self.gone()),
         }
+    }
+
+    /// Takes no writes any more and opens no file, before the folder moves and another collection takes its place. Readers
+    /// go on: their rows are mapped and their catalog is open, wherever the folder moves. Builds and backups under way fail.
+    pub(crate) fn set_aside(&self) -> Result<(), StoreError> {
+        let writer = &mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = writer.connection.take() else { return Err(self.gone()) };
+        self.health().replaced = true;
+        if let Err(error) = self.pool.detach() {
+            // A catalog that cannot be read keeps nobody from replacing it.
+            tracing::warn!(collection = self.name, %error, "readers of the replaced collection lose its catalog");
+            self.pool.close();
+        }
+        self.disk.leave();
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(collection = self.name, %error, "cannot close the catalog of the replaced collection");
+        }
+        Ok(())
     }
 
     fn transaction<'a>(&self, writer: &'a mut Writer) -> Result<Transaction<'a>, StoreError> {
@@ -345,6 +367,9 @@ impl Collection {
         let health = self.health();
         if health.removed {
             return Err(self.gone());
+        }
+        if health.replaced {
+            return Err(StoreError::Replaced { name: self.name.clone() });
         }
         match &health.writes_stopped {
             Some(reason) => {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backup::{Backup, Backups};
 use crate::collection::Collection;
-use crate::dir::{Disk, OsDisk, list_if_there};
+use crate::dir::{Disk, OsDisk, OwnDisk, list_if_there};
 use crate::error::{StoreError, io_error};
 use crate::rows::Layout;
 use crate::settings::Settings;
@@ -37,6 +37,8 @@ pub struct DataDir {
     disk: Arc<dyn Disk>,
     /// One object per collection, so that there is one writer per collection in this process too.
     open: Mutex<HashMap<String, Weak<Collection>>>,
+    /// One restore at a time; taken before `open`, which is not held while files are copied.
+    restores: Mutex<()>,
     /// Unlocked when its last holder, this or an open collection, closes it.
     lock: Arc<File>,
 }
@@ -50,7 +52,13 @@ impl DataDir {
         fs::create_dir_all(path.join(COLLECTIONS)).map_err(|source| io_error("create", path, source))?;
         let path = path.canonicalize().map_err(|source| io_error("open", path, source))?;
         let lock = lock(&path)?;
-        let data = DataDir { path, disk: Arc::new(OsDisk), open: Mutex::default(), lock: Arc::new(lock) };
+        let data = DataDir {
+            path,
+            disk: Arc::new(OsDisk),
+            open: Mutex::default(),
+            restores: Mutex::default(),
+            lock: Arc::new(lock),
+        };
         data.disk
             .sync_dir(&data.path)
             .map_err(|source| io_error("make durable the names in", &data.path, source))?;
@@ -198,7 +206,7 @@ impl DataDir {
     }
 
     /// Puts a backup in the place of a collection. What stood there, `replaced`, is moved to `quarantine/` and never
-    /// deleted; its snapshots can be searched still, but not be asked for items. Complete or not at all.
+    /// deleted; readers that hold it or a snapshot of it go on, writers get [`StoreError::Replaced`]. Complete or not at all.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when a file of the backup is not what its manifest says,
@@ -210,21 +218,28 @@ impl DataDir {
     ) -> Result<Arc<Collection>, StoreError> {
         let name = backup.collection.clone();
         name::check(&name)?;
-        let mut open = self.open_collections();
-        let ours = open.get(&name).and_then(Weak::upgrade);
-        let is_same = match (&ours, &replaced) {
-            (Some(ours), Some(replaced)) => Arc::ptr_eq(ours, replaced),
-            (None, None) => !self.folder(&name).exists(),
-            _ => false,
+        let _one = self.restores.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = |open: &HashMap<String, Weak<Collection>>| {
+            let ours = open.get(&name).and_then(Weak::upgrade);
+            match (&ours, &replaced) {
+                (Some(ours), Some(replaced)) => Arc::ptr_eq(ours, replaced),
+                (None, None) => !self.folder(&name).exists(),
+                _ => false,
+            }
         };
-        if !is_same {
+        if !is_there(&self.open_collections()) {
             return Err(StoreError::CollectionExists { name });
         }
         let aside = self.copied(backup, |_| Ok(()))?;
-        if let Some(replaced) = replaced {
-            replaced.close()?;
+        let mut open = self.open_collections();
+        // The world went on while files were copied.
+        if !is_there(&open) {
+            self.disk.remove_dir_all(&aside).map_err(|source| io_error("remove", &aside, source))?;
+            return Err(StoreError::CollectionExists { name });
+        }
+        if let Some(replaced) = &replaced {
+            replaced.set_aside()?;
             open.remove(&name);
-            drop((ours, replaced));
             self.move_to_quarantine(&name)?;
         }
         self.put_in_place(&aside, &name)?;
@@ -251,8 +266,9 @@ impl DataDir {
         prepare: impl FnOnce(&Path) -> Result<(), StoreError>,
     ) -> Result<(Arc<Collection>, PathBuf), StoreError> {
         let name = &backup.collection;
-        let mut open = self.open_collections();
+        let _one = self.restores.lock().unwrap_or_else(PoisonError::into_inner);
         let aside = self.copied(backup, prepare)?;
+        let mut open = self.open_collections();
         let quarantined = self.move_to_quarantine(name)?;
         self.put_in_place(&aside, name)?;
         Ok((self.open_in(&mut open, name)?, quarantined))
@@ -326,8 +342,8 @@ impl DataDir {
         if !folder.is_dir() {
             return Err(self.unknown(name));
         }
-        let collection =
-            Arc::new(opening::open(name, &folder, Arc::clone(&self.disk), Some(Arc::clone(&self.lock)))?);
+        let disk = Arc::new(OwnDisk::new(Arc::clone(&self.disk)));
+        let collection = Arc::new(opening::open(name, &folder, disk, Some(Arc::clone(&self.lock)))?);
         open.insert(name.to_owned(), Arc::downgrade(&collection));
         Ok(collection)
     }

@@ -128,6 +128,12 @@ pub enum StoreError {
         /// The first failure.
         reason: String,
     },
+    /// A backup has taken the place of the collection since the caller took hold of it. Nothing changed.
+    #[error("collection {name:?} was replaced by a backup meanwhile; repeat")]
+    Replaced {
+        /// The collection.
+        name: String,
+    },
     /// An operation of the file system failed.
     #[error("cannot {what}: {source}")]
     Io {

@@ -4,6 +4,7 @@
 //! (`quick_check`; deep: `integrity_check` and `foreign_key_check`), and the counts of rows, items, documents and metadata
 //! with each other. A damaged index is moved to quarantine at once, since it is derived; rows and catalog are only told of.
 
+use crate::backup::hash_file;
 use crate::catalog;
 use crate::collection::{Collection, VECTORS};
 use crate::error::{StoreError, io_error};
@@ -71,11 +72,9 @@ impl Collection {
         let Some(live) = &snapshot.generation else { return Ok(0) };
         let record = &live.record;
         let path = generation::path(&self.folder, record.generation.number);
-        let mut hasher = blake3::Hasher::new();
-        let read = std::fs::File::open(&path).and_then(|file| hasher.update_reader(file).map(drop));
-        let detail = match read {
-            Ok(()) => {
-                let found = hasher.finalize().to_hex().to_string();
+        let detail = match self.disk.open(&path) {
+            Ok(file) => {
+                let (_, found) = hash_file(&*file, &path)?;
                 if found == record.blake3 {
                     return Ok(record.generation.bytes);
                 }

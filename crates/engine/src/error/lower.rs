@@ -20,6 +20,7 @@ pub(crate) fn for_collection(error: StoreError, name: &str) -> Error {
             | StoreError::CollectionExists { .. }
             | StoreError::Name { .. }
             | StoreError::WritesStopped { .. }
+            | StoreError::Replaced { .. }
             | StoreError::Setting { .. }
             | StoreError::Locked { .. }
     );
@@ -79,6 +80,7 @@ fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
             (ErrorKind::Io, Some("free some space and try again; nothing was changed"))
         }
         StoreError::WritesStopped { .. } => (ErrorKind::Io, Some("check the disk, then start bilin again")),
+        StoreError::Replaced { .. } => (ErrorKind::Busy, Some("repeat the request; nothing was changed")),
         StoreError::Io { .. } => {
             (ErrorKind::Io, Some("check the disk and the permissions of the data folder"))
         }

@@ -91,10 +91,9 @@ impl EmbeddedStores {
 
     /// Makes a new collection.
     pub(crate) fn create(&self, name: &str, settings: &Settings) -> Result<Arc<dyn VectorStore>, Error> {
-        // The lock is held over the creation, so that two callers cannot make one name twice.
-        let mut table = self.table();
+        // The data folder makes each name once; searches need the table meanwhile.
         let collection = self.data.create(name, settings).map_err(|error| for_collection(error, name))?;
-        table.collections.insert(name.to_owned(), collection.clone());
+        self.table().collections.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }
 
@@ -119,16 +118,19 @@ impl EmbeddedStores {
         Ok(backup)
     }
 
-    /// Puts a backup in the place of its collection, open, broken or gone.
+    /// Puts a backup in the place of its collection, open, broken or gone. Searches go on: each sees the one or the other.
     pub(crate) fn restore(&self, backup: &Backup) -> Result<Arc<dyn VectorStore>, Error> {
         let name = &backup.collection;
-        let mut table = self.table();
-        let replaced = table.collections.get(name).cloned();
-        let restored = match (&replaced, table.broken.contains_key(name)) {
+        let (replaced, is_broken) = {
+            let table = self.table();
+            (table.collections.get(name).cloned(), table.broken.contains_key(name))
+        };
+        let restored = match (&replaced, is_broken) {
             (None, true) => self.data.restore_over_broken(backup),
             _ => self.data.restore(backup, replaced),
         };
         let collection = restored.map_err(|error| for_collection(error, name))?;
+        let mut table = self.table();
         table.broken.remove(name);
         table.collections.insert(name.clone(), collection.clone());
         Ok(collection)
@@ -152,12 +154,12 @@ impl EmbeddedStores {
     /// Removes a collection with everything in it.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         self.get(name)?;
-        let mut table = self.table();
-        let Some(collection) = table.collections.remove(name) else {
+        let Some(collection) = self.table().collections.remove(name) else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")));
         };
         self.data.remove(collection.clone()).map_err(|error| {
-            table.collections.insert(name.to_owned(), collection);
+            // Unless another has taken its place meanwhile.
+            self.table().collections.entry(name.to_owned()).or_insert(collection);
             for_collection(error, name)
         })
     }

@@ -22,7 +22,7 @@ use crate::error::{StoreError, io_error};
 use crate::time;
 pub(crate) use manifest::Manifest;
 pub(crate) use restore::copy_into;
-pub(crate) use take::take;
+pub(crate) use take::{hash_file, take};
 
 /// Name that an unfinished backup starts with.
 const MAKING: &str = ".making-";

@@ -280,7 +280,12 @@ pub(super) fn copy_hashed(
 
 fn hash(disk: &dyn Disk, path: &Path) -> Result<(u64, String), StoreError> {
     let file = disk.open(path).map_err(|source| io_error("open", path, source))?;
-    each_piece(&*file, path, |_, _| Ok(()))
+    hash_file(&*file, path)
+}
+
+/// Length and blake3 of a whole file.
+pub(crate) fn hash_file(file: &dyn DiskFile, path: &Path) -> Result<(u64, String), StoreError> {
+    each_piece(file, path, |_, _| Ok(()))
 }
 
 fn each_piece(

@@ -1,7 +1,8 @@
 //! A bounded pool of read-only connections.
 //!
 //! Invariant: at most `limit` connections exist; a reader that finds all in use waits for another reader, never for the
-//! writer. After [`ReadPool::close`] no connection is given out any more and none stays open.
+//! writer. After [`ReadPool::close`] no connection is given out any more and none stays open. After [`ReadPool::detach`] none
+//! is opened any more, since the path may lead to another catalog; those that are open go on reading theirs.
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +25,10 @@ pub(crate) struct ReadPool {
 struct State {
     idle: Vec<Connection>,
     open: usize,
+    /// Of those, the ones whose files are being opened, by path.
+    opening: usize,
     closed: bool,
+    detached: bool,
 }
 
 impl ReadPool {
@@ -56,9 +60,30 @@ impl ReadPool {
         self.returned.notify_all();
     }
 
-    /// Closes connections that nobody uses; the next reader opens one again.
+    /// Before the catalog's folder moves: at least one connection is open from now on, and none is opened any more.
+    pub(crate) fn detach(&self) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        while state.opening > 0 {
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.open == 0 && !state.closed {
+            let connection =
+                connect(&self.path).map_err(|source| catalog_error("keep it for its readers", source))?;
+            state.idle.push(connection);
+            state.open = 1;
+        }
+        state.detached = true;
+        self.returned.notify_all();
+        Ok(())
+    }
+
+    /// Closes connections that nobody uses; the next reader opens one again. Those of a detached pool stay, until the last
+    /// snapshot goes.
     pub(crate) fn close_idle(&self) {
         let mut state = self.lock();
+        if state.detached {
+            return;
+        }
         state.open -= state.idle.len();
         state.idle.clear();
         self.returned.notify_all();
@@ -76,13 +101,22 @@ impl ReadPool {
             if let Some(connection) = state.idle.pop() {
                 return Ok(Lent { pool: self, connection: Some(connection) });
             }
-            if state.open < self.limit {
+            if state.detached && state.open == 0 {
+                return Err(StoreError::Catalog {
+                    what: what.to_owned(),
+                    detail: "the collection was replaced".to_owned(),
+                });
+            }
+            if !state.detached && state.open < self.limit {
                 state.open += 1;
+                state.opening += 1;
                 drop(state);
+                // Gives its place back when it stays empty.
                 let mut lent = Lent { pool: self, connection: None };
-                let connection =
-                    super::open_reader(&self.path).map_err(|source| catalog_error(what, source))?;
-                lent.connection = Some(connection);
+                let opened = connect(&self.path);
+                self.lock().opening -= 1;
+                self.returned.notify_all();
+                lent.connection = Some(opened.map_err(|source| catalog_error(what, source))?);
                 return Ok(lent);
             }
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -93,6 +127,13 @@ impl ReadPool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A reading connection with all its files open: SQLite opens the write-ahead log at the first read, by path.
+fn connect(path: &PathBuf) -> rusqlite::Result<Connection> {
+    let connection = super::open_reader(path)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
 }
 
 /// A connection on loan; given back when dropped.

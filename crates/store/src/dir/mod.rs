@@ -7,6 +7,7 @@
 //! [`Disk::sync_dir`] of their folder.
 #[cfg(test)]
 pub(crate) mod faulty;
+mod own;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{StoreError, io_error};
 use crate::map::Map;
+pub(crate) use own::OwnDisk;
 
 /// Operations on names.
 pub(crate) trait Disk: Send + Sync {
@@ -35,6 +37,8 @@ pub(crate) trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Entries of a folder, sorted by name; names that are not UTF-8 are none of ours and left out.
     fn list(&self, path: &Path) -> io::Result<Vec<(String, PathBuf)>>;
+    /// Ends the use of names through this handle: what they lead to is someone else's from now on.
+    fn leave(&self) {}
 }
 
 /// As [`Disk::list`]; a folder that is not there has no entries.

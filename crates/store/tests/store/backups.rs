@@ -3,7 +3,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bilin_index::{IndexSpec, Metric};
 use bilin_store::{Backup, Batch, Collection, DataDir, MaintainOptions, StoreError};
@@ -191,4 +192,85 @@ fn a_collection_of_the_same_name_is_not_overwritten() {
     fs::create_dir(&unfinished).unwrap();
     data.prune_backups("notes", 7).unwrap();
     assert!(!unfinished.exists());
+}
+
+/// What a reader sees of document "0": its text, or nothing when it was deleted.
+fn text_of_first(notes: &Collection) -> Option<String> {
+    let snapshot = notes.snapshot();
+    let items = snapshot.document("0").unwrap();
+    let slots: Vec<u32> = items.iter().map(|item| item.slot).collect();
+    assert_eq!(snapshot.items(&slots).unwrap(), items);
+    items.first().and_then(|item| item.text.clone())
+}
+
+#[test]
+fn readers_go_on_while_a_backup_takes_the_place_of_what_they_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let (mut model, mut random) = (Model::default(), Random(9));
+    let notes = collection(&data, IndexSpec::hnsw(8));
+    add(&notes, &mut model, &mut random, 0, 150);
+    let options = MaintainOptions { force: true, threads: 1, memory_bytes: None, progress: None };
+    notes.maintain(&options).unwrap();
+    let with = data.backup(&notes).unwrap();
+    notes.apply(Batch { delete: vec!["0".to_owned()], ..Batch::default() }).unwrap();
+    let without = data.backup(&notes).unwrap();
+
+    let current = RwLock::new(notes);
+    let (stop, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let notes = Arc::clone(&current.read().unwrap());
+                    let seen = text_of_first(&notes);
+                    assert!(seen.is_none() || seen.as_deref() == Some("text 0"), "{seen:?}");
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for turn in 0..12 {
+            let old = Arc::clone(&current.read().unwrap());
+            let backup = if turn % 2 == 0 { &with } else { &without };
+            let restored = data.restore(backup, Some(Arc::clone(&old))).unwrap();
+            // The one that was replaced still answers as before, and takes nothing new.
+            assert_eq!(text_of_first(&old).is_some(), turn % 2 == 1, "turn {turn}");
+            let late = old.apply(Batch { delete: vec!["1".to_owned()], ..Batch::default() });
+            assert!(matches!(late, Err(StoreError::Replaced { .. })), "{late:?}");
+            *current.write().unwrap() = restored;
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(looks.load(Ordering::Relaxed) > 12);
+    let notes = current.into_inner().unwrap();
+    assert_eq!(text_of_first(&notes), None);
+    notes.verify(true).unwrap();
+}
+
+#[test]
+fn what_ends_late_leaves_the_files_of_the_successor_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let (mut model, mut random) = (Model::default(), Random(10));
+    let notes = collection(&data, IndexSpec::hnsw(8));
+    add(&notes, &mut model, &mut random, 0, 150);
+    let options = MaintainOptions { force: true, threads: 1, memory_bytes: None, progress: None };
+    notes.maintain(&options).unwrap();
+    let backup = data.backup(&notes).unwrap();
+    // A reader holds the index that a second build retires; its file would go with the reader.
+    let reader = notes.snapshot();
+    notes.maintain(&options).unwrap();
+    let restored = data.restore(&backup, Some(Arc::clone(&notes))).unwrap();
+    assert!(restored.snapshot().generation().is_some());
+    assert!(notes.maintain(&options).is_err(), "its folder is no longer its own");
+    assert!(data.backup(&notes).is_err());
+    assert_eq!(reader.document("5").unwrap().len(), 1, "a snapshot outlives its collection");
+    drop(notes);
+    assert_eq!(reader.document("6").unwrap().len(), 1);
+    drop(reader);
+    restored.verify(true).unwrap();
+    assert!(restored.snapshot().generation().is_some(), "its index serves still");
+    drop((restored, data));
+    let data = DataDir::open(folder.path()).unwrap();
+    assert!(data.open_collection("notes").unwrap().snapshot().generation().is_some());
 }

@@ -1,7 +1,8 @@
 //! One collection: the writer's side of it, and the place where readers get their snapshots.
 //!
-//! The commit point: rows are written and fsynced, then documents, items, metadata, block checksums and the new row count
-//! go into one SQLite transaction, then the new [`Snapshot`] is published. Invariants: one writer at a time; the published
+//! The commit point: rows are written, then documents, items, metadata, block checksums and the new row count go into one
+//! SQLite transaction, then the new [`Snapshot`] is published. Many rows are fsynced before the transaction; few are part of
+//! it (the row log) and are fsynced later, so that a small commit costs one fsync. Invariants: one writer at a time; the published
 //! snapshot is always a commit that the catalog holds; after a failed fsync (of rows or of the catalog) what the disk holds
 //! is uncertain, so no write is accepted until the collection is opened anew (Rebello et al., "Can Applications Recover
 //! from fsync Failures?", USENIX ATC 2020).
@@ -17,7 +18,7 @@ use crate::catalog::{self, Outcome, ReadPool, State};
 use crate::dir::Disk;
 use crate::error::{StoreError, catalog_error};
 use crate::generation::LiveGeneration;
-use crate::rows::{Layout, Pending, RowStore};
+use crate::rows::{Layout, LogChange, Pending, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 
@@ -47,6 +48,13 @@ impl Drop for Collection {
     /// Readers go first, so that the writer is the last connection and SQLite folds the write-ahead log into the catalog.
     fn drop(&mut self) {
         self.pool.close_idle();
+        match self.settle() {
+            // Then there is nothing to do: a removed folder, or one whose rows the next open takes from the log.
+            Ok(()) | Err(StoreError::UnknownCollection { .. } | StoreError::WritesStopped { .. }) => {}
+            Err(error) => {
+                tracing::warn!(collection = self.name, %error, "the row log stays for the next open");
+            }
+        }
     }
 }
 
@@ -159,9 +167,9 @@ impl Collection {
     fn commit(&self, writer: &mut Writer, checked: &Checked) -> Result<Applied, StoreError> {
         let Writer { connection, rows, state } = writer;
         let connection = connection.as_mut().ok_or_else(|| self.gone())?;
-        let pending = rows.write(&checked.vectors)?;
-        if pending.rows > state.rows {
-            rows.sync(&pending).map_err(|error| self.stop_writes(error))?;
+        let mut pending = rows.write(&checked.vectors)?;
+        if rows.must_sync(&pending) {
+            rows.sync(&mut pending).map_err(|error| self.stop_writes(error))?;
         }
         let chunks = rows.chunks(pending.rows)?;
         let transaction = connection
@@ -183,7 +191,8 @@ impl Collection {
             documents: (state.documents + added).saturating_sub(deleted),
             items: (state.items + checked.metadata.len()).saturating_sub(outcome.deleted_slots.len()),
         };
-        catalog::set_blocks(&transaction, &pending.blocks)
+        keep_log(&transaction, rows.log_change(&pending), state.rows, &checked.vectors)
+            .and_then(|()| catalog::set_blocks(&transaction, &pending.blocks))
             .and_then(|()| catalog::set_state(&transaction, &next))
             .map_err(|source| catalog_error("write the commit", source))?;
         self.end(transaction)?;
@@ -192,6 +201,20 @@ impl Collection {
         *state = next;
         self.publish(|snapshot| advance(snapshot, &next, first_new, &pending, &outcome, chunks));
         Ok(Applied { seq, ..outcome.applied })
+    }
+
+    /// Makes every row durable in its segment and clears the row log: before something relies on the segments alone.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+        let writer = &mut *self.writer()?;
+        if !writer.rows.is_logged() {
+            return Ok(());
+        }
+        writer.rows.sync_committed().map_err(|error| self.stop_writes(error))?;
+        let transaction = self.transaction(writer)?;
+        catalog::clear_row_log(&transaction).map_err(|source| catalog_error("clear the row log", source))?;
+        self.end(transaction)?;
+        writer.rows.log_cleared();
+        Ok(())
     }
 
     /// Commits. When the answer leaves open whether the commit is on the disk, writes stop.
@@ -394,6 +417,22 @@ impl Collection {
     }
 }
 
+/// Does to the row log what a commit of `vectors`, from row `first_new` on, asks for.
+fn keep_log(
+    transaction: &Transaction<'_>,
+    change: LogChange,
+    first_new: usize,
+    vectors: &[f32],
+) -> rusqlite::Result<()> {
+    if change.clear {
+        catalog::clear_row_log(transaction)?;
+    }
+    if change.append {
+        catalog::log_rows(transaction, first_new, bytemuck::cast_slice(vectors))?;
+    }
+    Ok(())
+}
+
 /// From one commit to the next.
 fn advance(
     snapshot: &mut Snapshot,
@@ -427,6 +466,7 @@ mod tests {
     use crate::batch::{NewDocument, NewItem};
     use crate::dir::faulty::{Fault, FaultyDisk};
     use crate::opening;
+    use crate::rows::LogLimits;
     use crate::settings::Kind;
 
     fn batch(id: &str, value: f32) -> Batch {
@@ -434,6 +474,32 @@ mod tests {
             NewItem { vector: vec![value; 4], text: None, metadata: Default::default(), thumbnail: None };
         let document = NewDocument { id: id.to_owned(), file: None, items: vec![item] };
         Batch { upsert: vec![document], ..Batch::default() }
+    }
+
+    /// Every commit syncs its rows: the log holds nothing.
+    const NO_LOG: LogLimits = LogLimits { commit_bytes: 0, bytes: 0, entries: 0 };
+
+    fn limit_log(collection: &Collection, limits: LogLimits) {
+        collection.writer.lock().expect("nobody panicked").rows.limits = limits;
+    }
+
+    /// What a machine that stops now would find when it starts again, had the disk kept everything.
+    fn copied(collection: &Collection) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["", VECTORS, crate::generation::FOLDER] {
+            let (from, to) = (collection.folder.join(name), folder.path().join("notes").join(name));
+            std::fs::create_dir_all(&to).expect("a folder");
+            for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+                if entry.path().is_file() && !entry.path().ends_with("catalog.sqlite-shm") {
+                    std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+                }
+            }
+        }
+        folder
+    }
+
+    fn reopened(folder: &Path, disk: Arc<dyn Disk>) -> Collection {
+        opening::open("notes", &folder.join("notes"), disk, None).expect("reopened")
     }
 
     /// A collection with one document, "a", on a disk that can be told to fail.
@@ -479,6 +545,7 @@ mod tests {
     fn after_a_failed_fsync_no_write_is_accepted_until_reopened() {
         let folder = tempfile::tempdir().expect("a folder");
         let (collection, disk) = collection(folder.path());
+        limit_log(&collection, NO_LOG);
         disk.fail(Fault::Sync);
         assert!(matches!(collection.apply(batch("b", 2.0)), Err(StoreError::Io { .. })));
         disk.heal();
@@ -493,6 +560,105 @@ mod tests {
         let collection = opening::open("notes", &folder.path().join("notes"), disk, None).expect("reopened");
         assert_eq!(collection.apply(batch("c", 3.0)).expect("writes go on").seq, 2);
         assert_eq!(collection.snapshot().vector(1), [3.0; 4]);
+    }
+
+    #[test]
+    fn small_commits_need_no_fsync_of_rows_and_survive_one_that_fails_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        limit_log(&collection, LogLimits { commit_bytes: 16, bytes: 1 << 20, entries: 6 });
+        disk.fail(Fault::Sync);
+        for number in 2..7 {
+            collection.apply(batch(&number.to_string(), number as f32)).expect("durable by the log");
+        }
+        assert_eq!(disk.calls.load(Ordering::Relaxed), 0);
+        let error =
+            collection.apply(batch("late", 7.0)).expect_err("the log is full, the segment cannot be synced");
+        assert!(matches!(error, StoreError::Io { .. }), "{error}");
+        let error = collection.apply(batch("late", 7.0)).expect_err("writes stopped");
+        assert!(matches!(error, StoreError::WritesStopped { .. }), "{error}");
+        drop(collection);
+        disk.heal();
+        let collection = reopened(folder.path(), disk);
+        for row in 0..6 {
+            assert_eq!(collection.snapshot().vector(row), [row as f32 + 1.0; 4]);
+        }
+        assert_eq!(collection.apply(batch("late", 7.0)).expect("writes go on").seq, 7);
+        collection.verify(true).expect("all as it was");
+    }
+
+    #[test]
+    fn rows_that_never_reached_their_segments_come_back_from_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        for number in 2..11 {
+            collection.apply(batch(&number.to_string(), number as f32)).expect("a commit");
+        }
+        type Damage = fn(&Path);
+        let damages: [Damage; 4] = [
+            |_| {},
+            |vectors| std::fs::remove_dir_all(vectors).expect("removed"),
+            |vectors| {
+                for number in 0..3 {
+                    std::fs::write(vectors.join(format!("00000{number}.rows")), [0; 5000]).expect("zeros");
+                }
+            },
+            |vectors| std::fs::write(vectors.join("000002.rows"), []).expect("empty"),
+        ];
+        for damage in damages {
+            let image = copied(&collection);
+            damage(&image.path().join("notes").join(VECTORS));
+            // The first close clears the log, so the second time the segments speak for themselves.
+            for _ in 0..2 {
+                let again = reopened(image.path(), Arc::new(crate::dir::OsDisk));
+                again.verify(true).expect("all is there");
+                for row in 0..10 {
+                    assert_eq!(again.snapshot().vector(row), [row as f32 + 1.0; 4]);
+                }
+            }
+            let again = reopened(image.path(), Arc::new(crate::dir::OsDisk));
+            again.apply(batch("more", 11.0)).expect("a commit");
+            drop(again);
+            let again = reopened(image.path(), Arc::new(crate::dir::OsDisk));
+            assert_eq!(again.snapshot().vector(10), [11.0; 4]);
+        }
+        drop(disk);
+    }
+
+    #[test]
+    fn a_backup_holds_rows_in_its_segments_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, _) = collection(folder.path());
+        for stopped in [None, Some("a test".to_owned())] {
+            collection.apply(batch("b", 2.0)).expect("a commit");
+            // Then the log cannot be emptied before it is copied.
+            collection.health().writes_stopped = stopped;
+            let backup = crate::backup::take(&collection, &folder.path().join("backups")).expect("a backup");
+            let copy = Connection::open(backup.path.join(catalog::FILE_NAME)).expect("a catalog");
+            assert!(catalog::row_log(&copy).expect("read").is_empty());
+        }
+        assert_eq!(collection.snapshot().seq(), 3);
+    }
+
+    #[test]
+    fn what_was_synced_is_checked_and_not_taken_from_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, _) = collection(folder.path());
+        collection.apply(batch("b", 2.0)).expect("a commit");
+        collection.settle().expect("synced");
+        assert!(
+            catalog::row_log(collection.writer().expect("a writer").connection.as_ref().expect("open"))
+                .expect("read")
+                .is_empty()
+        );
+        collection.apply(batch("c", 3.0)).expect("a commit");
+        let image = copied(&collection);
+        let segment = image.path().join("notes").join(VECTORS).join("000000.rows");
+        std::fs::write(&segment, &std::fs::read(&segment).expect("read")[..4096 + 31]).expect("cut");
+        let error = opening::open("notes", &image.path().join("notes"), Arc::new(crate::dir::OsDisk), None)
+            .err()
+            .expect("damage");
+        assert!(error.to_string().contains("expected at least 4128 bytes, found 4127"), "{error}");
     }
 
     #[test]

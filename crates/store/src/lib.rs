@@ -1,7 +1,8 @@
 //! The durable truth of a collection: catalog, vector rows, generations, snapshots.
 //!
-//! Invariant: **one commit point**. [`Collection::apply`] writes rows, fsyncs them, then commits documents, items, metadata
-//! and the new row count in one SQLite transaction; rows past the committed count are cut off at open. A reader's view is
+//! Invariant: **one commit point**. [`Collection::apply`] writes rows, then commits documents, items, metadata and the new
+//! row count in one SQLite transaction; rows past the committed count are cut off at open. Large batches fsync their rows
+//! before it, small ones carry them in it (decision 0035). A reader's view is
 //! one commit: a [`Snapshot`] never changes and never waits for a writer. Slots (row numbers) are never reused, so a
 //! deleted item's catalog row stays (with the commit that deleted it) until no snapshot can ask for it.
 //!

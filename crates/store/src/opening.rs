@@ -1,6 +1,7 @@
 //! Opening a collection: what a crash left is put in order, what is damaged is noticed, before anything is served.
 //!
-//! Order: catalog -> row segments (cut to the committed count, headers, lengths, checksums) -> counts compared -> index.
+//! Order: catalog -> logged rows into their segments -> row segments (cut to the committed count, headers, lengths,
+//! checksums) -> counts compared -> index. The catalog is not written to: the next commit clears the row log.
 //! Damaged rows or a damaged catalog are an error; a damaged index is moved to `quarantine/` and search is exact meanwhile.
 use std::fs::File;
 use std::path::Path;
@@ -57,7 +58,10 @@ pub(crate) fn open(
     let (state, blocks, deleted) = read_state(&connection)?;
     let vectors = folder.join(VECTORS);
     let last = catalog::last_checksum(&blocks, &layout, state.rows);
-    let mut rows = RowStore::open(Arc::clone(&disk), &vectors, layout.clone(), state.rows, last)?;
+    let log = catalog::row_log(&connection).map_err(|source| catalog_error("read the row log", source))?;
+    let logged = rows::replay(&*disk, &vectors, &layout, state.rows, &log)?;
+    drop(log);
+    let mut rows = RowStore::open(Arc::clone(&disk), &vectors, layout.clone(), state.rows, last, logged)?;
     rows::verify(&*disk, &vectors, &layout, state.rows, &blocks, Depth::Open)?;
     let mut live = RowSet::full(state.rows);
     for slot in &deleted {

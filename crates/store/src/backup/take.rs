@@ -1,7 +1,8 @@
 //! Taking a backup: one commit, copied beside readers and writers, read back before it counts.
 //!
 //! SQLite copies the catalog in one read transaction (`VACUUM INTO`); the rows of that commit are then copied from the
-//! segments, whose committed bytes never change, each block compared with the copied catalog's checksum on the way.
+//! segments, whose committed bytes never change, each block compared with the copied catalog's checksum on the way. The
+//! copies are fsynced, so the copied catalog's row log is emptied: a backup needs none.
 
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,15 @@ fn read_copied(path: &Path) -> Result<(State, Vec<BlockSum>), StoreError> {
     Ok((state, blocks))
 }
 
+/// Empties the row log of a copied catalog.
+fn clear_copied_log(path: &Path) -> Result<(), StoreError> {
+    let clear = || -> rusqlite::Result<()> {
+        let connection = Connection::open(path)?;
+        if catalog::row_log(&connection)?.is_empty() { Ok(()) } else { catalog::clear_row_log(&connection) }
+    };
+    clear().map_err(|source| catalog_error("empty the row log of its copy", source))
+}
+
 /// The backup before, whose files may be linked to.
 struct Before {
     path: PathBuf,
@@ -138,7 +148,12 @@ impl Copy<'_> {
             expected: "text in UTF-8".to_owned(),
             received: catalog_path.display().to_string(),
         })?;
+        // Before, so that the copy is not larger for a log that it does not need. What stopped writes does not stop backups.
+        if let Err(error) = collection.settle() {
+            tracing::warn!(collection = collection.name, %error, "the row log is left out of the copy only");
+        }
         collection.pool.read("copy it", |connection| connection.execute("VACUUM INTO ?1", [target]))?;
+        clear_copied_log(&catalog_path)?;
         let (state, blocks) = read_copied(&catalog_path)?;
         let mut files = Vec::new();
         let id: String = layout.collection.iter().map(|byte| format!("{byte:02x}")).collect();

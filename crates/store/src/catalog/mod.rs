@@ -3,6 +3,7 @@
 //! Invariants: one connection writes, behind the collection's writer mutex; readers share a small bounded pool of
 //! read-only connections and, thanks to WAL, never wait for the writer. `synchronous=FULL`, so a commit that returned
 //! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>).
+mod log;
 mod pool;
 mod read;
 mod schema;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use log::*;
 pub(crate) use pool::ReadPool;
 pub(crate) use read::*;
 pub(crate) use write::*;

@@ -81,6 +81,24 @@ impl Layout {
         rows.saturating_sub(segment * self.rows_per_segment).min(self.rows_per_segment)
     }
 
+    /// Rows from number `first` on, as the parts that fall into one segment each: its number, the row there, the bytes.
+    pub(crate) fn split<'a>(
+        &self,
+        first: usize,
+        mut bytes: &'a [u8],
+    ) -> impl Iterator<Item = (usize, usize, &'a [u8])> + use<'a> {
+        let (per_segment, row_bytes) = (self.rows_per_segment, self.row_bytes());
+        let mut at = first;
+        std::iter::from_fn(move || {
+            let (number, row) = (at / per_segment, at % per_segment);
+            let rows = (per_segment - row).min(bytes.len() / row_bytes);
+            let (part, rest) = bytes.split_at_checked(rows * row_bytes)?;
+            bytes = rest;
+            at += rows;
+            (rows > 0).then_some((number, row, part))
+        })
+    }
+
     pub(crate) fn path(folder: &Path, segment: usize) -> PathBuf {
         folder.join(format!("{segment:06}.rows"))
     }

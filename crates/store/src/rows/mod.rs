@@ -2,9 +2,12 @@
 //!
 //! Invariants: row `i` is row `i % rows_per_segment` of segment `i / rows_per_segment` for ever; bytes of committed rows
 //! never change; what lies behind them (a write that was not committed) is cut off at open and overwritten by the next
-//! append. The owner writes, syncs, commits the count and the block checksums in the catalog, and only then calls
-//! [`RowStore::publish`].
+//! append. The owner writes, commits the count and the block checksums in the catalog, and only then calls
+//! [`RowStore::publish`]. Before the commit a large batch is synced; the rows of a small one go into the catalog's row log
+//! in the same transaction, and the sync comes later, for many commits at once ([`RowStore::log_change`]). So committed rows
+//! are durable in their segment or in the log, and what was synced is never in doubt.
 mod layout;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -17,6 +20,7 @@ use bilin_index::{RowChunks, SharedF32};
 
 pub(crate) use layout::HEADER_BYTES;
 pub(crate) use layout::{BLOCK_BYTES, BlockSum, Layout};
+pub(crate) use replay::{Logged, replay};
 pub(crate) use verify::{Depth, open_checked, verify};
 
 use crate::dir::{Disk, DiskFile, file_name};
@@ -29,6 +33,18 @@ compile_error!("row segments are little-endian and mapped as they are");
 
 /// A file grows to at least this many bytes of rows at first, then doubles, so that it is remapped rarely.
 const FIRST_GROWTH_BYTES: usize = 64 << 10;
+/// When rows are fsynced at once instead of going into the row log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogLimits {
+    /// Rows of a commit go into the log up to this size; more are synced at once, for less than writing them twice.
+    pub commit_bytes: usize,
+    /// The log grows to this and no further: what an open after a crash has to write again, and what it takes of the catalog.
+    pub bytes: usize,
+    /// Likewise in entries, for rows of few bytes.
+    pub entries: usize,
+}
+
+const LOG_LIMITS: LogLimits = LogLimits { commit_bytes: 256 << 10, bytes: 8 << 20, entries: 8 << 10 };
 
 /// The segments of a collection, open for appending. Used by one writer at a time.
 pub(crate) struct RowStore {
@@ -39,6 +55,14 @@ pub(crate) struct RowStore {
     /// Of the last block when it is partial.
     last_checksum: u32,
     segments: Vec<Segment>,
+    /// Committed rows below this number are durable in their segments; those from here on are in the row log.
+    synced: usize,
+    /// Whether a segment was created whose name is not durable yet.
+    new_names: bool,
+    /// What the row log holds, also of rows that are synced meanwhile.
+    logged: Logged,
+    /// Tests make it small.
+    pub(crate) limits: LogLimits,
 }
 
 struct Segment {
@@ -59,19 +83,29 @@ pub(crate) struct Pending {
     /// Checksums to be kept in the same transaction.
     pub blocks: Vec<BlockSum>,
     last_checksum: u32,
-    first_segment: usize,
-    created: bool,
+    bytes: usize,
+    synced: bool,
+}
+
+/// What the transaction of a commit has to do to the row log, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogChange {
+    /// Everything in it is durable in the segments.
+    pub clear: bool,
+    /// The rows of this commit are not.
+    pub append: bool,
 }
 
 impl RowStore {
     /// Opens the segments of `committed` rows and cuts off what lies behind them. `last_checksum` is the catalog's for the
-    /// last block. Headers and lengths are checked here, blocks by [`verify`].
+    /// last block. Headers and lengths are checked here, blocks by [`verify`]. `logged` was replayed before.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         folder: &Path,
         layout: Layout,
         committed: usize,
         last_checksum: u32,
+        logged: Logged,
     ) -> Result<RowStore, StoreError> {
         let mut segments = Vec::new();
         for number in 0..layout.segments(committed) {
@@ -84,7 +118,18 @@ impl RowStore {
             segments.push(Segment { path, file, length: bytes, map: None, shown: None });
         }
         remove_uncommitted(&*disk, folder, segments.len())?;
-        Ok(RowStore { disk, folder: folder.to_owned(), layout, committed, last_checksum, segments })
+        Ok(RowStore {
+            disk,
+            folder: folder.to_owned(),
+            layout,
+            committed,
+            last_checksum,
+            segments,
+            synced: committed,
+            new_names: false,
+            logged,
+            limits: LOG_LIMITS,
+        })
     }
 
     pub(crate) fn committed(&self) -> usize {
@@ -93,24 +138,19 @@ impl RowStore {
 
     /// Writes rows (`[n, dim]`) behind the committed ones. Not durable before [`RowStore::sync`].
     pub(crate) fn write(&mut self, values: &[f32]) -> Result<Pending, StoreError> {
-        let first_segment = self.committed / self.layout.rows_per_segment;
+        let bytes: &[u8] = bytemuck::cast_slice(values);
         let mut pending = Pending {
             rows: self.committed,
             blocks: Vec::new(),
             last_checksum: self.last_checksum,
-            first_segment,
-            created: false,
+            bytes: bytes.len(),
+            synced: false,
         };
         let row_bytes = self.layout.row_bytes();
-        let mut bytes: &[u8] = bytemuck::cast_slice(values);
-        while !bytes.is_empty() {
-            let number = pending.rows / self.layout.rows_per_segment;
-            let row = pending.rows % self.layout.rows_per_segment;
-            let rows = (self.layout.rows_per_segment - row).min(bytes.len() / row_bytes);
-            let (part, rest) = bytes.split_at(rows * row_bytes);
-            pending.created |= self.ensure_segment(number)?;
+        let full = self.layout.segment_bytes();
+        for (number, row, part) in self.layout.split(self.committed, bytes) {
+            self.ensure_segment(number)?;
             let start = row * row_bytes;
-            let full = self.layout.segment_bytes();
             if let Some(segment) = self.segments.get_mut(number) {
                 segment.ensure_room(start + part.len(), full)?;
                 segment
@@ -120,32 +160,75 @@ impl RowStore {
             }
             pending.last_checksum =
                 checksum_blocks(number, start, part, pending.last_checksum, &mut pending.blocks);
-            pending.rows += rows;
-            bytes = rest;
+            pending.rows += part.len() / row_bytes;
         }
         Ok(pending)
     }
 
-    /// Makes what [`RowStore::write`] wrote durable. After an error the content of the files is uncertain: the kernel may
-    /// have dropped what it could not write, and a second fsync would not say so.
-    pub(crate) fn sync(&self, pending: &Pending) -> Result<(), StoreError> {
-        for segment in self.segments.iter().skip(pending.first_segment) {
+    /// Whether [`RowStore::sync`] has to come before the commit: these rows are too many for the row log, or it is full.
+    pub(crate) fn must_sync(&self, pending: &Pending) -> bool {
+        pending.bytes > 0
+            && (pending.bytes > self.limits.commit_bytes
+                || self.logged.bytes + pending.bytes > self.limits.bytes
+                || self.logged.entries >= self.limits.entries)
+    }
+
+    /// Makes all that [`RowStore::write`] wrote durable, the rows of earlier commits included. After an error the content of
+    /// the files is uncertain: the kernel may have dropped what it could not write, and a second fsync would not say so.
+    pub(crate) fn sync(&mut self, pending: &mut Pending) -> Result<(), StoreError> {
+        self.sync_committed()?;
+        pending.synced = true;
+        Ok(())
+    }
+
+    /// As [`RowStore::sync`], without rows that are still to be committed.
+    pub(crate) fn sync_committed(&mut self) -> Result<(), StoreError> {
+        for segment in self.segments.iter().skip(self.synced / self.layout.rows_per_segment) {
             segment.file.sync().map_err(|source| StoreError::Io {
                 what: format!("make rows durable in \"{}\"", segment.path.display()),
                 source,
             })?;
         }
-        if pending.created {
+        if self.new_names {
             self.disk.sync_dir(&self.folder).map_err(|source| StoreError::Io {
                 what: format!("make new names durable in \"{}\"", self.folder.display()),
                 source,
             })?;
+            self.new_names = false;
         }
+        self.synced = self.committed;
         Ok(())
     }
 
-    /// Takes the rows of a commit as committed.
+    /// Whether the row log holds anything.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.logged.entries > 0
+    }
+
+    /// What the transaction that commits these rows has to do to the row log.
+    pub(crate) fn log_change(&self, pending: &Pending) -> LogChange {
+        LogChange {
+            clear: self.is_logged() && self.synced == self.committed,
+            append: pending.bytes > 0 && !pending.synced,
+        }
+    }
+
+    /// The row log was cleared.
+    pub(crate) fn log_cleared(&mut self) {
+        self.logged = Logged::default();
+    }
+
+    /// Takes the rows of a commit as committed, and what it did to the row log as done.
     pub(crate) fn publish(&mut self, pending: &Pending) {
+        let LogChange { clear, append } = self.log_change(pending);
+        if clear {
+            self.log_cleared();
+        }
+        if append {
+            self.logged.add(pending.bytes);
+        } else if self.synced == self.committed {
+            self.synced = pending.rows;
+        }
         self.committed = pending.rows;
         self.last_checksum = pending.last_checksum;
     }
@@ -174,10 +257,10 @@ impl RowStore {
         shared_rows(chunks, &self.layout, rows)
     }
 
-    /// Creates (or empties) the next segment when it is not there; says whether it did.
-    fn ensure_segment(&mut self, number: usize) -> Result<bool, StoreError> {
+    /// Creates (or empties) the next segment when it is not there.
+    fn ensure_segment(&mut self, number: usize) -> Result<(), StoreError> {
         if number < self.segments.len() {
-            return Ok(false);
+            return Ok(());
         }
         let path = Layout::path(&self.folder, number);
         let file = match self.disk.create(&path) {
@@ -191,7 +274,8 @@ impl RowStore {
         file.write_all_at(&self.layout.header(number), 0)
             .map_err(|source| io_error("write the header of", &path, source))?;
         self.segments.push(Segment { path, file, length: HEADER_BYTES, map: None, shown: None });
-        Ok(true)
+        self.new_names = true;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Depth, FIRST_GROWTH_BYTES, HEADER_BYTES, Layout, RowStore, verify};
+use super::{Depth, FIRST_GROWTH_BYTES, HEADER_BYTES, Layout, Logged, RowStore, verify};
 use crate::dir::{Disk, OsDisk};
 use crate::error::StoreError;
 use crate::rows::BlockSum;
@@ -16,7 +16,7 @@ fn layout() -> Layout {
 }
 
 fn open(folder: &Path, rows: usize, last: u32) -> Result<RowStore, StoreError> {
-    RowStore::open(Arc::new(OsDisk), folder, layout(), rows, last)
+    RowStore::open(Arc::new(OsDisk), folder, layout(), rows, last, Logged::default())
 }
 
 /// Keeps checksums as the catalog does.
@@ -44,8 +44,8 @@ fn segments_are_64_to_128_mib_or_one_row() {
 fn a_small_collection_takes_little_room() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = open(folder.path(), 0, 0).expect("an empty store");
-    let pending = store.write(&values(0, 2)).expect("written");
-    store.sync(&pending).expect("synced");
+    let mut pending = store.write(&values(0, 2)).expect("written");
+    store.sync(&mut pending).expect("synced");
     let length = fs::metadata(folder.path().join("000000.rows")).expect("a segment").len();
     assert_eq!(length as usize, HEADER_BYTES + FIRST_GROWTH_BYTES);
 }
@@ -71,8 +71,8 @@ proptest! {
                 let last = crate::catalog::last_checksum(&sums, &layout(), committed);
                 store = open(folder.path(), committed, last).expect("reopened");
             }
-            let pending = store.write(&values(committed, rows)).expect("written");
-            store.sync(&pending).expect("synced");
+            let mut pending = store.write(&values(committed, rows)).expect("written");
+            store.sync(&mut pending).expect("synced");
             store.publish(&pending);
             keep(&mut sums, &pending.blocks);
             kept.push(store.chunks(committed + rows).expect("maps"));
@@ -89,8 +89,8 @@ proptest! {
 /// A store of 20 000 rows, in two segments, closed; with its checksums.
 fn written(folder: &Path) -> Vec<BlockSum> {
     let mut store = open(folder, 0, 0).expect("an empty store");
-    let pending = store.write(&values(0, 20_000)).expect("written");
-    store.sync(&pending).expect("synced");
+    let mut pending = store.write(&values(0, 20_000)).expect("written");
+    store.sync(&mut pending).expect("synced");
     store.publish(&pending);
     let last = pending.blocks.last().expect("blocks").checksum;
     drop(store);

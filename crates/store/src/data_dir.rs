@@ -382,6 +382,10 @@ impl DataDir {
         self.path.join(COLLECTIONS)
     }
 
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     /// Only for names that passed [`name::check`].
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.collections().join(name)

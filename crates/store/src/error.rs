@@ -176,6 +176,11 @@ pub(crate) fn io_error(verb: &str, path: &Path, source: io::Error) -> StoreError
 /// Sorts SQLite's answers: damage, a full disk, and the rest.
 pub(crate) fn catalog_error(what: &str, source: rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode;
+    let is_damaged_page =
+        source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_DATA);
+    if is_damaged_page && let Some(mismatch) = crate::catalog::take_mismatch() {
+        return StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: mismatch.to_string() };
+    }
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: source.to_string() }

@@ -7,8 +7,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
-
 use crate::backup::Backup;
 use crate::catalog;
 use crate::collection::Collection;
@@ -77,9 +75,10 @@ impl DataDir {
             time::utc(backup.taken_unix_s)
         );
         let (collection, quarantined) = self.replace(backup, |aside| {
-            let connection = catalog::open_writer(aside)?;
+            let connection = catalog::open_writer(self.disk(), aside)?;
             catalog::set_incident(&connection, Some(&told))
-                .map_err(|source| crate::error::catalog_error("write down what happened", source))
+                .map_err(|source| crate::error::catalog_error("write down what happened", source))?;
+            catalog::trust(&connection)
         })?;
         Ok((collection, FailOver { reason, backup: backup.clone(), quarantined, missing }))
     }
@@ -102,8 +101,7 @@ impl Collection {
 
 /// The last commit of a damaged collection, when its catalog can be asked.
 fn last_seq(path: &Path) -> Option<u64> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).ok()?;
+    let connection = catalog::open_to_read(path).ok()?;
     catalog::state(&connection).ok().map(|state| state.seq)
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     lock: Option<Arc<File>>,
 ) -> Result<Collection, StoreError> {
-    let connection = catalog::open_writer(folder)?;
+    let connection = catalog::open_writer(&*disk, folder)?;
     let Identity { settings, layout } = catalog::identity(&connection)
         .map_err(|source| catalog_error("read the settings", source))?
         .ok_or_else(|| StoreError::Corrupt {
@@ -72,6 +72,7 @@ pub(crate) fn open(
     let incident =
         catalog::incident(&connection).map_err(|source| catalog_error("read what happened", source))?;
     let chunks = rows.chunks(state.rows)?;
+    catalog::trust(&connection)?;
     let deleted_in_generation = generation.as_ref().map_or(0, |generation| {
         let record = &generation.record;
         record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))

@@ -6,8 +6,6 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
-
 use super::manifest::{FileSum, Manifest};
 use super::{Backup, MAKING, list, remove_unfinished};
 use crate::catalog::{self, State};
@@ -87,9 +85,8 @@ pub(super) fn verify(
 
 /// State and block checksums of a copied catalog, after SQLite found nothing wrong with it.
 fn read_copied(path: &Path) -> Result<(State, Vec<BlockSum>), StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let read = || -> rusqlite::Result<(String, State, Vec<BlockSum>)> {
-        let connection = Connection::open_with_flags(path, flags)?;
+        let connection = catalog::open_to_read(path)?;
         let check = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         Ok((check, catalog::state(&connection)?, catalog::blocks(&connection)?))
     };
@@ -103,7 +100,7 @@ fn read_copied(path: &Path) -> Result<(State, Vec<BlockSum>), StoreError> {
 /// Empties the row log of a copied catalog.
 fn clear_copied_log(path: &Path) -> Result<(), StoreError> {
     let clear = || -> rusqlite::Result<()> {
-        let connection = Connection::open(path)?;
+        let connection = catalog::open_alone(path)?;
         if catalog::row_log(&connection)?.is_empty() { Ok(()) } else { catalog::clear_row_log(&connection) }
     };
     clear().map_err(|source| catalog_error("empty the row log of its copy", source))
@@ -231,7 +228,7 @@ impl Copy<'_> {
     /// derived, and is built again.
     fn index(&self, catalog_path: &Path) -> Result<Option<FileSum>, StoreError> {
         let connection =
-            Connection::open(catalog_path).map_err(|source| catalog_error("open its copy", source))?;
+            catalog::open_alone(catalog_path).map_err(|source| catalog_error("open its copy", source))?;
         let named = catalog::generation(&connection)
             .map_err(|source| catalog_error("read the current generation", source))?;
         let Some(record) = named.flatten() else { return Ok(None) };

@@ -2,22 +2,28 @@
 //!
 //! Invariants: one connection writes, behind the collection's writer mutex; readers share a small bounded pool of
 //! read-only connections and, thanks to WAL, never wait for the writer. `synchronous=FULL`, so a commit that returned
-//! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>).
+//! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>). Every catalog, copies in backups included, is
+//! opened through [`pages`], so that no byte of it is used that was not compared with a checksum.
 mod log;
+mod pages;
 mod pool;
 mod read;
 mod schema;
+mod seal;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub(crate) use log::*;
+pub(crate) use pages::take_mismatch;
 pub(crate) use pool::ReadPool;
 pub(crate) use read::*;
 pub(crate) use write::*;
 
+use crate::dir::Disk;
 use crate::error::{StoreError, catalog_error};
 use crate::rows::Layout;
 use crate::settings::Settings;
@@ -43,7 +49,7 @@ pub(crate) struct Identity {
 /// Creates a catalog in a folder that has none. Closed again, so that a single complete file is left.
 pub(crate) fn create(folder: &Path, settings: &Settings, rows_per_segment: usize) -> Result<(), StoreError> {
     let path = folder.join(FILE_NAME);
-    let mut connection = Connection::open(&path).map_err(|source| catalog_error("create it", source))?;
+    let mut connection = pages::create(&path).map_err(|source| catalog_error("create it", source))?;
     set_up(&connection)?;
     schema::migrate(&mut connection, true)?;
     write::initialise(&connection, settings, rows_per_segment)
@@ -51,8 +57,9 @@ pub(crate) fn create(folder: &Path, settings: &Settings, rows_per_segment: usize
     connection.close().map_err(|(_, source)| catalog_error("close it", source))
 }
 
-/// Opens the one connection that writes, migrating an older file.
-pub(crate) fn open_writer(folder: &Path) -> Result<Connection, StoreError> {
+/// Opens the one connection that writes, migrating an older file. Until [`trust`] is called the write-ahead log stays as it is
+/// when the connection is closed, so that a catalog which turns out to be damaged is kept as it was found.
+pub(crate) fn open_writer(disk: &dyn Disk, folder: &Path) -> Result<Connection, StoreError> {
     let path = folder.join(FILE_NAME);
     if !path.is_file() {
         return Err(StoreError::Corrupt {
@@ -60,12 +67,33 @@ pub(crate) fn open_writer(folder: &Path) -> Result<Connection, StoreError> {
             detail: format!("expected a file {FILE_NAME}, found none"),
         });
     }
+    seal::seal_format_1(disk, folder)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection =
-        Connection::open_with_flags(&path, flags).map_err(|source| catalog_error("open it", source))?;
+    let mut connection = pages::open(&path, flags).map_err(|source| catalog_error("open it", source))?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(|source| catalog_error("open it", source))?;
     set_up(&connection)?;
     schema::migrate(&mut connection, false)?;
     Ok(connection)
+}
+
+/// The catalog has passed its checks: from now on its log is folded into the file when the connection is closed.
+pub(crate) fn trust(connection: &Connection) -> Result<(), StoreError> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map(drop)
+        .map_err(|source| catalog_error("set it up", source))
+}
+
+/// Opens the catalog in a folder, or that of a backup, only to look.
+pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    pages::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+/// Opens a catalog that nobody else has, such as a backup in the making, to change it.
+pub(crate) fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    pages::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 fn set_up(connection: &Connection) -> Result<(), StoreError> {
@@ -96,9 +124,8 @@ fn set_up(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// A connection for the pool. The writer must be open, since it keeps the shared memory of the WAL alive.
-fn open_reader(path: &PathBuf) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open_to_read(path)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cell_size_check", true)?;

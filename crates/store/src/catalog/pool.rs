@@ -3,7 +3,7 @@
 //! Invariant: at most `limit` connections exist; a reader that finds all in use waits for another reader, never for the
 //! writer. After [`ReadPool::close`] no connection is given out any more and none stays open. After [`ReadPool::detach`] none
 //! is opened any more, since the path may lead to another catalog; those that are open go on reading theirs.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -130,7 +130,7 @@ impl ReadPool {
 }
 
 /// A reading connection with all its files open: SQLite opens the write-ahead log at the first read, by path.
-fn connect(path: &PathBuf) -> rusqlite::Result<Connection> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = super::open_reader(path)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::{StoreError, catalog_error};
 
 /// Marks the file as ours (`file(1)` and SQLite tools show it).
-const APPLICATION_ID: i32 = i32::from_be_bytes(*b"BILN");
+pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"BILN");
 
 /// One entry per format version. An entry that was released is never changed.
 const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];

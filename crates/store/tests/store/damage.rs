@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bilin_index::{IndexSpec, Metric};
 use bilin_store::{Batch, DataDir, StoreError};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::sample::{Random, document, item, settings};
 
@@ -21,6 +22,13 @@ fn filled(folder: &Path, rows: usize, index: IndexSpec) {
 
 fn reopened(folder: &Path) -> Result<(), StoreError> {
     DataDir::open(folder).unwrap().open_collection("notes").map(drop)
+}
+
+/// As a newer bilin would: with checksums that fit.
+fn set_version(path: &Path, version: u32) {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, c"bilin-pages").unwrap();
+    connection.pragma_update(None, "user_version", version).unwrap();
 }
 
 #[test]
@@ -55,6 +63,10 @@ fn a_damaged_newer_foreign_or_missing_catalog_is_an_error() {
     let mut newer = good.clone();
     newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
     let error = opened_with(&newer).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}: the page says otherwise");
+    fs::write(&path, &good).unwrap();
+    set_version(&path, 99);
+    let error = reopened(folder.path()).unwrap_err();
     assert!(matches!(error, StoreError::Version { found: 99, .. }), "{error}");
     let mut foreign = good.clone();
     foreign[68..72].copy_from_slice(&1_u32.to_be_bytes());

@@ -8,6 +8,7 @@ mod fail_over;
 mod generations;
 mod model;
 mod names;
+mod pages;
 mod processes;
 mod readers;
 mod sample;

@@ -21,6 +21,7 @@ use crate::generation::LiveGeneration;
 use crate::rows::{Layout, LogChange, Pending, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::witness::Witness;
 
 /// Folder of the row segments inside a collection's folder.
 pub(crate) const VECTORS: &str = "vectors";
@@ -40,6 +41,8 @@ pub struct Collection {
     /// One backup at a time.
     pub(crate) backups: Mutex<()>,
     pub(crate) health: Mutex<Health>,
+    /// Held only while a commit is written down a second time.
+    witness: Mutex<Witness>,
     /// The data folder stays locked as long as one of its collections is open. Last, so that it is unlocked last.
     _lock: Option<Arc<File>>,
 }
@@ -90,6 +93,7 @@ pub(crate) struct Parts {
     pub layout: Layout,
     pub index_warning: Option<String>,
     pub incident: Option<String>,
+    pub witness: Witness,
 }
 
 impl Collection {
@@ -119,6 +123,7 @@ impl Collection {
                 incident: parts.incident,
                 ..Health::default()
             }),
+            witness: Mutex::new(parts.witness),
             _lock: lock,
         }
     }
@@ -231,12 +236,14 @@ impl Collection {
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut next = (*self.snapshot()).clone();
         change(&mut next);
+        let (seq, rows, items) = (next.seq, next.rows.len(), next.items);
         let before = std::mem::replace(
             &mut *self.newest.write().unwrap_or_else(PoisonError::into_inner),
             Arc::new(next),
         );
         // Dropped after the lock is free: it may be the last holder of maps and index files.
         drop(before);
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner).tell(seq, rows, items);
     }
 
     /// Changes the index policy; takes effect with the next [`Collection::maintain`].

@@ -31,6 +31,9 @@ const RESTORING: &str = ".restoring-";
 /// Of a lock file's content, at most this much is shown.
 const HOLDER_BYTES: u64 = 256;
 
+/// A way to open the collection in a folder.
+type Opener = fn(&str, &Path, Arc<dyn Disk>, Option<Arc<File>>) -> Result<Collection, StoreError>;
+
 /// A data folder, locked by this process.
 pub struct DataDir {
     path: PathBuf,
@@ -335,6 +338,20 @@ impl DataDir {
         open: &mut HashMap<String, Weak<Collection>>,
         name: &str,
     ) -> Result<Arc<Collection>, StoreError> {
+        self.open_by(opening::open, open, name)
+    }
+
+    /// Opens a collection whose newest commits are missing as it is; what was found is copied to quarantine before.
+    pub(crate) fn open_with_loss(&self, name: &str) -> Result<Arc<Collection>, StoreError> {
+        self.open_by(opening::open_with_loss, &mut self.open_collections(), name)
+    }
+
+    fn open_by(
+        &self,
+        opener: Opener,
+        open: &mut HashMap<String, Weak<Collection>>,
+        name: &str,
+    ) -> Result<Arc<Collection>, StoreError> {
         if let Some(collection) = open.get(name).and_then(Weak::upgrade) {
             return Ok(collection);
         }
@@ -343,7 +360,7 @@ impl DataDir {
             return Err(self.unknown(name));
         }
         let disk = Arc::new(OwnDisk::new(Arc::clone(&self.disk)));
-        let collection = Arc::new(opening::open(name, &folder, disk, Some(Arc::clone(&self.lock)))?);
+        let collection = Arc::new(opener(name, &folder, disk, Some(Arc::clone(&self.lock)))?);
         open.insert(name.to_owned(), Arc::downgrade(&collection));
         Ok(collection)
     }

@@ -102,6 +102,15 @@ pub enum StoreError {
         /// Expected and found.
         detail: String,
     },
+    /// Commits that were acknowledged are not in the catalog, which is whole otherwise: a part of its log was damaged, or an
+    /// older copy lies in its place.
+    #[error("catalog.sqlite ends with commit {found}, but commit {known} was made; {} missing", commits(*found, *known))]
+    CommitsMissing {
+        /// The newest commit that is there.
+        found: u64,
+        /// The newest commit that was made, as its second witness (the file `head`) says.
+        known: u64,
+    },
     /// Written by a newer bilin.
     #[error("{what} has format version {found}, this bilin reads up to {newest}; use a newer bilin")]
     Version {
@@ -159,6 +168,15 @@ pub enum StoreError {
     /// The caller's progress function asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// Those after `found` up to `known`, with the verb.
+pub(crate) fn commits(found: u64, known: u64) -> String {
+    if known == found + 1 {
+        format!("commit {known} is")
+    } else {
+        format!("commits {} to {known} are", found + 1)
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -11,8 +11,8 @@ use crate::backup::Backup;
 use crate::catalog;
 use crate::collection::Collection;
 use crate::data_dir::DataDir;
-use crate::error::StoreError;
-use crate::time;
+use crate::error::{StoreError, commits};
+use crate::{time, witness};
 
 /// What happened when a damaged collection was replaced.
 #[derive(Clone, Debug)]
@@ -28,7 +28,8 @@ pub struct FailOver {
 }
 
 impl DataDir {
-    /// Opens a collection; when its rows or its catalog are damaged, puts the newest good backup in its place.
+    /// Opens a collection; when its rows or its catalog are damaged, puts the newest good backup in its place. When only its
+    /// newest commits are missing and no backup has more, it is opened as it is, with an incident that names them.
     ///
     /// # Errors
     /// Those of [`DataDir::open_collection`]; the first of them too when no backup can take its place, and nothing was
@@ -36,10 +37,15 @@ impl DataDir {
     pub fn open_or_fail_over(&self, name: &str) -> Result<(Arc<Collection>, Option<FailOver>), StoreError> {
         let damage = match self.open_collection(name) {
             Ok(collection) => return Ok((collection, None)),
-            Err(error @ StoreError::Corrupt { .. }) => error,
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::CommitsMissing { .. })) => error,
             Err(error) => return Err(error),
         };
         for backup in self.list_backups(name)?.good {
+            if let StoreError::CommitsMissing { found, .. } = damage
+                && backup.seq <= found
+            {
+                break;
+            }
             match self.replace_damaged(&backup, &damage) {
                 Ok((collection, fail_over)) => {
                     tracing::error!(
@@ -58,6 +64,10 @@ impl DataDir {
                 Err(error) => return Err(error),
             }
         }
+        if let StoreError::CommitsMissing { .. } = damage {
+            // Nothing has more: the collection serves what it has, and says what is missing.
+            return Ok((self.open_with_loss(name)?, None));
+        }
         Err(damage)
     }
 
@@ -67,7 +77,8 @@ impl DataDir {
         damage: &StoreError,
     ) -> Result<(Arc<Collection>, FailOver), StoreError> {
         let folder = self.folder(&backup.collection);
-        let missing = missing(backup, last_seq(&folder.join(catalog::FILE_NAME)));
+        let last = last_seq(&folder.join(catalog::FILE_NAME)).max(witness::last_seq(self.disk(), &folder));
+        let missing = missing(backup, last);
         let reason = damage.to_string();
         let told = format!(
             "replaced at {} by the backup of {}, because {reason}; {missing}",
@@ -108,8 +119,7 @@ fn last_seq(path: &Path) -> Option<u64> {
 fn missing(backup: &Backup, last: Option<u64>) -> String {
     match last {
         Some(last) if last == backup.seq => "no commit is missing".to_owned(),
-        Some(last) if last == backup.seq + 1 => format!("commit {last} is missing"),
-        Some(last) if last > backup.seq => format!("commits {} to {last} are missing", backup.seq + 1),
+        Some(last) if last > backup.seq => format!("{} missing", commits(backup.seq, last)),
         _ => format!("commits after {} are missing", backup.seq),
     }
 }

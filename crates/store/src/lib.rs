@@ -52,6 +52,7 @@ mod snapshot;
 mod status;
 mod time;
 mod verify;
+mod witness;
 
 pub use backup::{Backup, Backups};
 pub use batch::{

@@ -19,6 +19,7 @@ use crate::rows::{self, Depth, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::time;
+use crate::witness::{self, Loss, Witness};
 
 /// Where damaged files are moved to.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -47,6 +48,28 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     lock: Option<Arc<File>>,
 ) -> Result<Collection, StoreError> {
+    open_or_lose(name, folder, disk, lock, None)
+}
+
+/// As [`open`], but a collection whose newest commits are missing is opened as it is, after what there is of it was copied to
+/// quarantine, and tells of it.
+pub(crate) fn open_with_loss(
+    name: &str,
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    lock: Option<Arc<File>>,
+) -> Result<Collection, StoreError> {
+    let loss = Loss::keep(&*disk, folder)?;
+    open_or_lose(name, folder, disk, lock, Some(&loss))
+}
+
+fn open_or_lose(
+    name: &str,
+    folder: &Path,
+    disk: Arc<dyn Disk>,
+    lock: Option<Arc<File>>,
+    loss: Option<&Loss>,
+) -> Result<Collection, StoreError> {
     let connection = catalog::open_writer(&*disk, folder)?;
     let Identity { settings, layout } = catalog::identity(&connection)
         .map_err(|source| catalog_error("read the settings", source))?
@@ -57,6 +80,12 @@ pub(crate) fn open(
     make_missing_folders(&*disk, folder)?;
     let (state, blocks, deleted) = read_state(&connection)?;
     let vectors = folder.join(VECTORS);
+    // Before anything is cut, written or removed for what may be an older state than the one that was acknowledged.
+    match (witness::compare(&*disk, folder, layout.collection, &state), loss) {
+        (Err(missing), None) => return Err(missing),
+        (Err(missing), Some(loss)) => loss.accept(&*disk, &connection, &layout, &state, &missing)?,
+        (Ok(()), _) => {}
+    }
     let last = catalog::last_checksum(&blocks, &layout, state.rows);
     let log = catalog::row_log(&connection).map_err(|source| catalog_error("read the row log", source))?;
     let logged = rows::replay(&*disk, &vectors, &layout, state.rows, &log)?;
@@ -73,6 +102,7 @@ pub(crate) fn open(
         catalog::incident(&connection).map_err(|source| catalog_error("read what happened", source))?;
     let chunks = rows.chunks(state.rows)?;
     catalog::trust(&connection)?;
+    let witness = Witness::keep(&*disk, folder, layout.collection, &state)?;
     let deleted_in_generation = generation.as_ref().map_or(0, |generation| {
         let record = &generation.record;
         record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))
@@ -87,8 +117,9 @@ pub(crate) fn open(
         generation: generation.map(Arc::new),
         deleted_in_generation,
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
+        missing_items: Arc::default(),
     };
-    let parts = Parts { connection, rows, state, snapshot, layout, index_warning, incident };
+    let parts = Parts { connection, rows, state, snapshot, layout, index_warning, incident, witness };
     Ok(Collection::new(name, folder, disk, lock, parts))
 }
 

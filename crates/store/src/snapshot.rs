@@ -5,6 +5,7 @@
 //! commit number. So a search can never see half of a commit, and never waits for a writer.
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bilin_index::{RowChunks, RowSet};
 
@@ -27,6 +28,8 @@ pub struct Snapshot {
     /// Rows that the generation holds and that were deleted since it was built.
     pub(crate) deleted_in_generation: usize,
     pub(crate) pool: Arc<ReadPool>,
+    /// How often, since the collection was opened, a live row was found to have no item.
+    pub(crate) missing_items: Arc<AtomicU64>,
 }
 
 /// An item as it was added.
@@ -108,9 +111,12 @@ impl Snapshot {
         })?;
         let mut items = Vec::with_capacity(slots.len());
         for (item, slot) in found.into_iter().zip(slots) {
-            items.push(item.ok_or_else(|| StoreError::Corrupt {
-                what: "catalog.sqlite".to_owned(),
-                detail: format!("expected an item for slot {slot} at commit {}, found none", self.seq),
+            items.push(item.ok_or_else(|| {
+                self.missing_items.fetch_add(1, Ordering::Relaxed);
+                StoreError::Corrupt {
+                    what: "catalog.sqlite".to_owned(),
+                    detail: format!("expected an item for slot {slot} at commit {}, found none", self.seq),
+                }
             })?);
         }
         Ok(items)

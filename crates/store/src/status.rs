@@ -1,6 +1,7 @@
 //! Figures of a collection, for people and metrics.
 use std::fs::{self, Metadata};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use crate::collection::Collection;
 use crate::error::{StoreError, io_error};
@@ -23,6 +24,9 @@ pub struct Status {
     pub tail_rows: usize,
     /// Bytes that its folder takes on disk.
     pub disk_bytes: u64,
+    /// How often, since the collection was opened, a live row was found to have no item (by a read or by
+    /// [`Collection::verify`]). Cannot happen: more than 0 is an incident.
+    pub missing_items: u64,
     /// Empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -39,6 +43,12 @@ impl Collection {
         warnings.extend(health.incident.clone());
         warnings.extend(health.index.clone());
         drop(health);
+        let missing_items = snapshot.missing_items.load(Ordering::Relaxed);
+        if missing_items > 0 {
+            warnings.push(format!(
+                "a row without its item was met {missing_items} times: verify, then restore a backup"
+            ));
+        }
         let disk_bytes = disk_bytes(&self.folder).unwrap_or_else(|error| {
             warnings.push(error.to_string());
             0
@@ -51,6 +61,7 @@ impl Collection {
             generation: snapshot.generation.as_ref().map(|generation| generation.record.generation.clone()),
             tail_rows: snapshot.tail_rows(),
             disk_bytes,
+            missing_items,
             warnings,
         }
     }

@@ -4,6 +4,8 @@
 //! (`quick_check`; deep: `integrity_check` and `foreign_key_check`), and the counts of rows, items, documents and metadata
 //! with each other. A damaged index is moved to quarantine at once, since it is derived; rows and catalog are only told of.
 
+use std::sync::atomic::Ordering;
+
 use crate::backup::hash_file;
 use crate::catalog;
 use crate::collection::{Collection, VECTORS};
@@ -54,6 +56,8 @@ impl Collection {
             )));
         }
         if counted != (state.documents, state.items) {
+            let missing = state.items.saturating_sub(counted.1) as u64;
+            self.snapshot().missing_items.fetch_add(missing, Ordering::Relaxed);
             return Err(catalog_damaged(format!(
                 "expected {} documents and {} items, found {} and {}",
                 state.documents, state.items, counted.0, counted.1

@@ -71,7 +71,7 @@ fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
             Some("filters look like: category = \"birds\" AND price < 10 AND NOT page IN (1, 2)"),
         ),
         StoreError::Limit { .. } => (ErrorKind::TooLarge, Some("send it in smaller parts")),
-        StoreError::Corrupt { .. } => (
+        StoreError::Corrupt { .. } | StoreError::CommitsMissing { .. } => (
             ErrorKind::Damaged,
             Some("restore it from a backup, or delete the collection and add its files again"),
         ),

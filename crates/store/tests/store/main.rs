@@ -12,3 +12,4 @@ mod pages;
 mod processes;
 mod readers;
 mod sample;
+mod witness;

@@ -142,3 +142,20 @@ fn a_catalog_that_was_never_sealed_is_not_taken_for_one_of_ours() {
     let error = damage(folder.path()).unwrap();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
+
+#[test]
+fn a_row_without_its_item_is_an_error_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_data, notes, _) = filled(folder.path(), 30);
+    assert_eq!(notes.status().missing_items, 0);
+    // No way of ours leads there: an item is taken away beside the store, with checksums that fit.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let path = catalog(folder.path());
+    let connection = Connection::open_with_flags_and_vfs(path, flags, c"bilin-pages").unwrap();
+    assert_eq!(connection.execute("DELETE FROM items WHERE slot = 7", []).unwrap(), 1);
+    let error = notes.snapshot().items(&[7]).unwrap_err();
+    assert!(error.to_string().contains("expected an item for slot 7"), "{error}");
+    assert_eq!(notes.status().missing_items, 1);
+    assert!(matches!(notes.verify(false), Err(StoreError::Corrupt { .. })));
+    assert_eq!((notes.status().missing_items, notes.status().warnings.len()), (2, 1));
+}

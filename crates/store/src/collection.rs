@@ -52,8 +52,13 @@ impl Drop for Collection {
     fn drop(&mut self) {
         self.pool.close_idle();
         match self.settle() {
-            // Then there is nothing to do: a removed folder, or one whose rows the next open takes from the log.
-            Ok(()) | Err(StoreError::UnknownCollection { .. } | StoreError::WritesStopped { .. }) => {}
+            // Nothing to do, or nothing that may be done: the next open takes the rows from the log.
+            Ok(())
+            | Err(
+                StoreError::UnknownCollection { .. }
+                | StoreError::Replaced { .. }
+                | StoreError::WritesStopped { .. },
+            ) => {}
             Err(error) => {
                 tracing::warn!(collection = self.name, %error, "the row log stays for the next open");
             }
@@ -220,6 +225,12 @@ impl Collection {
         self.end(transaction)?;
         writer.rows.log_cleared();
         Ok(())
+    }
+
+    /// For tests that cannot write megabytes to fill the row log.
+    #[cfg(test)]
+    pub(crate) fn limit_log(&self, limits: crate::rows::LogLimits) {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).rows.limits = limits;
     }
 
     /// Commits. When the answer leaves open whether the commit is on the disk, writes stop.
@@ -486,10 +497,6 @@ mod tests {
     /// Every commit syncs its rows: the log holds nothing.
     const NO_LOG: LogLimits = LogLimits { commit_bytes: 0, bytes: 0, entries: 0 };
 
-    fn limit_log(collection: &Collection, limits: LogLimits) {
-        collection.writer.lock().expect("nobody panicked").rows.limits = limits;
-    }
-
     /// What a machine that stops now would find when it starts again, had the disk kept everything.
     fn copied(collection: &Collection) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
@@ -552,7 +559,7 @@ mod tests {
     fn after_a_failed_fsync_no_write_is_accepted_until_reopened() {
         let folder = tempfile::tempdir().expect("a folder");
         let (collection, disk) = collection(folder.path());
-        limit_log(&collection, NO_LOG);
+        collection.limit_log(NO_LOG);
         disk.fail(Fault::Sync);
         assert!(matches!(collection.apply(batch("b", 2.0)), Err(StoreError::Io { .. })));
         disk.heal();
@@ -573,7 +580,7 @@ mod tests {
     fn small_commits_need_no_fsync_of_rows_and_survive_one_that_fails_later() {
         let folder = tempfile::tempdir().expect("a folder");
         let (collection, disk) = collection(folder.path());
-        limit_log(&collection, LogLimits { commit_bytes: 16, bytes: 1 << 20, entries: 6 });
+        collection.limit_log(LogLimits { commit_bytes: 16, bytes: 1 << 20, entries: 6 });
         disk.fail(Fault::Sync);
         for number in 2..7 {
             collection.apply(batch(&number.to_string(), number as f32)).expect("durable by the log");

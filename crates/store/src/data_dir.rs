@@ -6,14 +6,14 @@
 //! `.removing-` before it is removed. What a crash leaves of either is removed at the next open. A backup on its way back
 //! is complete when it is named `.restoring-`; the next open finishes its way once the collection it replaces has gone.
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backup::{Backup, Backups};
 use crate::collection::Collection;
-use crate::dir::{Disk, OsDisk, OwnDisk, list_if_there};
+use crate::dir::{Disk, OsDisk, OwnDisk, list_if_there, make_dirs, sync_names};
 use crate::error::{StoreError, io_error};
 use crate::rows::Layout;
 use crate::settings::Settings;
@@ -52,19 +52,18 @@ impl DataDir {
     /// # Errors
     /// [`StoreError::Locked`] when another process (or another `DataDir`) holds it, naming folder and holder.
     pub fn open(path: &Path) -> Result<DataDir, StoreError> {
-        fs::create_dir_all(path.join(COLLECTIONS)).map_err(|source| io_error("create", path, source))?;
+        DataDir::open_on(path, Arc::new(OsDisk))
+    }
+
+    pub(crate) fn open_on(path: &Path, disk: Arc<dyn Disk>) -> Result<DataDir, StoreError> {
+        make_dirs(&*disk, path)?;
         let path = path.canonicalize().map_err(|source| io_error("open", path, source))?;
+        make_dirs(&*disk, &path.join(COLLECTIONS))?;
         let lock = lock(&path)?;
-        let data = DataDir {
-            path,
-            disk: Arc::new(OsDisk),
-            open: Mutex::default(),
-            restores: Mutex::default(),
-            lock: Arc::new(lock),
-        };
-        data.disk
-            .sync_dir(&data.path)
-            .map_err(|source| io_error("make durable the names in", &data.path, source))?;
+        let (open, restores) = (Mutex::default(), Mutex::default());
+        let data = DataDir { path, disk, open, restores, lock: Arc::new(lock) };
+        // What a killed process renamed is seen here, but may not be durable yet.
+        data.sync_names()?;
         data.remove_leftovers()?;
         Ok(data)
     }
@@ -310,7 +309,7 @@ impl DataDir {
     /// Moves a collection's folder aside; returns where to.
     fn move_to_quarantine(&self, name: &str) -> Result<PathBuf, StoreError> {
         let place = self.path.join(QUARANTINE);
-        fs::create_dir_all(&place).map_err(|source| io_error("create", &place, source))?;
+        make_dirs(&*self.disk, &place)?;
         let mut target = place.join(format!("{}-{name}", time::compact(time::now())));
         let mut number = 0;
         while target.exists() {
@@ -322,9 +321,7 @@ impl DataDir {
             .rename(&folder, &target)
             .map_err(|source| io_error("move to quarantine", &folder, source))?;
         for folder in [&place, &self.path] {
-            self.disk
-                .sync_dir(folder)
-                .map_err(|source| io_error("make durable the names in", folder, source))?;
+            sync_names(&*self.disk, folder)?;
         }
         Ok(target)
     }
@@ -420,8 +417,7 @@ impl DataDir {
     }
 
     fn sync_names(&self) -> Result<(), StoreError> {
-        let folder = self.collections();
-        self.disk.sync_dir(&folder).map_err(|source| io_error("make durable the names in", &folder, source))
+        sync_names(&*self.disk, &self.collections())
     }
 
     fn open_collections(&self) -> MutexGuard<'_, HashMap<String, Weak<Collection>>> {

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::catalog::{self, Identity, ReadPool, State};
 use crate::collection::{Collection, Parts, VECTORS};
-use crate::dir::{Disk, file_name};
+use crate::dir::{Disk, file_name, sync_names};
 use crate::error::{StoreError, catalog_error, io_error};
 use crate::generation::{self, LiveGeneration, Record};
 use crate::rows::{self, Depth, RowStore};
@@ -38,7 +38,7 @@ pub(crate) fn create(
         make(&folder.join(name))?;
     }
     catalog::create(folder, settings, rows_per_segment)?;
-    disk.sync_dir(folder).map_err(|source| io_error("make durable the names in", folder, source))
+    sync_names(disk, folder)
 }
 
 /// Opens the collection in `folder`, which stays locked by `lock` as long as it is open.
@@ -123,14 +123,16 @@ fn open_or_lose(
     Ok(Collection::new(name, folder, disk, lock, parts))
 }
 
-/// Empty folders get lost in copies and archives; an empty one holds nothing that could be missed.
+/// Empty folders get lost in copies and archives; an empty one holds nothing that could be missed. Makes durable the names
+/// that are found.
 fn make_missing_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
     for path in [VECTORS, generation::FOLDER, QUARANTINE].map(|name| folder.join(name)) {
         if !path.is_dir() {
             disk.create_dir(&path).map_err(|source| io_error("create", &path, source))?;
         }
     }
-    Ok(())
+    // Also for what a killed process has made and not synced: it is relied upon from now on.
+    sync_names(disk, folder)
 }
 
 type Found = (State, Vec<rows::BlockSum>, Vec<u32>);
@@ -232,6 +234,6 @@ pub(crate) fn quarantine(disk: &dyn Disk, folder: &Path, path: &Path) -> Result<
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             Err(io_error("move to quarantine", path, source))
         }
-        _ => disk.sync_dir(&place).map_err(|source| io_error("make durable the names in", &place, source)),
+        _ => sync_names(disk, &place),
     }
 }

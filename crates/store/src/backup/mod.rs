@@ -17,7 +17,7 @@ mod take;
 
 use std::path::{Path, PathBuf};
 
-use crate::dir::{Disk, list_if_there};
+use crate::dir::{Disk, list_if_there, sync_names};
 use crate::error::{StoreError, io_error};
 use crate::time;
 pub(crate) use manifest::Manifest;
@@ -97,6 +97,11 @@ pub(crate) fn prune(disk: &dyn Disk, folder: &Path, keep: usize) -> Result<Vec<B
         // Renamed first: a folder with a time for a name is complete.
         let aside = folder.join(format!("{MAKING}{}", backup.time()));
         disk.rename(&backup.path, &aside).map_err(|source| io_error("rename", &backup.path, source))?;
+    }
+    // Before any file goes, or a power loss could bring back a name and not all that it stands for. It also makes sure of
+    // the backups that stay, whatever became of the process that made them.
+    if !removed.is_empty() {
+        sync_names(disk, folder)?;
     }
     remove_unfinished(disk, folder)?;
     Ok(removed)

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::manifest::Manifest;
 use super::take::copy_hashed;
 use crate::collection::VECTORS;
-use crate::dir::Disk;
+use crate::dir::{Disk, sync_names};
 use crate::error::{StoreError, io_error};
 use crate::generation;
 use crate::opening::QUARANTINE;
@@ -32,7 +32,7 @@ pub(crate) fn copy_into(disk: &dyn Disk, backup: &Path, target: &Path) -> Result
         }
     }
     for folder in [target.join(VECTORS), target.join(generation::FOLDER), target.to_owned()] {
-        disk.sync_dir(&folder).map_err(|source| io_error("make durable the names in", &folder, source))?;
+        sync_names(disk, &folder)?;
     }
     Ok(manifest)
 }

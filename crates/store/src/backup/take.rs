@@ -10,7 +10,7 @@ use super::manifest::{FileSum, Manifest};
 use super::{Backup, MAKING, list, remove_unfinished};
 use crate::catalog::{self, State};
 use crate::collection::{Collection, VECTORS};
-use crate::dir::{Disk, DiskFile};
+use crate::dir::{Disk, DiskFile, make_dirs, sync_names};
 use crate::error::{StoreError, catalog_error, io_error};
 use crate::generation;
 use crate::rows::{self, BLOCK_BYTES, BlockSum, Depth, HEADER_BYTES, Layout};
@@ -22,7 +22,7 @@ pub(super) const PIECE_BYTES: usize = 1 << 20;
 /// Makes a backup of the newest commit in a folder of its own under `backups`, and reads it back.
 pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, StoreError> {
     let disk = &*collection.disk;
-    std::fs::create_dir_all(backups).map_err(|source| io_error("create", backups, source))?;
+    make_dirs(disk, backups)?;
     remove_unfinished(disk, backups)?;
     let before = list(disk, backups)?.good;
     // Two backups within a second would have one name.
@@ -41,12 +41,12 @@ pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, St
     drop(snapshot);
     manifest.write(disk, &aside)?;
     for folder in [aside.join(VECTORS), aside.join(generation::FOLDER), aside.clone()] {
-        disk.sync_dir(&folder).map_err(|source| io_error("make durable the names in", &folder, source))?;
+        sync_names(disk, &folder)?;
     }
     verify(disk, &aside, &manifest, &collection.layout)?;
     let path = backups.join(&name);
     disk.rename(&aside, &path).map_err(|source| io_error("rename", &aside, source))?;
-    disk.sync_dir(backups).map_err(|source| io_error("make durable the names in", backups, source))?;
+    sync_names(disk, backups)?;
     Ok(Backup::of(&manifest, path))
 }
 

@@ -8,6 +8,8 @@
 #[cfg(test)]
 pub(crate) mod faulty;
 mod own;
+#[cfg(test)]
+mod power;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -47,6 +49,31 @@ pub(crate) fn list_if_there(disk: &dyn Disk, path: &Path) -> Result<Vec<(String,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries.map_err(|source| io_error("list", path, source)),
     }
+}
+
+/// Creates a folder, and those above it, where they are missing; durable when it returns. One that is there may be left by a
+/// process that was killed before it made the name durable, so that is done anyway.
+pub(crate) fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    if path.is_dir() {
+        return match disk.sync_dir(parent) {
+            // Somebody else's folder, and somebody else's care.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced.map_err(|source| io_error("make durable the names in", parent, source)),
+        };
+    }
+    make_dirs(disk, parent)?;
+    match disk.create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(|source| io_error("create", path, source))?,
+    }
+    sync_names(disk, parent)
+}
+
+/// As [`Disk::sync_dir`], telling which folder when it fails.
+pub(crate) fn sync_names(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    disk.sync_dir(folder).map_err(|source| io_error("make durable the names in", folder, source))
 }
 
 /// Operations on one open file.

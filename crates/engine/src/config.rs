@@ -29,6 +29,9 @@ pub struct EngineConfig {
     pub target_recall: f32,
     /// Most bytes that an index which `auto` chooses may need to be served, rows included; `None` = as many as it takes.
     pub index_memory_bytes: Option<u64>,
+    /// Rows per segment file of new collections, a power of two; `None` = as many as make 64 to 128 MiB. Small ones make
+    /// segments fill up quickly, which tests want.
+    pub rows_per_segment: Option<usize>,
 }
 
 impl EngineConfig {
@@ -46,6 +49,7 @@ impl EngineConfig {
             default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),
             target_recall: 0.95,
             index_memory_bytes: None,
+            rows_per_segment: None,
         }
     }
 

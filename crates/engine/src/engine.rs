@@ -80,7 +80,7 @@ impl Engine {
         new: &NewCollection,
     ) -> Result<Arc<dyn VectorStore>, Error> {
         let settings = collection::settings(new, &self.config, &self.models)?;
-        self.stores.create(name, &settings)
+        self.stores.create(name, &settings, self.config.rows_per_segment)
     }
 
     /// Removes a collection with everything in it.

@@ -89,10 +89,19 @@ impl EmbeddedStores {
         self.table().broken.iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
     }
 
-    /// Makes a new collection.
-    pub(crate) fn create(&self, name: &str, settings: &Settings) -> Result<Arc<dyn VectorStore>, Error> {
+    /// Makes a new collection; `rows_per_segment`: `None` = the usual number.
+    pub(crate) fn create(
+        &self,
+        name: &str,
+        settings: &Settings,
+        rows_per_segment: Option<usize>,
+    ) -> Result<Arc<dyn VectorStore>, Error> {
         // The data folder makes each name once; searches need the table meanwhile.
-        let collection = self.data.create(name, settings).map_err(|error| for_collection(error, name))?;
+        let created = match rows_per_segment {
+            Some(rows) => self.data.create_with_segments(name, settings, rows),
+            None => self.data.create(name, settings),
+        };
+        let collection = created.map_err(|error| for_collection(error, name))?;
         self.table().collections.insert(name.to_owned(), collection.clone());
         Ok(collection)
     }

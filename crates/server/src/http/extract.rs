@@ -27,7 +27,10 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 /// A JSON body of a known shape.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+/// Parsing a longer body takes milliseconds, during which a thread that serves connections would serve none.
+const PARSED_INLINE_BYTES: usize = 256 << 10;
+
+impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
@@ -39,8 +42,15 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
             return Err(ApiError::content_type("application/json", received.as_deref()));
         }
         let bytes = body(request, state).await?;
-        let Object(value) = parse(&bytes)?;
-        Ok(Json(value))
+        if bytes.len() <= PARSED_INLINE_BYTES {
+            return parse::<Object<T>>(&bytes).map(|Object(value)| Json(value));
+        }
+        let parsing = tokio::task::spawn_blocking(move || parse::<Object<T>>(&bytes));
+        match parsing.await {
+            Ok(parsed) => parsed.map(|Object(value)| Json(value)),
+            Err(failed) if failed.is_panic() => Err(ApiError::panicked(&*failed.into_panic())),
+            Err(_) => Err(ApiError::stopping()),
+        }
     }
 }
 
@@ -99,6 +109,10 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             "expected a JSON object, received an empty body",
             "send a JSON object; /docs shows its fields",
         ));
+    }
+    // Following the path to a fault takes longer than parsing itself, so it is done only where there is one.
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {

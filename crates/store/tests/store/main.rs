@@ -12,4 +12,5 @@ mod pages;
 mod processes;
 mod readers;
 mod sample;
+mod serving_again;
 mod witness;

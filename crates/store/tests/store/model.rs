@@ -1,12 +1,27 @@
-//! Seeded random operations on a collection and on a plain map, compared again and again, with reopening at random places.
+//! 100 000 seeded random operations on collections and on plain maps, compared again and again, with reopening at random
+//! places, backups and restores, snapshots kept while the collection goes on, and upkeep in between.
+//!
+//! An operation is one document put or one deletion asked for; a commit carries a few. What a commit touched is compared
+//! after it, everything at intervals. The folder lies in memory (`/dev/shm`) where there is such a place: what survives a
+//! crash is tested elsewhere, and an fsync per commit would be most of the time. `BILIN_MODEL_OPERATIONS` and `BILIN_SEED`
+//! make it longer and different; `./soak model` sets both.
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bilin_index::{Codec, IndexSpec, Metric};
-use bilin_store::{Applied, Batch, Collection, DataDir, MaintainOptions, NewDocument, Snapshot};
+use bilin_store::{Applied, Backup, Batch, Collection, DataDir, MaintainOptions, NewDocument, Snapshot};
 
-use crate::sample::{Model, Random, compare, document, item, settings};
+use crate::sample::{Model, Random, compare, compare_document, document, item, number_from, settings};
 
-const OPERATIONS: usize = 400;
+/// Of each of the five collections.
+const OPERATIONS: u64 = 20_000;
+/// Commits between two full comparisons, on average.
+const COMPARE_EVERY: usize = 40;
+/// Commits between two reopenings, on average.
+const REOPEN_EVERY: usize = 150;
+const NAME: &str = "模型";
 const DIM: usize = 5;
 const IDS: usize = 60;
 const FILES: usize = 8;
@@ -41,7 +56,7 @@ fn random_batch(random: &mut Random, step: usize) -> Batch {
 
 /// What `batch` does to the map.
 fn apply(model: &mut Model, batch: &Batch) -> Applied {
-    let before = model.clone();
+    let before: BTreeSet<String> = model.keys().cloned().collect();
     for id in &batch.delete {
         model.remove(id);
     }
@@ -54,64 +69,158 @@ fn apply(model: &mut Model, batch: &Batch) -> Applied {
     let written = |id: &String| batch.upsert.iter().any(|document: &NewDocument| document.id == *id);
     Applied {
         seq: 0,
-        added: model.keys().filter(|id| !before.contains_key(*id)).count(),
-        updated: before.keys().filter(|id| written(id)).count(),
-        deleted: before.keys().filter(|id| !model.contains_key(*id)).count(),
+        added: model.keys().filter(|id| !before.contains(*id)).count(),
+        updated: before.iter().filter(|id| written(id)).count(),
+        deleted: before.iter().filter(|id| !model.contains_key(*id)).count(),
     }
 }
 
-fn run(seed: u64, metric: Metric, index: IndexSpec) {
-    println!("seed {seed}");
-    let mut random = Random(seed);
-    let folder = tempfile::tempdir().unwrap();
-    let mut data = DataDir::open(folder.path()).unwrap();
-    let mut collection: Arc<Collection> =
-        data.create_with_segments("模型", &settings(DIM, metric, index), 32).unwrap();
-    let mut model = Model::new();
-    let mut kept: Vec<(Arc<Snapshot>, Model)> = Vec::new();
-    let mut seq = 0;
-    for step in 0..OPERATIONS {
-        let batch = random_batch(&mut random, step);
-        let expected = apply(&mut model, &batch);
-        let applied = collection.apply(batch).unwrap();
-        let changed = expected.added + expected.updated + expected.deleted > 0;
-        seq += u64::from(changed);
-        assert_eq!(applied, Applied { seq, ..expected }, "step {step}");
-        match random.below(20) {
-            0 => {
-                kept.clear();
-                drop(collection);
-                drop(data);
-                data = DataDir::open(folder.path()).unwrap();
-                collection = data.open_collection("模型").unwrap();
-                assert_eq!(collection.status().warnings, Vec::<String>::new());
-                collection.verify(true).unwrap();
+/// A collection under test with the map that it should equal.
+struct Run {
+    metric: Metric,
+    random: Random,
+    folder: tempfile::TempDir,
+    /// `None` only while it is reopened.
+    open: Option<(DataDir, Arc<Collection>)>,
+    model: Model,
+    seq: u64,
+    /// Views kept while the collection goes on.
+    kept: Vec<(Arc<Snapshot>, Model)>,
+    backup: Option<(Backup, Model, u64)>,
+    reopened: usize,
+}
+
+impl Run {
+    fn new(seed: u64, metric: Metric, index: IndexSpec) -> Run {
+        let memory = Path::new("/dev/shm");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let collection = data.create_with_segments(NAME, &settings(DIM, metric, index), 32).unwrap();
+        Run {
+            metric,
+            random: Random(seed),
+            folder,
+            open: Some((data, collection)),
+            model: Model::new(),
+            seq: 0,
+            kept: Vec::new(),
+            backup: None,
+            reopened: 0,
+        }
+    }
+
+    fn collection(&self) -> &Arc<Collection> {
+        &self.open.as_ref().unwrap().1
+    }
+
+    /// One commit, and what it touched compared. Returns how many operations it was.
+    fn commit(&mut self, step: usize) -> u64 {
+        let batch = random_batch(&mut self.random, step);
+        let operations = batch.delete.len() + batch.delete_files.len() + batch.upsert.len();
+        let touched: BTreeSet<String> =
+            batch.delete.iter().cloned().chain(batch.upsert.iter().map(|new| new.id.clone())).collect();
+        let expected = apply(&mut self.model, &batch);
+        let applied = self.collection().apply(batch).unwrap();
+        self.seq += u64::from(expected.added + expected.updated + expected.deleted > 0);
+        assert_eq!(applied, Applied { seq: self.seq, ..expected }, "step {step}");
+        let snapshot = self.collection().snapshot();
+        let items: usize = self.model.values().map(|document| document.items.len()).sum();
+        assert_eq!((snapshot.documents(), snapshot.count()), (self.model.len(), items), "step {step}");
+        for id in &touched {
+            compare_document(&snapshot, id, self.model.get(id), self.metric);
+        }
+        operations as u64
+    }
+
+    fn compare_all(&mut self) {
+        let snapshot = self.collection().snapshot();
+        compare(&snapshot, &self.model, self.metric, &mut self.random);
+    }
+
+    fn reopen(&mut self) {
+        self.kept.clear();
+        drop(self.open.take());
+        let data = DataDir::open(self.folder.path()).unwrap();
+        let collection = data.open_collection(NAME).unwrap();
+        assert_eq!(collection.status().warnings, Vec::<String>::new());
+        self.open = Some((data, collection));
+        self.reopened += 1;
+        if self.reopened.is_multiple_of(4) {
+            self.collection().verify(true).unwrap();
+            self.compare_all();
+        }
+    }
+
+    fn maintain(&mut self) {
+        let force = self.random.below(2) == 0;
+        let options = MaintainOptions { force, threads: 1, memory_bytes: None, progress: None };
+        self.collection().maintain(&options).unwrap();
+    }
+
+    /// Makes a backup, or goes back to the one made last.
+    fn back_up_or_restore(&mut self) {
+        let (data, collection) = self.open.as_ref().unwrap();
+        match self.backup.take() {
+            Some((backup, model, seq)) if self.random.below(2) == 0 => {
+                self.kept.clear();
+                let (data, collection) = self.open.take().unwrap();
+                let collection = data.restore(&backup, Some(collection)).unwrap();
+                self.open = Some((data, collection));
+                (self.model, self.seq) = (model, seq);
+                self.compare_all();
             }
-            1 => kept.push((collection.snapshot(), model.clone())),
-            2 => {
-                collection
-                    .maintain(&MaintainOptions {
-                        force: random.below(2) == 0,
-                        threads: 1,
-                        memory_bytes: None,
-                        progress: None,
-                    })
-                    .unwrap();
+            _ => {
+                let backup = data.backup(collection).unwrap();
+                assert_eq!(backup.seq, self.seq);
+                data.prune_backups(NAME, 2).unwrap();
+                self.backup = Some((backup, self.model.clone(), self.seq));
             }
-            3..8 => compare(&collection.snapshot(), &model, metric, &mut random),
+        }
+    }
+
+    /// Something beside the commits, sometimes.
+    fn between(&mut self) {
+        match self.random.below(REOPEN_EVERY) {
+            0 => self.reopen(),
+            1..4 => self.maintain(),
+            4 => self.back_up_or_restore(),
+            5..15 => self.kept.push((self.collection().snapshot(), self.model.clone())),
             _ => {}
         }
-        if let Some(at) =
-            (!kept.is_empty()).then(|| random.below(kept.len() * 10)).filter(|at| *at < kept.len())
-        {
-            let (snapshot, model) = kept.swap_remove(at);
-            compare(&snapshot, &model, metric, &mut random);
+        if self.random.below(COMPARE_EVERY) == 0 {
+            self.compare_all();
+        }
+        if !self.kept.is_empty() && self.random.below(20) == 0 {
+            let at = self.random.below(self.kept.len());
+            let (snapshot, model) = self.kept.swap_remove(at);
+            compare(&snapshot, &model, self.metric, &mut self.random);
         }
     }
-    for (snapshot, model) in &kept {
-        compare(snapshot, model, metric, &mut random);
+}
+
+fn run(number: u64, metric: Metric, index: IndexSpec) {
+    let seed = number_from("BILIN_SEED", 0) * 5 + number;
+    let wanted = number_from("BILIN_MODEL_OPERATIONS", OPERATIONS * 5) / 5;
+    let started = Instant::now();
+    println!("seed {seed}, {index}");
+    let mut run = Run::new(seed, metric, index);
+    let (mut operations, mut commits) = (0, 0);
+    while operations < wanted {
+        operations += run.commit(commits);
+        commits += 1;
+        run.between();
     }
-    compare(&collection.snapshot(), &model, metric, &mut random);
+    for (snapshot, model) in std::mem::take(&mut run.kept) {
+        compare(&snapshot, &model, metric, &mut run.random);
+    }
+    run.compare_all();
+    run.collection().verify(true).unwrap();
+    println!(
+        "{operations} operations in {commits} commits, reopened {} times, {:.1} s",
+        run.reopened,
+        started.elapsed().as_secs_f64()
+    );
 }
 
 #[test]

@@ -53,17 +53,7 @@ pub fn compare(snapshot: &Snapshot, model: &Model, metric: Metric, random: &mut 
     assert_eq!((snapshot.documents(), snapshot.count()), (model.len(), items));
     assert_eq!(snapshot.live().count(), items);
     for (id, document) in model {
-        let stored = snapshot.document(id).unwrap();
-        assert_eq!(stored.len(), document.items.len(), "{id}");
-        for (ordinal, (stored, item)) in stored.iter().zip(&document.items).enumerate() {
-            assert_eq!((&stored.document, stored.ordinal as usize), (id, ordinal));
-            assert_eq!((&stored.text, &stored.metadata), (&item.text, &item.metadata));
-            assert!(snapshot.live().contains(stored.slot));
-            let vector = stored_form(metric, &item.vector);
-            assert_eq!(snapshot.vector(stored.slot), vector, "{id}");
-        }
-        let thumbnail = document.items.first().and_then(|item| item.thumbnail.clone());
-        assert_eq!(snapshot.thumbnail(id).unwrap(), thumbnail);
+        compare_document(snapshot, id, Some(document), metric);
     }
     let query = random.vector(dim);
     let k = 1 + random.below(20);
@@ -79,6 +69,32 @@ pub fn compare(snapshot: &Snapshot, model: &Model, metric: Metric, random: &mut 
     } else {
         assert_eq!(found.len(), expected.len());
         assert!(found.iter().all(|(_, slot)| snapshot.live().contains(*slot)));
+    }
+}
+
+/// Compares one document with what it should be, or not be.
+pub fn compare_document(snapshot: &Snapshot, id: &str, expected: Option<&NewDocument>, metric: Metric) {
+    let stored = snapshot.document(id).unwrap();
+    let Some(document) = expected else { return assert!(stored.is_empty(), "{id} was deleted") };
+    assert_eq!(stored.len(), document.items.len(), "{id}");
+    for (ordinal, (stored, item)) in stored.iter().zip(&document.items).enumerate() {
+        assert_eq!((stored.document.as_str(), stored.ordinal as usize), (id, ordinal));
+        assert_eq!((&stored.text, &stored.metadata), (&item.text, &item.metadata));
+        assert!(snapshot.live().contains(stored.slot));
+        let vector = stored_form(metric, &item.vector);
+        assert_eq!(snapshot.vector(stored.slot), vector, "{id}");
+    }
+    let thumbnail = document.items.first().and_then(|item| item.thumbnail.clone());
+    assert_eq!(snapshot.thumbnail(id).unwrap(), thumbnail);
+}
+
+/// A whole number from the environment; what makes a test long, or different, is set there.
+pub fn number_from(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, expected a whole number"))
+        }
+        Err(_) => default,
     }
 }
 

@@ -1,0 +1,113 @@
+//! The binary run on a data folder, to be killed.
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A process that is killed when it is dropped, at the latest.
+pub struct Process {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    /// Its log.
+    lines: mpsc::Receiver<String>,
+}
+
+impl Process {
+    /// Without any setting of the machine's.
+    pub fn start(data: &Path, arguments: &[&str]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bilin"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BILIN_") {
+                command.env_remove(name);
+            }
+        }
+        command.arg("--json").arg("--data").arg(data).args(arguments);
+        command.env("BILIN_LOG", "bilin_store=info").current_dir(data);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().map(BufReader::new);
+        let log = BufReader::new(child.stderr.take().unwrap());
+        // On a thread of its own, so that a log that nobody waits for never stops the process.
+        let (told, lines) = mpsc::channel();
+        thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| drop(told.send(line))));
+        Process { child, stdout, lines }
+    }
+
+    pub fn serve(data: &Path) -> Process {
+        Process::start(data, &["serve", "--listen", "127.0.0.1:0"])
+    }
+
+    /// Where it listens, once it does; `None` when it ended before.
+    pub fn address(&mut self) -> Option<SocketAddr> {
+        let mut line = String::new();
+        self.stdout.as_mut()?.read_line(&mut line).ok()?;
+        let listening: Value = serde_json::from_str(&line).ok()?;
+        listening["url"].as_str()?.strip_prefix("http://")?.parse().ok()
+    }
+
+    /// Waits for a line of its log that holds `word`. `false` when the process ended without one.
+    pub fn said(&mut self, word: &str) -> bool {
+        self.lines.iter().any(|line| line.contains(word))
+    }
+
+    /// SIGKILL. Whether it was still running.
+    pub fn kill(&mut self) -> bool {
+        let was_running = self.is_running();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        was_running
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until `begun` says yes. `false` when the process ended first.
+    pub fn wait_until(&mut self, mut begun: impl FnMut() -> bool) -> bool {
+        while !begun() {
+            if !self.is_running() {
+                return false;
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+        true
+    }
+
+    /// Its exit code and what it said on stdout.
+    pub fn finish(mut self) -> (Option<i32>, Vec<Value>) {
+        let lines = self.stdout.take().unwrap().lines().map_while(Result::ok);
+        let said = lines.map(|line| serde_json::from_str(&line).unwrap()).collect();
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How long something takes, learned from the runs that were not killed; a kill comes anywhere in it.
+#[derive(Debug)]
+pub struct Span(Duration);
+
+impl Span {
+    pub fn guess(millis: u64) -> Span {
+        Span(Duration::from_millis(millis))
+    }
+
+    pub fn learn(&mut self, started: Instant) {
+        // Towards the longer one quickly, towards the shorter one slowly.
+        self.0 = started.elapsed().max(self.0 * 9 / 10);
+    }
+
+    pub fn sleep_part(&self, random: &mut crate::record::Random) {
+        let part = random.below(1_000) as u32;
+        thread::sleep(self.0 * part / 1_000);
+    }
+}

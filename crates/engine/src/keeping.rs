@@ -43,6 +43,37 @@ impl Engine {
         lists.collect()
     }
 
+    /// Removes all but the newest `keep` (at least one) backups of a collection; returns those removed.
+    pub fn prune_backups(&self, collection: &str, keep: usize) -> Result<Vec<Backup>, Error> {
+        self.stores.data().prune_backups(collection, keep).map_err(|error| for_collection(error, collection))
+    }
+
+    /// Removes the backup that was taken at this time (seconds since 1970); returns it.
+    pub fn remove_backup(&self, collection: &str, taken_unix_s: u64) -> Result<Backup, Error> {
+        let backup = self.backup_of(collection, taken_unix_s)?;
+        self.stores.data().remove_backup(&backup).map_err(|error| for_collection(error, collection))?;
+        Ok(backup)
+    }
+
+    /// The backup that was taken at this time (seconds since 1970).
+    pub fn backup_of(&self, collection: &str, taken_unix_s: u64) -> Result<Backup, Error> {
+        let good = self.backups(Some(collection))?.remove(0).good;
+        let times: Vec<String> = good.iter().map(Backup::time).collect();
+        good.into_iter().find(|backup| backup.taken_unix_s == taken_unix_s).ok_or_else(|| {
+            let message = format!("there is no backup of collection {collection:?} of that time");
+            let hint = match times.len() {
+                0 => "there are none of this collection".to_owned(),
+                _ => format!("there are those of {}", times.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, message).with_hint(hint)
+        })
+    }
+
+    /// Reads a backup back whole and compares it with its manifest and its checksums.
+    pub fn verify_backup(&self, backup: &Backup) -> Result<(), Error> {
+        self.stores.data().verify_backup(backup).map_err(|error| for_collection(error, &backup.collection))
+    }
+
     /// Puts the newest backup taken at or before `at` (seconds since 1970; `None` = the newest) in the place of the
     /// collection, which is moved to quarantine. Returns the backup and the collection as it is now.
     pub fn restore(&self, collection: &str, at: Option<u64>) -> Result<(Backup, CollectionInfo), Error> {

@@ -5,7 +5,7 @@
 //! collection is complete, because it is built under a name that starts with `.creating-` and renamed, and renamed to
 //! `.removing-` before it is removed. What a crash leaves of either is removed at the next open. A backup on its way back
 //! is complete when it is named `.restoring-`; the next open finishes its way once the collection it replaces has gone.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,8 @@ pub struct DataDir {
     open: Mutex<HashMap<String, Weak<Collection>>>,
     /// One restore at a time; taken before `open`, which is not held while files are copied.
     restores: Mutex<()>,
+    /// Names of collections of which a backup is being made.
+    making: Mutex<BTreeSet<String>>,
     /// Unlocked when its last holder, this or an open collection, closes it.
     lock: Arc<File>,
 }
@@ -60,8 +62,8 @@ impl DataDir {
         let path = path.canonicalize().map_err(|source| io_error("open", path, source))?;
         make_dirs(&*disk, &path.join(COLLECTIONS))?;
         let lock = lock(&path)?;
-        let (open, restores) = (Mutex::default(), Mutex::default());
-        let data = DataDir { path, disk, open, restores, lock: Arc::new(lock) };
+        let (open, restores, making) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let data = DataDir { path, disk, open, restores, making, lock: Arc::new(lock) };
         // What a killed process renamed is seen here, but may not be durable yet.
         data.sync_names()?;
         data.remove_leftovers()?;
@@ -176,6 +178,7 @@ impl DataDir {
     /// begun is removed by the next backup.
     pub fn backup(&self, collection: &Collection) -> Result<Backup, StoreError> {
         let _one = collection.backups.lock().unwrap_or_else(PoisonError::into_inner);
+        let _making = Making::begin(&self.making, collection.name());
         backup::take(collection, &self.backups(collection.name()))
     }
 
@@ -198,13 +201,36 @@ impl DataDir {
         Ok(entries.into_iter().map(|entry| entry.0).filter(|name| name::check(name).is_ok()).collect())
     }
 
-    /// Removes all but the newest `keep` (at least one) backups; returns those removed.
+    /// Removes all but the newest `keep` (at least one) backups, and what interrupted ones left; returns those removed.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn prune_backups(&self, name: &str, keep: usize) -> Result<Vec<Backup>, StoreError> {
         name::check(name)?;
-        backup::prune(&*self.disk, &self.backups(name), keep)
+        let removed = backup::prune(&*self.disk, &self.backups(name), keep)?;
+        let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if !making.contains(name) {
+            // The lock is held, so that none begins meanwhile.
+            backup::remove_unfinished(&*self.disk, &self.backups(name))?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes one backup.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove_backup(&self, backup: &Backup) -> Result<(), StoreError> {
+        name::check(&backup.collection)?;
+        backup::remove(&*self.disk, &self.backups(&backup.collection), backup)
+    }
+
+    /// Reads a backup back whole: every file against its manifest, the catalog by SQLite's own check, rows block by block.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] naming what differs, or those of the disk.
+    pub fn verify_backup(&self, backup: &Backup) -> Result<(), StoreError> {
+        backup::verify_made(&*self.disk, &backup.path)
     }
 
     /// Puts a backup in the place of a collection. What stood there, `replaced`, is moved to `quarantine/` and never
@@ -422,6 +448,25 @@ impl DataDir {
 
     fn open_collections(&self) -> MutexGuard<'_, HashMap<String, Weak<Collection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A backup under way.
+struct Making<'a> {
+    all: &'a Mutex<BTreeSet<String>>,
+    name: String,
+}
+
+impl<'a> Making<'a> {
+    fn begin(all: &'a Mutex<BTreeSet<String>>, name: &str) -> Making<'a> {
+        all.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        Making { all, name: name.to_owned() }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 

@@ -76,9 +76,10 @@ fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
             Some("restore it from a backup, or delete the collection and add its files again"),
         ),
         StoreError::Version { .. } => (ErrorKind::Damaged, Some("open it with a newer bilin")),
-        StoreError::NoSpace { .. } => {
-            (ErrorKind::Io, Some("free some space and try again; nothing was changed"))
-        }
+        StoreError::NoSpace { .. } => (
+            ErrorKind::NoSpace,
+            Some("free some space and try again; nothing was changed, searches and deletes go on"),
+        ),
         StoreError::WritesStopped { .. } => (ErrorKind::Io, Some("check the disk, then start bilin again")),
         StoreError::Replaced { .. } => (ErrorKind::Busy, Some("repeat the request; nothing was changed")),
         StoreError::Io { .. } => {

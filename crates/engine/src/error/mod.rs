@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Cancelled,
     /// Files fail their checks.
     Damaged,
+    /// The disk has no room for it; reads and deletes go on.
+    NoSpace,
     /// The operating system refused.
     Io,
     /// A mistake of ours.

@@ -87,6 +87,7 @@ pub fn exit_of(kind: ErrorKind) -> Exit {
         | ErrorKind::Busy
         | ErrorKind::Cancelled
         | ErrorKind::Damaged
+        | ErrorKind::NoSpace
         | ErrorKind::Io => Exit::Mendable,
         ErrorKind::Internal => Exit::Fault,
     }
@@ -127,6 +128,12 @@ mod tests {
         assert_eq!((failure.exit(), failure.message()), (Exit::Success, ""));
         let failure = Failure::output(io::Error::other("disk full"));
         assert_eq!(failure.exit(), Exit::Mendable);
+    }
+
+    #[test]
+    fn a_full_disk_can_be_mended() {
+        let failure = Failure::from(Error::new(ErrorKind::NoSpace, "no space left").with_hint("free some"));
+        assert_eq!((failure.exit(), failure.hint()), (Exit::Mendable, Some("free some")));
     }
 
     #[test]

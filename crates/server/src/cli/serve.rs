@@ -11,6 +11,10 @@ use clap::Args;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest that calls inside the engine are waited for after the last answer.
+const LAST_CALLS_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -77,7 +81,11 @@ pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Fail
         service.abort();
         return Err(failure);
     }
-    match runtime.block_on(service) {
+    let served = runtime.block_on(service);
+    // Calls that are still inside (a build, a backup) have had their time to end; what they began is put in order at the
+    // next start, as after a crash.
+    runtime.shutdown_timeout(LAST_CALLS_MAX);
+    match served {
         Ok(Ok(())) => {
             context.printer.note("stopped");
             Ok(Exit::Success)

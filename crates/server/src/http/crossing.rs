@@ -15,6 +15,8 @@ use tokio::sync::Semaphore;
 const WAITING_PER_PERMIT: usize = 4;
 /// Short looks at figures; never stuck behind searches or writes.
 const LOOK_PERMITS: usize = 8;
+/// Each reads or writes whole collections; more at a time would only share the disk.
+const UPKEEP_PERMITS: usize = 2;
 
 /// Which queue a call stands in, so that long writes never keep searches out and neither keeps `/health` out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub enum Lane {
     Write,
     /// Figures and single documents.
     Look,
+    /// What takes minutes (backups, restoring, verifying, builds): as changes, but apart from them, so that it never keeps
+    /// small writes waiting.
+    Upkeep,
 }
 
 struct Queue {
@@ -58,6 +63,7 @@ pub struct Crossing {
     search: Queue,
     write: Queue,
     look: Queue,
+    upkeep: Queue,
     timeout: Duration,
 }
 
@@ -67,6 +73,7 @@ impl Crossing {
             search: Queue::new(max_concurrent_requests),
             write: Queue::new(max_concurrent_requests.div_ceil(4)),
             look: Queue::new(LOOK_PERMITS),
+            upkeep: Queue::new(UPKEEP_PERMITS),
             timeout,
         }
     }
@@ -83,6 +90,7 @@ impl Crossing {
             Lane::Search => &self.search,
             Lane::Write => &self.write,
             Lane::Look => &self.look,
+            Lane::Upkeep => &self.upkeep,
         };
         let permit = match Arc::clone(&queue.permits).try_acquire_owned() {
             Ok(permit) => permit,
@@ -102,7 +110,7 @@ impl Crossing {
             let _permit = permit;
             span.in_scope(|| work(&engine))
         });
-        let joined = if lane == Lane::Write {
+        let joined = if matches!(lane, Lane::Write | Lane::Upkeep) {
             task.await
         } else {
             let left = self.timeout.saturating_sub(started.elapsed());
@@ -163,5 +171,6 @@ mod tests {
         let error = crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap_err();
         assert_eq!(error.code, "busy", "the late search still holds its permit");
         assert_eq!(crossing.run(Lane::Write, &engine, slow).await.unwrap(), 7);
+        assert_eq!(crossing.run(Lane::Upkeep, &engine, slow).await.unwrap(), 7);
     }
 }

@@ -12,7 +12,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use bilin_engine::{DocumentContent, Kind, Metadata, NewDocument};
+use bilin_engine::{DocumentContent, Engine, Filter, Kind, Metadata, NewDocument};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -312,6 +312,58 @@ pub(super) async fn delete(
     if applied.deleted == 0 {
         return Err(unknown(&name, &id));
     }
+    Ok(Answer(DeletedView { seq: applied.seq, deleted: applied.deleted }))
+}
+
+/// What to delete: exactly one of `ids` and `filter`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteDocuments {
+    /// Ids of documents; unknown ones are passed over.
+    #[serde(default)]
+    #[schema(example = json!(["course/chapter1", "course/chapter2"]))]
+    ids: Option<Vec<String>>,
+    /// Every document of which an item satisfies this.
+    #[serde(default)]
+    #[schema(example = "category = \"birds\" AND price < 10")]
+    filter: Option<String>,
+}
+
+/// Delete documents by id or by filter
+///
+/// One commit: all of them are gone and durably so when answered, or none is.
+#[utoipa::path(post, path = "/v1/collections/{collection}/delete", operation_id = "deleteDocuments", tag = "documents",
+    params(("collection" = String, Path, description = "name of the collection")),
+    request_body = DeleteDocuments,
+    responses((status = 200, body = DeletedView), (status = 404, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub(super) async fn delete_many(
+    State(state): State<AppState>,
+    PathParts(name): PathParts<String>,
+    Json(wish): Json<DeleteDocuments>,
+) -> Result<Answer<DeletedView>, ApiError> {
+    let applied = match (wish.ids, wish.filter) {
+        (Some(ids), None) => {
+            let delete = move |engine: &Engine| engine.delete_documents(&name, &ids);
+            state.crossing.run(Lane::Write, &state.engine, delete).await?
+        }
+        (None, Some(filter)) => {
+            let filter = filter.parse::<Filter>().map_err(|error| {
+                ApiError::invalid(
+                    format!("filter: {error}"),
+                    "write it like category = \"birds\" AND price < 10 AND NOT page IN (1, 2)",
+                )
+            })?;
+            let delete = move |engine: &Engine| engine.delete_where(&name, &filter);
+            state.crossing.run(Lane::Write, &state.engine, delete).await?
+        }
+        (ids, _) => {
+            let given = if ids.is_some() { "both" } else { "none" };
+            return Err(ApiError::invalid(
+                format!("expected exactly one of ids and filter, received {given}"),
+                "send the ids of documents, or a filter over their metadata",
+            ));
+        }
+    };
     Ok(Answer(DeletedView { seq: applied.seq, deleted: applied.deleted }))
 }
 

@@ -165,6 +165,11 @@ fn wire(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {
             "damaged",
             "run bilin verify on the data folder, and restore a backup if it says so",
         ),
+        ErrorKind::NoSpace => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "no_space",
+            "free some space on the server's disk; searches and deletes go on meanwhile",
+        ),
         ErrorKind::Io => {
             (StatusCode::INTERNAL_SERVER_ERROR, "storage", "check the disk's space, health and permissions")
         }
@@ -207,5 +212,20 @@ impl IntoResponse for ApiError {
             );
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_507_with_a_hint() {
+        let error = Error::new(ErrorKind::NoSpace, "collection \"a\": no space left for catalog.sqlite");
+        let wire = ApiError::from(error);
+        assert_eq!((wire.status.as_u16(), wire.code), (507, "no_space"));
+        assert!(wire.hint.contains("free some space") && wire.message.contains("catalog.sqlite"), "{wire:?}");
+        let own = Error::new(ErrorKind::NoSpace, "no space").with_hint("free some space and try again");
+        assert_eq!(ApiError::from(own).hint, "free some space and try again");
     }
 }

@@ -7,7 +7,7 @@
 use super::error::ApiError;
 use super::state::AppState;
 use axum::RequestExt;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, FromRequestParts, Multipart, Path, Query, Request};
 use axum::http::request::Parts;
@@ -51,6 +51,22 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
             Err(failed) if failed.is_panic() => Err(ApiError::panicked(&*failed.into_panic())),
             Err(_) => Err(ApiError::stopping()),
         }
+    }
+}
+
+/// A JSON body of a known shape, all of whose fields have defaults: no body at all means them.
+pub(super) struct JsonOrNothing<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<AppState> for JsonOrNothing<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let is_empty = request.body().is_end_stream();
+        if is_empty && media_type(request.headers()).is_none() {
+            return Ok(JsonOrNothing(T::default()));
+        }
+        let Json(value) = Json::<T>::from_request(request, state).await?;
+        Ok(JsonOrNothing(value))
     }
 }
 

@@ -3,12 +3,14 @@
 //! Invariants: every error leaves as JSON `{code, message, hint}`; tokio crosses into the blocking engine in one place
 //! with a bound on how many may be inside; nothing of a query's text is logged.
 
+mod backups;
 mod collections;
 mod crossing;
 mod documents;
 mod embeddings;
 mod error;
 mod extract;
+mod keeping;
 mod openapi;
 mod page;
 mod probes;

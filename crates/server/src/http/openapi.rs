@@ -18,6 +18,7 @@ use utoipa::{Modify, OpenApi};
         (name = "search", description = "searching and encoding"),
         (name = "documents", description = "adding, reading and deleting documents"),
         (name = "collections", description = "making, listing and removing collections"),
+        (name = "keeping", description = "backups, restoring, verifying, maintaining"),
         (name = "probes", description = "for supervisors and load balancers")
     ),
     components(schemas(super::error::ErrorBody)),

@@ -5,7 +5,9 @@
 
 use super::error::ApiError;
 use super::state::AppState;
-use super::{collections, documents, embeddings, openapi, page, probes, requests, search, tutorial};
+use super::{
+    backups, collections, documents, embeddings, keeping, openapi, page, probes, requests, search, tutorial,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode};
@@ -28,8 +30,17 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(documents::add))
         .routes(routes!(documents::get, documents::delete))
         .routes(routes!(documents::thumbnail))
+        .routes(routes!(documents::delete_many))
         .routes(routes!(collections::list))
         .routes(routes!(collections::get, collections::create, collections::remove))
+        .routes(routes!(keeping::verify))
+        .routes(routes!(keeping::maintain))
+        .routes(routes!(keeping::acknowledge))
+        .routes(routes!(backups::list, backups::make))
+        .routes(routes!(backups::restore))
+        .routes(routes!(backups::prune))
+        .routes(routes!(backups::verify))
+        .routes(routes!(backups::remove))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::version))

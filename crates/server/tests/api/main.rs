@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod access;
+mod backups;
 mod bad_input;
 mod collections;
 mod description;

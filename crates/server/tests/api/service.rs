@@ -19,7 +19,7 @@ pub const SENTENCES: [(&str, &str); 3] = [
 
 pub struct Service {
     pub router: Router,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 /// What came back.
@@ -67,7 +67,7 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         let engine = Arc::new(Engine::open(EngineConfig::new(folder.path().join("data"))).unwrap());
         let router = router(AppState::new(engine, options));
-        Service { router, _folder: folder }
+        Service { router, folder }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -49,6 +49,27 @@ fn old_backups_go() {
 }
 
 #[test]
+fn backups_are_pruned_and_read_back_on_request() {
+    let workspace = Workspace::with_notes();
+    for _ in 0..3 {
+        workspace.run(&["backup"]).exits(0);
+    }
+    let whole = workspace.run(&["backup", "--verify", "--json"]).exits(0).json();
+    assert_eq!(whole.iter().filter(|line| line["type"] == "verified").count(), 3, "{whole:?}");
+    let removed = workspace.run(&["backup", "--prune", "--keep", "2", "--json"]).exits(0).json();
+    assert_eq!((removed.len(), &removed[0]["type"]), (1, &"removed".into()));
+    assert_eq!(removed[0]["time"], whole[2]["time"], "the oldest goes");
+    workspace.run(&["backup", "--prune", "--keep", "0"]).exits(2);
+    workspace.run(&["backup", "--prune", "--list"]).exits(2);
+
+    let newest = whole[0]["time"].as_str().unwrap();
+    flip(&workspace, &format!("bilin-data/backups/notes/{newest}/catalog.sqlite"), 5000);
+    let run = workspace.run(&["backup", "notes", "--verify"]).exits(1);
+    assert!(run.stderr.contains("blake3") && run.stderr.contains(newest), "{}", run.stderr);
+    assert!(run.text().contains(whole[1]["time"].as_str().unwrap()), "the other one is whole");
+}
+
+#[test]
 fn verify_tells_damage_and_a_damaged_collection_serves_from_its_backup() {
     let workspace = Workspace::with_notes();
     let verified = workspace.run(&["verify", "--deep", "--json"]).exits(0).json().remove(0);

@@ -22,10 +22,12 @@ use crate::error::{StoreError, io_error};
 use crate::time;
 pub(crate) use manifest::Manifest;
 pub(crate) use restore::copy_into;
-pub(crate) use take::{hash_file, take};
+pub(crate) use take::{hash_file, take, verify_made};
 
 /// Name that an unfinished backup starts with.
 const MAKING: &str = ".making-";
+/// Name that a backup starts with while it is removed.
+const LEAVING: &str = ".removing-";
 
 /// One good backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,26 +92,38 @@ pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Backups, StoreError
     Ok(found)
 }
 
-/// Removes all but the newest `keep` backups, and what interrupted ones left; returns those removed.
+/// Removes all but the newest `keep` backups; returns those removed.
 pub(crate) fn prune(disk: &dyn Disk, folder: &Path, keep: usize) -> Result<Vec<Backup>, StoreError> {
     let removed: Vec<Backup> = list(disk, folder)?.good.into_iter().skip(keep.max(1)).collect();
     for backup in &removed {
-        // Renamed first: a folder with a time for a name is complete.
-        let aside = folder.join(format!("{MAKING}{}", backup.time()));
-        disk.rename(&backup.path, &aside).map_err(|source| io_error("rename", &backup.path, source))?;
+        remove(disk, folder, backup)?;
     }
-    // Before any file goes, or a power loss could bring back a name and not all that it stands for. It also makes sure of
-    // the backups that stay, whatever became of the process that made them.
-    if !removed.is_empty() {
-        sync_names(disk, folder)?;
-    }
-    remove_unfinished(disk, folder)?;
     Ok(removed)
 }
 
-fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
-    for (_, path) in list_if_there(disk, folder)?.iter().filter(|(name, _)| name.starts_with(MAKING)) {
-        disk.remove_dir_all(path).map_err(|source| io_error("remove", path, source))?;
+/// Removes one backup. Files that others share with it stay theirs.
+pub(crate) fn remove(disk: &dyn Disk, folder: &Path, backup: &Backup) -> Result<(), StoreError> {
+    // Renamed first: a folder with a time for a name is complete.
+    let aside = folder.join(format!("{LEAVING}{}", backup.time()));
+    if let Err(source) = disk.rename(&backup.path, &aside) {
+        // Somebody else removes it just now.
+        let is_gone = source.kind() == std::io::ErrorKind::NotFound;
+        return if is_gone { Ok(()) } else { Err(io_error("rename", &backup.path, source)) };
+    }
+    // Before any file goes, or a power loss could bring back a name and not all that it stands for. It also makes sure of
+    // the backups that stay, whatever became of the process that made them.
+    sync_names(disk, folder)?;
+    disk.remove_dir_all(&aside).map_err(|source| io_error("remove", &aside, source))
+}
+
+/// Removes what interrupted backups and removals left. Not while a backup is being made there.
+pub(crate) fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    let is_left = |name: &str| name.starts_with(MAKING) || name.starts_with(LEAVING);
+    for (_, path) in list_if_there(disk, folder)?.iter().filter(|(name, _)| is_left(name)) {
+        match disk.remove_dir_all(path) {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|source| io_error("remove", path, source))?,
+        }
     }
     Ok(())
 }

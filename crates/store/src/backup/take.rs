@@ -83,6 +83,20 @@ pub(super) fn verify(
     rows::verify(disk, &folder.join(VECTORS), layout, state.rows, &blocks, Depth::Full).map(drop)
 }
 
+/// As [`verify`], of a backup that was made before.
+pub(crate) fn verify_made(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    let manifest = Manifest::read(disk, folder)?;
+    let path = folder.join(catalog::FILE_NAME);
+    let identity = catalog::open_to_read(&path)
+        .and_then(|connection| catalog::identity(&connection))
+        .map_err(|source| catalog_error("read the settings in its copy", source))?
+        .ok_or_else(|| StoreError::Corrupt {
+            what: format!("\"{}\"", path.display()),
+            detail: "expected the settings of a collection, found none that can be read".to_owned(),
+        })?;
+    verify(disk, folder, &manifest, &identity.layout)
+}
+
 /// State and block checksums of a copied catalog, after SQLite found nothing wrong with it.
 fn read_copied(path: &Path) -> Result<(State, Vec<BlockSum>), StoreError> {
     let read = || -> rusqlite::Result<(String, State, Vec<BlockSum>)> {

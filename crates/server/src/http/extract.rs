@@ -57,7 +57,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<AppState> for Json<T> {
 /// A JSON body of a known shape, all of whose fields have defaults: no body at all means them.
 pub(super) struct JsonOrNothing<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Default> FromRequest<AppState> for JsonOrNothing<T> {
+impl<T: DeserializeOwned + Default + Send + 'static> FromRequest<AppState> for JsonOrNothing<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {

@@ -27,6 +27,9 @@ pub struct FailOver {
     pub missing: String,
 }
 
+/// A collection, and what happened if it is not the one that was.
+type Serving = (Arc<Collection>, Option<FailOver>);
+
 impl DataDir {
     /// Opens a collection; when its rows or its catalog are damaged, puts the newest good backup in its place. When only its
     /// newest commits are missing and no backup has more, it is opened as it is, with an incident that names them.
@@ -34,19 +37,38 @@ impl DataDir {
     /// # Errors
     /// Those of [`DataDir::open_collection`]; the first of them too when no backup can take its place, and nothing was
     /// changed then.
-    pub fn open_or_fail_over(&self, name: &str) -> Result<(Arc<Collection>, Option<FailOver>), StoreError> {
+    pub fn open_or_fail_over(&self, name: &str) -> Result<Serving, StoreError> {
         let damage = match self.open_collection(name) {
             Ok(collection) => return Ok((collection, None)),
             Err(error @ (StoreError::Corrupt { .. } | StoreError::CommitsMissing { .. })) => error,
             Err(error) => return Err(error),
         };
+        if let StoreError::CommitsMissing { found, .. } = damage {
+            if let Some(replaced) = self.fall_back(name, &damage, Some(found))? {
+                return Ok(replaced);
+            }
+            // No backup has more: the collection serves what it has and says what is missing, if that fits together.
+            return match self.open_with_loss(name) {
+                Ok(collection) => Ok((collection, None)),
+                Err(error @ StoreError::Corrupt { .. }) => self.fall_back(name, &error, None)?.ok_or(error),
+                Err(error) => Err(error),
+            };
+        }
+        self.fall_back(name, &damage, None)?.ok_or(damage)
+    }
+
+    /// Puts the newest good backup in the place of a damaged collection; with `newer_than`, only one of a later commit.
+    fn fall_back(
+        &self,
+        name: &str,
+        damage: &StoreError,
+        newer_than: Option<u64>,
+    ) -> Result<Option<Serving>, StoreError> {
         for backup in self.list_backups(name)?.good {
-            if let StoreError::CommitsMissing { found, .. } = damage
-                && backup.seq <= found
-            {
+            if newer_than.is_some_and(|seq| backup.seq <= seq) {
                 break;
             }
-            match self.replace_damaged(&backup, &damage) {
+            match self.replace_damaged(&backup, damage) {
                 Ok((collection, fail_over)) => {
                     tracing::error!(
                         collection = name,
@@ -56,7 +78,7 @@ impl DataDir {
                         missing = fail_over.missing,
                         "damaged collection replaced by a backup"
                     );
-                    return Ok((collection, Some(fail_over)));
+                    return Ok(Some((collection, Some(fail_over))));
                 }
                 Err(error @ StoreError::Corrupt { .. }) => {
                     tracing::error!(collection = name, backup = %backup.path.display(), %error, "backup is damaged too");
@@ -64,11 +86,7 @@ impl DataDir {
                 Err(error) => return Err(error),
             }
         }
-        if let StoreError::CommitsMissing { .. } = damage {
-            // Nothing has more: the collection serves what it has, and says what is missing.
-            return Ok((self.open_with_loss(name)?, None));
-        }
-        Err(damage)
+        Ok(None)
     }
 
     fn replace_damaged(

@@ -36,37 +36,27 @@ impl Collection {
     /// [`StoreError::Corrupt`] naming file, block, expected and found checksum, or the counts that differ. When it is the
     /// index, that was moved to quarantine, and search is exact until it is built again.
     pub fn verify(&self, deep: bool) -> Result<Verified, StoreError> {
-        let check = if deep { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
-        let catalog_damaged =
-            |detail: String| StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail };
-        let (said, orphans, state, blocks, counted) = self.pool.read("check it", |connection| {
+        let (misfit, state, blocks) = self.pool.read("check it", |connection| {
             // One transaction, so that counts and checksums are of one commit.
             let transaction = connection.unchecked_transaction()?;
-            let said: String = transaction.query_row(check, [], |row| row.get(0))?;
-            let orphans = if deep { catalog::count_orphans(&transaction)? } else { 0 };
-            let counted = catalog::count_live(&transaction)?;
-            Ok((said, orphans, catalog::state(&transaction)?, catalog::blocks(&transaction)?, counted))
+            let state = catalog::state(&transaction)?;
+            let misfit = catalog::find_misfit(&transaction, &state, deep)?;
+            Ok((misfit, state, catalog::blocks(&transaction)?))
         })?;
-        if said != "ok" {
-            return Err(catalog_damaged(said));
-        }
-        if orphans > 0 {
-            return Err(catalog_damaged(format!(
-                "{orphans} items or pictures belong to no document or item"
-            )));
-        }
-        if counted != (state.documents, state.items) {
-            let missing = state.items.saturating_sub(counted.1) as u64;
-            self.snapshot().missing_items.fetch_add(missing, Ordering::Relaxed);
-            return Err(catalog_damaged(format!(
-                "expected {} documents and {} items, found {} and {}",
-                state.documents, state.items, counted.0, counted.1
-            )));
+        if let Some(misfit) = misfit {
+            self.snapshot().missing_items.fetch_add(misfit.missing_items as u64, Ordering::Relaxed);
+            return Err(StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: misfit.detail });
         }
         let folder = self.folder.join(VECTORS);
         let row_blocks = rows::verify(&*self.disk, &folder, &self.layout, state.rows, &blocks, Depth::Full)?;
         let index_bytes = self.verify_index()?;
-        Ok(Verified { seq: state.seq, documents: counted.0, items: counted.1, row_blocks, index_bytes })
+        Ok(Verified {
+            seq: state.seq,
+            documents: state.documents,
+            items: state.items,
+            row_blocks,
+            index_bytes,
+        })
     }
 
     /// Compares the index file in use with its checksum.

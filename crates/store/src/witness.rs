@@ -170,8 +170,12 @@ impl Loss {
         Ok(Loss { place, folder: folder.to_owned() })
     }
 
-    /// Copies row segments that hold more than the catalog knows of, since opening cuts them, and writes down in the catalog
-    /// which commits are missing, to be told until acknowledged. The witness is set back when the collection is open.
+    /// Looks whether the catalog is one older state and not a mixture of two (an older log over a newer file), copies row
+    /// segments that hold more than it knows of, since opening cuts them, and writes down in the catalog which commits are
+    /// missing, to be told until acknowledged. The witness is set back when the collection is open.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a mixture: then nothing but a backup can serve.
     pub(crate) fn accept(
         &self,
         disk: &dyn Disk,
@@ -180,6 +184,12 @@ impl Loss {
         state: &State,
         missing: &StoreError,
     ) -> Result<(), StoreError> {
+        let misfit = catalog::find_misfit(connection, state, true)
+            .map_err(|source| catalog_error("check what is there of it", source))?;
+        if let Some(misfit) = misfit {
+            let detail = format!("{missing}; {}", misfit.detail);
+            return Err(StoreError::Corrupt { what: catalog::FILE_NAME.to_owned(), detail });
+        }
         let vectors = self.folder.join(VECTORS);
         for (name, path) in list_if_there(disk, &vectors)? {
             let Some(number) = name.strip_suffix(".rows").and_then(|stem| stem.parse::<usize>().ok()) else {

@@ -21,7 +21,13 @@ pub(crate) fn copy_into(disk: &dyn Disk, backup: &Path, target: &Path) -> Result
     }
     for file in &manifest.files {
         let (source, copied) = (file.in_folder(backup), file.in_folder(target));
-        let from = disk.open(&source).map_err(|error| io_error("open", &source, error))?;
+        let from = disk.open(&source).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => StoreError::Corrupt {
+                what: format!("backup file \"{}\"", source.display()),
+                detail: format!("expected {} bytes, found no file", file.bytes),
+            },
+            _ => io_error("open", &source, error),
+        })?;
         let to = disk.create(&copied).map_err(|error| io_error("create", &copied, error))?;
         let found = copy_hashed(&*from, &source, &*to, &copied)?;
         if found != (file.bytes, file.blake3.clone()) {

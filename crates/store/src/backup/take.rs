@@ -31,23 +31,45 @@ pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, St
     let taken_unix_s = time::now().max(after);
     let name = time::compact(taken_unix_s);
     let aside = backups.join(format!("{MAKING}{name}"));
-    for folder in [aside.clone(), aside.join(VECTORS), aside.join(generation::FOLDER)] {
-        disk.create_dir(&folder).map_err(|source| io_error("create", &folder, source))?;
-    }
-    let copy = Copy { disk, from: &collection.folder, to: &aside, before };
-    // Held so that the index file which the catalog names is not removed meanwhile.
-    let snapshot = collection.snapshot();
-    let manifest = copy.all(collection, taken_unix_s)?;
-    drop(snapshot);
-    manifest.write(disk, &aside)?;
-    for folder in [aside.join(VECTORS), aside.join(generation::FOLDER), aside.clone()] {
-        sync_names(disk, &folder)?;
-    }
-    verify(disk, &aside, &manifest, &collection.layout)?;
+    let has_links = before.is_some();
+    let manifest = match make(collection, &aside, taken_unix_s, before) {
+        Err(error @ StoreError::Corrupt { .. }) if has_links => {
+            // The files may be damaged that it shares with the backup before; that must not keep new backups from being made.
+            tracing::warn!(collection = collection.name, %error, "making the backup anew without links to the one before");
+            remove_unfinished(disk, backups)?;
+            make(collection, &aside, taken_unix_s, None)?
+        }
+        made => made?,
+    };
     let path = backups.join(&name);
     disk.rename(&aside, &path).map_err(|source| io_error("rename", &aside, source))?;
     sync_names(disk, backups)?;
     Ok(Backup::of(&manifest, path))
+}
+
+/// Makes a backup in the new folder `aside` and reads it back.
+fn make(
+    collection: &Collection,
+    aside: &Path,
+    taken_unix_s: u64,
+    before: Option<Before>,
+) -> Result<Manifest, StoreError> {
+    let disk = &*collection.disk;
+    let folders = [aside.to_owned(), aside.join(VECTORS), aside.join(generation::FOLDER)];
+    for folder in &folders {
+        disk.create_dir(folder).map_err(|source| io_error("create", folder, source))?;
+    }
+    let copy = Copy { disk, from: &collection.folder, to: aside, before };
+    // Held so that the index file which the catalog names is not removed meanwhile.
+    let snapshot = collection.snapshot();
+    let manifest = copy.all(collection, taken_unix_s)?;
+    drop(snapshot);
+    manifest.write(disk, aside)?;
+    for folder in folders.iter().rev() {
+        sync_names(disk, folder)?;
+    }
+    verify(disk, aside, &manifest, &collection.layout)?;
+    Ok(manifest)
 }
 
 /// Reads a backup back: every file against the manifest, the catalog by SQLite's own check, rows against the catalog.

@@ -78,7 +78,7 @@ pub(crate) fn slots(connection: &Connection) -> rusqlite::Result<usize> {
 }
 
 /// Live documents and items, counted one by one.
-pub(crate) fn count_live(connection: &Connection) -> rusqlite::Result<(usize, usize)> {
+fn count_live(connection: &Connection) -> rusqlite::Result<(usize, usize)> {
     let count = |sql: &str| connection.query_row(sql, [], |row| unsigned(row, 0));
     Ok((
         count("SELECT count(*) FROM documents WHERE deleted_seq IS NULL")? as usize,
@@ -86,9 +86,57 @@ pub(crate) fn count_live(connection: &Connection) -> rusqlite::Result<(usize, us
     ))
 }
 
-/// Items without a document, and pictures without an item.
-pub(crate) fn count_orphans(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.prepare("PRAGMA foreign_key_check")?.query_map([], |_| Ok(())).map(Iterator::count)
+/// What a catalog holds that does not fit together.
+pub(crate) struct Misfit {
+    pub detail: String,
+    /// Live rows without an item.
+    pub missing_items: usize,
+}
+
+/// Looks at the whole catalog at its newest commit: SQLite's own check (`deep`: of every entry of every index, and items without a
+/// document or pictures without an item), the counts, and that nothing is of a commit still to come.
+pub(crate) fn find_misfit(
+    connection: &Connection,
+    state: &State,
+    deep: bool,
+) -> rusqlite::Result<Option<Misfit>> {
+    let found = |detail: String| Ok(Some(Misfit { detail, missing_items: 0 }));
+    let check = if deep { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
+    let said: String = connection.query_row(check, [], |row| row.get(0))?;
+    if said != "ok" {
+        let page = super::take_mismatch().map(|page| page.to_string());
+        return found(page.unwrap_or(said));
+    }
+    if deep {
+        let orphans =
+            connection.prepare("PRAGMA foreign_key_check")?.query_map([], |_| Ok(())).map(Iterator::count)?;
+        if orphans > 0 {
+            return found(format!("{orphans} items or pictures belong to no document or item"));
+        }
+    }
+    let later: Option<i64> = connection.query_row(
+        "SELECT max(max(coalesce((SELECT max(added_seq) FROM documents), 0),
+                        coalesce((SELECT max(deleted_seq) FROM documents), 0),
+                        coalesce((SELECT max(added_seq) FROM items), 0),
+                        coalesce((SELECT max(deleted_seq) FROM items), 0)))",
+        [],
+        |row| row.get(0),
+    )?;
+    if later.unwrap_or(0) > state.seq as i64 {
+        let seq = later.unwrap_or(0);
+        return found(format!("the newest commit is {}, something in it is of commit {seq}", state.seq));
+    }
+    let (documents, items) = count_live(connection)?;
+    if (documents, items) != (state.documents, state.items) {
+        return Ok(Some(Misfit {
+            detail: format!(
+                "expected {} documents and {} items, found {documents} and {items}",
+                state.documents, state.items
+            ),
+            missing_items: state.items.saturating_sub(items),
+        }));
+    }
+    Ok(None)
 }
 
 /// Every block checksum, ordered.

@@ -3,6 +3,7 @@
 mod backups;
 mod basics;
 mod compatibility;
+mod corruption;
 mod damage;
 mod fail_over;
 mod generations;
@@ -14,3 +15,4 @@ mod readers;
 mod sample;
 mod serving_again;
 mod witness;
+mod world;

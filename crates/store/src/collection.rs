@@ -272,6 +272,7 @@ impl Collection {
             .map_err(|source| catalog_error("write the settings", source))?;
         self.end(transaction)?;
         self.publish(|snapshot| snapshot.settings = Arc::new(settings));
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner).tell_of_settings();
         Ok(())
     }
 

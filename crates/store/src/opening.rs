@@ -86,6 +86,7 @@ fn open_or_lose(
         (Err(missing), Some(loss)) => loss.accept(&*disk, &connection, &layout, &state, &missing)?,
         (Ok(()), _) => {}
     }
+    let changes = witness::count_changes(&*disk, folder, layout.collection, &connection)?;
     let last = catalog::last_checksum(&blocks, &layout, state.rows);
     let log = catalog::row_log(&connection).map_err(|source| catalog_error("read the row log", source))?;
     let logged = rows::replay(&*disk, &vectors, &layout, state.rows, &log)?;
@@ -102,7 +103,7 @@ fn open_or_lose(
         catalog::incident(&connection).map_err(|source| catalog_error("read what happened", source))?;
     let chunks = rows.chunks(state.rows)?;
     catalog::trust(&connection)?;
-    let witness = Witness::keep(&*disk, folder, layout.collection, &state)?;
+    let witness = Witness::keep(&*disk, folder, layout.collection, &state, changes)?;
     let deleted_in_generation = generation.as_ref().map_or(0, |generation| {
         let record = &generation.record;
         record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))

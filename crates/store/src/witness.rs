@@ -12,7 +12,7 @@
 //! 0   8   magic "BILINHED"        32  8  seq
 //! 8   4   version, now 1          40  8  rows
 //! 12  4   zeros                   48  8  items
-//! 16  16  id of the collection    56  4  zeros;  60  4  crc32c of bytes 0..60
+//! 16  16  id of the collection    56  4  changes of settings;  60  4  crc32c of bytes 0..60
 //! ```
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,15 @@ struct Told {
     seq: u64,
     rows: u64,
     items: u64,
+    /// How often the settings were changed, which is no commit with a number.
+    changes: u32,
+}
+
+impl Told {
+    /// Of two, the later has more.
+    fn order(self) -> (u64, u32) {
+        (self.seq, self.changes)
+    }
 }
 
 /// The witness of an open collection.
@@ -65,9 +74,10 @@ impl Witness {
         folder: &Path,
         id: [u8; 16],
         state: &State,
+        changes: u32,
     ) -> Result<Witness, StoreError> {
         let path = folder.join(FILE_NAME);
-        let newest = told(id, state);
+        let newest = Told { changes, ..told(id, state) };
         let slots = read(disk, folder);
         // Of the right collection, of no later commit, and with both slots in order.
         let fits = slots.iter().flatten().all(|slot| slot.id == id && slot.seq <= newest.seq)
@@ -76,7 +86,7 @@ impl Witness {
             make(disk, folder, &newest)?;
         }
         let file = disk.open(&path).map_err(|source| io_error("open", &path, source))?;
-        let turn = u64::from(slots[0].map(|slot| slot.seq) > slots[1].map(|slot| slot.seq));
+        let turn = u64::from(slots[0].map(Told::order) > slots[1].map(Told::order));
         let mut witness = Witness { file, path, newest, turn, failed: false };
         if fits && !slots.iter().flatten().any(|slot| *slot == newest) {
             witness.write();
@@ -90,6 +100,12 @@ impl Witness {
             return;
         }
         self.newest = Told { seq, rows: rows as u64, items: items as u64, ..self.newest };
+        self.write();
+    }
+
+    /// Writes down that the settings were changed once more, durably.
+    pub(crate) fn tell_of_settings(&mut self) {
+        self.newest.changes = self.newest.changes.saturating_add(1);
         self.write();
     }
 
@@ -115,15 +131,13 @@ impl Drop for Witness {
 }
 
 fn told(id: [u8; 16], state: &State) -> Told {
-    Told { id, seq: state.seq, rows: state.rows as u64, items: state.items as u64 }
+    Told { id, seq: state.seq, rows: state.rows as u64, items: state.items as u64, changes: 0 }
 }
 
 /// An error when the witness knows of a commit that the catalog does not hold.
 pub(crate) fn compare(disk: &dyn Disk, folder: &Path, id: [u8; 16], state: &State) -> Result<(), StoreError> {
     let ours = told(id, state);
-    let newest =
-        read(disk, folder).into_iter().flatten().filter(|slot| slot.id == id).max_by_key(|slot| slot.seq);
-    match newest {
+    match newest(disk, folder, id).map(|newest| Told { changes: 0, ..newest }) {
         Some(newest) if newest.seq > ours.seq => {
             Err(StoreError::CommitsMissing { found: ours.seq, known: newest.seq })
         }
@@ -133,6 +147,42 @@ pub(crate) fn compare(disk: &dyn Disk, folder: &Path, id: [u8; 16], state: &Stat
         }
         _ => Ok(()),
     }
+}
+
+fn newest(disk: &dyn Disk, folder: &Path, id: [u8; 16]) -> Option<Told> {
+    read(disk, folder).into_iter().flatten().filter(|slot| slot.id == id).max_by_key(|slot| slot.order())
+}
+
+/// How often the settings were changed. When the witness knows of a change that the catalog does not hold, those before stand,
+/// and that is written down to be told until acknowledged.
+pub(crate) fn count_changes(
+    disk: &dyn Disk,
+    folder: &Path,
+    id: [u8; 16],
+    connection: &Connection,
+) -> Result<u32, StoreError> {
+    let known = newest(disk, folder, id).map_or(0, |newest| newest.changes);
+    let count = || -> rusqlite::Result<u32> {
+        let found = catalog::changes(connection)?;
+        if known > found {
+            let told = format!(
+                "{}: a change of its settings is missing, those before stand",
+                time::utc(time::now())
+            );
+            tracing::error!(folder = %folder.display(), found, known, "a change of settings is missing");
+            tell_too(connection, told)?;
+            catalog::set_changes(connection, known)?;
+        }
+        Ok(found.max(known))
+    };
+    count().map_err(|source| catalog_error("read how often its settings were changed", source))
+}
+
+/// Keeps what happened, beside what is told already.
+fn tell_too(connection: &Connection, told: String) -> rusqlite::Result<()> {
+    let before = catalog::incident(connection)?;
+    let told = before.into_iter().chain([told]).collect::<Vec<_>>().join("; ");
+    catalog::set_incident(connection, Some(&told))
 }
 
 /// The newest commit that the witness in a folder knows of, whatever collection it is of.
@@ -208,12 +258,7 @@ impl Loss {
             self.place.display()
         );
         tracing::error!(folder = %self.folder.display(), told, "acknowledged commits are missing and no backup has them");
-        let write = || -> rusqlite::Result<()> {
-            let before = catalog::incident(connection)?;
-            let told = before.into_iter().chain([told]).collect::<Vec<_>>().join("; ");
-            catalog::set_incident(connection, Some(&told))
-        };
-        write().map_err(|source| catalog_error("write down what happened", source))
+        tell_too(connection, told).map_err(|source| catalog_error("write down what happened", source))
     }
 }
 
@@ -291,6 +336,7 @@ fn encode(told: &Told) -> [u8; SLOT_BYTES] {
     put(0, MAGIC);
     put(8, &VERSION.to_le_bytes());
     put(16, &told.id);
+    put(56, &told.changes.to_le_bytes());
     for (at, number) in [(32, told.seq), (40, told.rows), (48, told.items)] {
         put(at, &number.to_le_bytes());
     }
@@ -308,6 +354,7 @@ fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Told> {
         seq: number(32)?,
         rows: number(40)?,
         items: number(48)?,
+        changes: slot.get(56..60)?.try_into().ok().map(u32::from_le_bytes)?,
     };
     // Whatever is not exactly what would be written for the same commit is damaged, or of a bilin to come.
     (encode(&told) == *slot).then_some(told)
@@ -333,7 +380,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         assert!(compare(&OsDisk, folder, ID, &state(3)).is_ok(), "data folders of old have none");
-        let mut witness = Witness::keep(&OsDisk, folder, ID, &state(3)).unwrap();
+        let mut witness = Witness::keep(&OsDisk, folder, ID, &state(3), 0).unwrap();
         for seq in 4..9 {
             witness.tell(seq, 10 * seq as usize, 5);
             assert_eq!(seen(folder), Some(seq));
@@ -358,7 +405,7 @@ mod tests {
         for cut in [0, 1, 63, 64, 4096, 4100, 8191] {
             std::fs::write(&path, &good[..cut]).unwrap();
             assert!(matches!(seen(folder), None | Some(7 | 8)), "cut to {cut}");
-            drop(Witness::keep(&OsDisk, folder, ID, &state(8)).unwrap());
+            drop(Witness::keep(&OsDisk, folder, ID, &state(8), 0).unwrap());
             assert_eq!(seen(folder), Some(8), "made anew");
         }
     }
@@ -367,14 +414,14 @@ mod tests {
     fn a_witness_of_later_commits_or_of_another_collection_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        drop(Witness::keep(&OsDisk, folder, ID, &state(9)).unwrap());
-        drop(Witness::keep(&OsDisk, folder, ID, &state(4)).unwrap());
+        drop(Witness::keep(&OsDisk, folder, ID, &state(9), 0).unwrap());
+        drop(Witness::keep(&OsDisk, folder, ID, &state(4), 0).unwrap());
         assert!(compare(&OsDisk, folder, ID, &state(4)).is_ok());
         assert_eq!(seen(folder), Some(4));
-        drop(Witness::keep(&OsDisk, folder, [1; 16], &state(2)).unwrap());
+        drop(Witness::keep(&OsDisk, folder, [1; 16], &state(2), 0).unwrap());
         assert_eq!(seen(folder), Some(2));
         assert!(compare(&OsDisk, folder, [1; 16], &state(1)).is_err());
-        let mut witness = Witness::keep(&OsDisk, folder, [1; 16], &state(3)).unwrap();
+        let mut witness = Witness::keep(&OsDisk, folder, [1; 16], &state(3), 0).unwrap();
         assert_eq!(seen(folder), Some(3));
         witness.tell(4, 40, 5);
         assert_eq!(seen(folder), Some(4));

@@ -63,6 +63,14 @@ pub(crate) fn incident(connection: &Connection) -> rusqlite::Result<Option<Strin
         .optional()
 }
 
+/// How often the settings were changed.
+pub(crate) fn changes(connection: &Connection) -> rusqlite::Result<u32> {
+    let changes: Option<String> = connection
+        .query_row("SELECT value FROM settings WHERE name = 'changes'", [], |row| row.get(0))
+        .optional()?;
+    Ok(changes.and_then(|changes| changes.parse().ok()).unwrap_or(0))
+}
+
 /// Slots of deleted items that are still kept.
 pub(crate) fn deleted_slots(connection: &Connection) -> rusqlite::Result<Vec<u32>> {
     connection

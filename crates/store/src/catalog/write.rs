@@ -35,6 +35,15 @@ pub(super) fn initialise(
 
 pub(crate) fn set_settings(connection: &Connection, settings: &Settings) -> rusqlite::Result<()> {
     connection.execute("UPDATE settings SET value = ?1 WHERE name = 'collection'", [settings.to_json()])?;
+    set_changes(connection, super::read::changes(connection)?.saturating_add(1))
+}
+
+/// How often the settings were changed; compared with what the second witness has seen.
+pub(crate) fn set_changes(connection: &Connection, changes: u32) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO settings VALUES ('changes', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [changes.to_string()],
+    )?;
     Ok(())
 }
 

@@ -8,8 +8,9 @@ use crate::error::{StoreError, io_error};
 
 use super::layout::{BLOCK_BYTES, BlockSum, HEADER_BYTES, Layout};
 
-/// Up to this many bytes of rows, opening a collection verifies all of them.
-const VERIFY_AT_OPEN_BYTES: usize = 64 << 20;
+/// Up to this many bytes of rows, opening a collection verifies all of them: a tenth of a second when they are in memory. In a
+/// larger one a block that was damaged while it was closed can spoil answers until the scrub or a verify comes to it.
+const VERIFY_AT_OPEN_BYTES: usize = 512 << 20;
 
 /// How much to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //! Never a panic, never another answer than the oracle's.
 //!
 //! The short form, a seeded sample, is part of the tests. `BILIN_LONG=1 cargo test --release -p bilin-store --test store
-//! corruption -- --nocapture` flips every byte of files up to 64 KiB and 10 000 of larger ones; `BILIN_SEED` chooses another seed.
+//! corruption -- --nocapture` flips every byte of files up to 64 KiB and 10 000 of larger ones; `BILIN_SEED` chooses another seed,
+//! `BILIN_FLIPS` another number of flips.
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
@@ -25,6 +26,8 @@ const LONG_FLIPS: usize = 10_000;
 const SHORT_FLIPS: usize = 60;
 const LIVE: &str = "collections/notes/";
 const BACKUP: &str = "backups/notes/";
+/// Where only an older file in its place is of interest.
+const STALE_ONLY: [&str; 2] = ["catalog.sqlite of before a log", "catalog.sqlite-wal of before"];
 /// Wrong trials that are shown in full.
 const SHOWN: usize = 10;
 
@@ -99,18 +102,17 @@ impl<'a> Target<'a> {
         Target { kind, image, path, older: older.map_or_else(Vec::new, |(_, bytes)| bytes.clone()) }
     }
 
-    fn damages(&self, random: &mut Random, is_long: bool) -> Vec<Damage> {
+    fn damages(&self, random: &mut Random, extent: &Extent) -> Vec<Damage> {
         let length = self.image.get(&self.path).map_or(0, Vec::len);
         let mut damages = vec![Damage::Replace(self.older.clone())];
-        if length == 0 {
+        if STALE_ONLY.contains(&self.kind) {
             return damages;
         }
         let flip = |at: usize, random: &mut Random| Damage::Flip { at, mask: 1 << random.below(8) };
-        if is_long && length <= WHOLE_BYTES {
+        if extent.is_long && length <= WHOLE_BYTES {
             damages.extend((0..length).map(|at| flip(at, random)));
         } else {
-            let count = if is_long { LONG_FLIPS } else { SHORT_FLIPS };
-            damages.extend((0..count).map(|_| flip(random.below(length), random)));
+            damages.extend((0..extent.flips).map(|_| flip(random.below(length), random)));
         }
         damages.extend([Damage::Remove, Damage::Cut(0), Damage::Cut(1), Damage::Cut(length - 1)]);
         damages.extend([Damage::Cut(length / 2), Damage::Cut(length / BLOCK * BLOCK), Damage::Grow(100)]);
@@ -120,7 +122,7 @@ impl<'a> Target<'a> {
             Damage::Cut(random.below(length)),
         ]);
         let (blocks, whole) = (length.div_ceil(BLOCK), length / BLOCK);
-        let tries = if is_long { 200 } else { 5 };
+        let tries = if extent.is_long { 200 } else { 5 };
         for _ in 0..tries.min(blocks) {
             damages.push(Damage::Zero(random.below(blocks)));
         }
@@ -154,6 +156,13 @@ fn targets(world: &World) -> Vec<Target<'_>> {
             image: closed,
             older: killed_older[&log].clone(),
             path: log,
+        },
+        // A checkpoint older than the log is based on.
+        Target {
+            kind: "catalog.sqlite of before a log",
+            image: killed,
+            path: format!("{LIVE}catalog.sqlite"),
+            older: world.first_catalog.clone(),
         },
         Target::new("rows, full", closed, older, LIVE, "000001.rows"),
         Target::new("rows, last", killed, killed_older, LIVE, ".rows"),
@@ -197,7 +206,7 @@ fn open(folder: &Path) -> Result<DataDir, String> {
 
 /// Everything that can be asked of a data folder.
 fn look(world: &World, target: &Target<'_>, live: &Path, restored: &Path) -> Result<Seen, String> {
-    let mut told = None;
+    let (mut told, mut is_whole) = (None, false);
     let mut hear = |seen: Seen| {
         if let Seen::Told(error) = seen {
             told.get_or_insert(error);
@@ -206,7 +215,11 @@ fn look(world: &World, target: &Target<'_>, live: &Path, restored: &Path) -> Res
     {
         let data = open(live)?;
         match data.open_collection("notes") {
-            Ok(notes) if notes.snapshot().seq() == NEWEST => hear(world.examine(&notes)?),
+            Ok(notes) if notes.snapshot().seq() == NEWEST => {
+                let seen = world.examine(&notes)?;
+                is_whole = seen == Seen::Right;
+                hear(seen);
+            }
             Ok(notes) => return Err(format!("commit {} without a word", notes.snapshot().seq())),
             Err(error) if names_damage(&error) => hear(Seen::Told(error.to_string())),
             Err(error) => return Err(format!("an error that names no damage: {error:?}")),
@@ -219,7 +232,8 @@ fn look(world: &World, target: &Target<'_>, live: &Path, restored: &Path) -> Res
     if seq < NEWEST && !(says.contains(" missing") && says.contains(&format!(" {NEWEST}"))) {
         return Err(format!("commit {seq} serves, and what is missing is not said: {says:?}"));
     }
-    hear(world.examine(&notes)?);
+    // What was found whole before and still is needs no second look at every answer.
+    hear(if is_whole && seq == NEWEST { world.verify(&notes)? } else { world.examine(&notes)? });
     if target.path.starts_with(BACKUP) {
         let backups = data.list_backups("notes").map_err(|error| format!("no list of backups: {error}"))?;
         for (_, reason) in &backups.bad {
@@ -250,12 +264,29 @@ fn scratch() -> tempfile::TempDir {
 /// Detected, harmless and wrong trials, and what was wrong.
 type Table = BTreeMap<&'static str, ([usize; 3], Vec<String>)>;
 
-fn run(world: &World, targets: &[Target<'_>], seed: u64, is_long: bool, table: &Mutex<Table>) {
-    let mut random = Random(seed);
+/// How much is tried.
+struct Extent {
+    seed: u64,
+    is_long: bool,
+    flips: usize,
+}
+
+impl Extent {
+    fn from_env() -> Extent {
+        let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+        let is_long = number("BILIN_LONG") == Some(1);
+        let flips = number("BILIN_FLIPS").map(|flips| flips as usize);
+        let usual = if is_long { LONG_FLIPS } else { SHORT_FLIPS };
+        Extent { seed: number("BILIN_SEED").unwrap_or(4), is_long, flips: flips.unwrap_or(usual) }
+    }
+}
+
+fn run(world: &World, targets: &[Target<'_>], extent: &Extent, table: &Mutex<Table>) {
+    let mut random = Random(extent.seed);
     let trials: Vec<(&Target<'_>, Damage)> = targets
         .iter()
         .flat_map(|target| {
-            target.damages(&mut random, is_long).into_iter().map(move |damage| (target, damage))
+            target.damages(&mut random, extent).into_iter().map(move |damage| (target, damage))
         })
         .collect();
     let next = AtomicUsize::new(0);
@@ -284,16 +315,16 @@ fn run(world: &World, targets: &[Target<'_>], seed: u64, is_long: bool, table: &
 
 #[test]
 fn every_damage_to_every_kind_of_file_is_detected_or_harmless() {
-    let is_long = env::var_os("BILIN_LONG").is_some_and(|value| value == "1");
-    let seed = env::var("BILIN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(4);
-    println!("BILIN_SEED={seed}{}", if is_long { " BILIN_LONG=1" } else { "" });
+    let extent = Extent::from_env();
+    let Extent { seed, is_long, flips } = extent;
+    println!("BILIN_SEED={seed} BILIN_LONG={} BILIN_FLIPS={flips}", u8::from(is_long));
     let place = scratch();
     let graph = World::new(IndexSpec::hnsw(8), &place.path().join("graph"));
     let lists = World::new(IndexSpec::ivf(4, Codec::Flat), &place.path().join("lists"));
     let table = Mutex::new(Table::new());
-    run(&graph, &targets(&graph), seed, is_long, &table);
+    run(&graph, &targets(&graph), &extent, &table);
     let index = Target::new("index of lists", &lists.closed, &lists.closed_older, LIVE, ".idx");
-    run(&lists, &[index], seed, is_long, &table);
+    run(&lists, &[index], &extent, &table);
     let table = table.into_inner().unwrap();
     println!("{:<30} {:>9} {:>9} {:>9}", "file", "detected", "harmless", "wrong");
     for (kind, ([detected, harmless, wrong], _)) in &table {

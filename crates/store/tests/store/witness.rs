@@ -185,3 +185,33 @@ fn going_back_to_a_backup_is_no_loss() {
     drop(data);
     check(folder.path(), &early, 2);
 }
+
+#[test]
+fn a_change_of_settings_that_vanished_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (live, killed) = (folder.path().join("live"), folder.path().join("killed"));
+    let data = DataDir::open(&live).unwrap();
+    let notes = data.create("notes", &settings(DIM, Metric::L2, IndexSpec::FLAT)).unwrap();
+    let mut model = Model::default();
+    add(&notes, &mut model, 1);
+    let log = Path::new("collections/notes/catalog.sqlite-wal");
+    let before = fs::metadata(live.join(log)).unwrap().len();
+    notes.set_index(IndexSpec::hnsw(8), 0.9).unwrap();
+    notes.set_index(IndexSpec::hnsw(16), 0.9).unwrap();
+    copy(&live, &killed);
+    drop((notes, data));
+    check(&live, &model, 1);
+    // The log ends before the first change, as if a frame of that were damaged.
+    fs::File::options().write(true).open(killed.join(log)).unwrap().set_len(before).unwrap();
+    let data = DataDir::open(&killed).unwrap();
+    let (notes, fail_over) = data.open_or_fail_over("notes").unwrap();
+    assert!(fail_over.is_none() && notes.settings().index == IndexSpec::FLAT);
+    compare(&notes.snapshot(), &model, Metric::L2, &mut Random(1));
+    assert!(notes.incident().unwrap().contains("a change of its settings is missing"));
+    notes.acknowledge().unwrap();
+    notes.set_index(IndexSpec::hnsw(8), 0.9).unwrap();
+    drop((notes, data));
+    let data = DataDir::open(&killed).unwrap();
+    let notes = data.open_collection("notes").unwrap();
+    assert_eq!((notes.incident(), notes.settings().index), (None, IndexSpec::hnsw(8)));
+}

@@ -33,6 +33,8 @@ pub struct World {
     /// Left by a process that was killed at [`NEWEST`], and at an older commit of the same process.
     pub killed: Image,
     pub killed_older: Image,
+    /// The catalog as it was closed before the killed process began.
+    pub first_catalog: Vec<u8>,
     models: BTreeMap<u64, Model>,
     queries: Vec<Vec<f32>>,
     /// What the undamaged collection answers at a commit with its index.
@@ -74,7 +76,7 @@ impl World {
         }
         drop((notes, data));
         let scratch = at.join("scratch");
-        for seq in [5, NEWEST] {
+        for seq in [2, 5, NEWEST] {
             write(&killed[&seq], &scratch);
             drop(DataDir::open(&scratch).unwrap().open_collection("notes").unwrap());
             closed.insert(seq, read(&scratch));
@@ -85,6 +87,7 @@ impl World {
             closed_older: closed.remove(&5).unwrap(),
             killed: killed[&NEWEST].clone(),
             killed_older: killed[&5].clone(),
+            first_catalog: closed[&2]["collections/notes/catalog.sqlite"].clone(),
             models,
             queries,
             usual: BTreeMap::new(),
@@ -166,6 +169,18 @@ impl World {
                 note(self.same_answer(notes, query, effort, &exact), &mut told)?;
             }
         }
+        match self.verify(notes)? {
+            Seen::Right => Ok(told.map_or(Seen::Right, Seen::Told)),
+            found => Ok(found),
+        }
+    }
+
+    /// Has the store read everything back.
+    ///
+    /// # Errors
+    /// An error that names no damage.
+    pub fn verify(&self, notes: &Collection) -> Result<Seen, String> {
+        let mut told = None;
         if let Err(error) = notes.verify(true) {
             note(Err(Fault::Error(error)), &mut told)?;
         }

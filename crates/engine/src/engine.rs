@@ -64,6 +64,16 @@ impl Engine {
         self.stores.all().iter().map(|store| collection::info(&**store)).collect()
     }
 
+    /// How many collections are open.
+    pub fn open_count(&self) -> usize {
+        self.stores.all().len()
+    }
+
+    /// How many collections could not be opened.
+    pub fn broken_count(&self) -> usize {
+        self.stores.broken().len()
+    }
+
     /// One collection.
     pub fn collection(&self, name: &str) -> Result<CollectionInfo, Error> {
         Ok(collection::info(&*self.stores.get(name)?))

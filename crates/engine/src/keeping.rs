@@ -74,6 +74,11 @@ impl Engine {
         self.stores.data().verify_backup(backup).map_err(|error| for_collection(error, &backup.collection))
     }
 
+    /// How many whole collections were moved aside when a backup took their place; nothing is ever deleted there.
+    pub fn quarantined_collections(&self) -> usize {
+        self.stores.data().quarantined()
+    }
+
     /// Puts the newest backup taken at or before `at` (seconds since 1970; `None` = the newest) in the place of the
     /// collection, which is moved to quarantine. Returns the backup and the collection as it is now.
     pub fn restore(&self, collection: &str, at: Option<u64>) -> Result<(Backup, CollectionInfo), Error> {

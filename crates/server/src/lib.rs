@@ -8,4 +8,5 @@ pub mod config;
 pub mod console;
 pub mod demo;
 pub mod http;
+mod metrics;
 pub mod printer;

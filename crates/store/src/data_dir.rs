@@ -182,6 +182,11 @@ impl DataDir {
         backup::take(collection, &self.backups(collection.name()))
     }
 
+    /// How many whole collections were moved aside when a backup took their place.
+    pub fn quarantined(&self) -> usize {
+        crate::status::entries_in(&self.path.join(QUARANTINE))
+    }
+
     /// The backups of a collection, which need not exist any more.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::collection::Collection;
 use crate::error::{StoreError, io_error};
 use crate::generation::Generation;
+use crate::opening::QUARANTINE;
 
 /// Figures of a collection, of its newest commit.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct Status {
     /// How often, since the collection was opened, a live row was found to have no item (by a read or by
     /// [`Collection::verify`]). Cannot happen: more than 0 is an incident.
     pub missing_items: u64,
+    /// Damaged files that were moved aside.
+    pub quarantined_files: usize,
+    /// What happened to the collection that nobody has acknowledged yet.
+    pub incident: Option<String>,
     /// Empty when all is well.
     pub warnings: Vec<String>,
 }
@@ -40,7 +45,8 @@ impl Collection {
         if let Some(reason) = &health.writes_stopped {
             warnings.push(format!("no writes until the collection is opened anew: {reason}"));
         }
-        warnings.extend(health.incident.clone());
+        let incident = health.incident.clone();
+        warnings.extend(incident.clone());
         warnings.extend(health.index.clone());
         drop(health);
         let missing_items = snapshot.missing_items.load(Ordering::Relaxed);
@@ -62,9 +68,16 @@ impl Collection {
             tail_rows: snapshot.tail_rows(),
             disk_bytes,
             missing_items,
+            quarantined_files: entries_in(&self.folder.join(QUARANTINE)),
+            incident,
             warnings,
         }
     }
+}
+
+/// How many entries a folder has; none when it is not there.
+pub(crate) fn entries_in(folder: &Path) -> usize {
+    fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 /// Of all files in a folder and the folders in it. A file that goes away meanwhile (a retired index) counts nothing.

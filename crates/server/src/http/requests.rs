@@ -1,4 +1,4 @@
-//! What happens around every request: an id, one log line, access, host and size checks, panics, response headers.
+//! What happens around every request: an id, one log line, one count, access, host and size checks, panics, response headers.
 //!
 //! The log line names the route template, never the path's names nor anything of the body: queries stay private.
 
@@ -34,17 +34,22 @@ pub(super) fn new_id() -> String {
 }
 
 /// The outermost layer: id, headers, log line.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = new_id();
     let method = request.method().clone();
     let is_docs = request.uri().path().starts_with("/docs");
-    let route =
-        request.extensions().get::<MatchedPath>().map_or("(none)".to_owned(), |m| m.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let requests = state.metrics.as_ref().map(|metrics| metrics.requests());
+    let counted = requests.and_then(|requests| requests.begin(method.as_str(), matched.as_deref()));
+    let route = matched.unwrap_or_else(|| "(none)".to_owned());
     let span = tracing::info_span!("request", id = %id);
     let mut response = next.run(request).instrument(span).await;
     let status = response.status().as_u16();
     let ms = (started.elapsed().as_secs_f64() * 1e4).round() / 10.0;
+    if let (Some(requests), Some(counted)) = (requests, &counted) {
+        requests.end(counted, status, started.elapsed());
+    }
     tracing::info!(target: "bilin::access", id = %id, method = %method, route = %route, status, ms);
 
     let headers = response.headers_mut();

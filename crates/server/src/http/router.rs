@@ -11,7 +11,7 @@ use super::{
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -44,6 +44,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::version))
+        .routes(routes!(probes::metrics))
 }
 
 /// The API description as `/openapi.json` gives it.
@@ -67,7 +68,7 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), requests::check_length))
         .layer(from_fn_with_state(state.clone(), requests::admit))
         .layer(CatchPanicLayer::custom(requests::panicked))
-        .layer(from_fn(requests::observe))
+        .layer(from_fn_with_state(state.clone(), requests::observe))
         .with_state(state)
 }
 

@@ -1,6 +1,7 @@
 //! What every handler shares: the engine, the limits and the one crossing into blocking code.
 
 use super::crossing::Crossing;
+use crate::metrics::Metrics;
 use bilin_engine::Engine;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     pub(super) engine: Arc<Engine>,
     pub(super) crossing: Crossing,
+    /// `None` when the library refused a name of ours, which a test excludes.
+    pub(super) metrics: Option<Metrics>,
     pub(super) text_collection: Option<String>,
     pub(super) image_collection: Option<String>,
     /// Hash of the key: comparing hashes takes the same time wherever they differ, and hides the key's length.
@@ -74,6 +77,7 @@ impl AppState {
         AppState(Arc::new(Inner {
             engine,
             crossing: Crossing::new(options.limits.max_concurrent_requests, options.limits.request_timeout),
+            metrics: Metrics::new().map_err(|error| tracing::error!(%error, "no metrics")).ok(),
             text_collection: options.text_collection,
             image_collection: options.image_collection,
             api_key: options.api_key.map(|key| blake3::hash(key.as_bytes())),

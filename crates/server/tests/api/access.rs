@@ -23,6 +23,7 @@ async fn with_a_key_every_route_but_livez_asks_for_it() {
         "/",
         "/health",
         "/readyz",
+        "/metrics",
         "/version",
         "/openapi.json",
         "/docs/",

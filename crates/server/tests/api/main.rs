@@ -9,6 +9,7 @@ mod collections;
 mod description;
 mod documents;
 mod limits;
+mod metrics;
 mod page;
 mod search;
 mod service;

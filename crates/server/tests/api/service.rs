@@ -70,6 +70,16 @@ impl Service {
         Service { router, folder }
     }
 
+    /// The service anew over the same folder, after something happened to it.
+    pub fn reopened(self, happened: impl FnOnce()) -> Service {
+        let Service { router, folder } = self;
+        drop(router);
+        happened();
+        let engine = Arc::new(Engine::open(EngineConfig::new(folder.path().join("data"))).unwrap());
+        let router = bilin_server::http::router(AppState::new(engine, StateOptions::default()));
+        Service { router, folder }
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -1,0 +1,49 @@
+//! What `/metrics` tells, in the text format of Prometheus
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//!
+//! Two sorts of figures: those that are counted while the service runs ([`requests`]) live in one registry; those that the
+//! engine keeps anyway ([`collections`]) are read anew for each scrape, so that a collection that is gone leaves nothing
+//! behind. Invariant: labels are route templates, methods, status codes and names of collections; never anything that a
+//! request brings, so the number of series is bounded.
+
+mod collections;
+mod page;
+mod process;
+mod requests;
+
+use bilin_engine::Engine;
+use page::Page;
+use prometheus::{Registry, TextEncoder};
+
+/// What is counted while the service runs.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: requests::Requests,
+    process: process::Process,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub(crate) fn new() -> prometheus::Result<Metrics> {
+        let registry = Registry::new();
+        let requests = requests::Requests::new(&registry)?;
+        process::register(&registry)?;
+        Ok(Metrics { registry, requests, process: process::Process::new() })
+    }
+
+    /// Counts one request; see [`requests`].
+    pub(crate) fn requests(&self) -> &requests::Requests {
+        &self.requests
+    }
+
+    /// All figures as text.
+    pub(crate) fn scrape(&self, engine: &Engine) -> prometheus::Result<String> {
+        let mut families = self.registry.gather();
+        let page = Page::new();
+        self.process.put(&page, &families)?;
+        collections::put(&page, engine)?;
+        families.extend(page.families());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        TextEncoder::new().encode_to_string(&families)
+    }
+}

@@ -18,6 +18,7 @@ use crate::catalog::{self, Outcome, ReadPool, State};
 use crate::dir::Disk;
 use crate::error::{StoreError, catalog_error};
 use crate::generation::LiveGeneration;
+use crate::reserve::Reserve;
 use crate::rows::{Layout, LogChange, Pending, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -43,6 +44,11 @@ pub struct Collection {
     pub(crate) health: Mutex<Health>,
     /// Held only while a commit is written down a second time.
     witness: Mutex<Witness>,
+    /// Room for deletes on a full disk; shared by the collections of a data folder.
+    pub(crate) reserve: Option<Arc<Reserve>>,
+    /// The answer to the next commit, whatever it did. For tests.
+    #[cfg(test)]
+    forged: Mutex<Option<rusqlite::Error>>,
     /// The data folder stays locked as long as one of its collections is open. Last, so that it is unlocked last.
     _lock: Option<Arc<File>>,
 }
@@ -129,6 +135,9 @@ impl Collection {
                 ..Health::default()
             }),
             witness: Mutex::new(parts.witness),
+            reserve: None,
+            #[cfg(test)]
+            forged: Mutex::default(),
             _lock: lock,
         }
     }
@@ -167,11 +176,40 @@ impl Collection {
                 received: (writer.state.rows + items).to_string(),
             });
         }
-        let result = self.commit(writer, &checked);
-        if result.is_err() {
-            writer.rows.cut();
+        let Some(reserve) = &self.reserve else { return self.commit_or_undo(writer, &checked) };
+        // What only deletes may use the room that is kept for it when the disk is full.
+        let applied = if checked.batch.upsert.is_empty() {
+            reserve.help(|| self.commit_or_undo(writer, &checked))
+        } else {
+            self.commit_or_undo(writer, &checked)
+        }?;
+        reserve.fill();
+        Ok(applied)
+    }
+
+    /// Either a commit, or nothing changed and the writer knows it, or no writes any more.
+    fn commit_or_undo(&self, writer: &mut Writer, checked: &Checked) -> Result<Applied, StoreError> {
+        let error = match self.commit(writer, checked) {
+            Ok(applied) => return Ok(applied),
+            Err(error) => error,
+        };
+        // A commit whose fate is open may need its rows at the next open: nothing is cut then.
+        if self.health().writes_stopped.is_some() {
+            return Err(error);
         }
-        result
+        let Writer { connection: Some(connection), rows, state } = writer else { return Err(error) };
+        // Not taken from memory: that the catalog is at the commit before is what makes cutting rows right.
+        match catalog::state(connection) {
+            Ok(found) if found == *state => {
+                rows.cut();
+                Err(error)
+            }
+            found => {
+                let detail = format!("after a failure ({error}) expected {state:?}, found {found:?}");
+                Err(self
+                    .stop_writes(StoreError::Catalog { what: "tell what was committed".to_owned(), detail }))
+            }
+        }
     }
 
     fn commit(&self, writer: &mut Writer, checked: &Checked) -> Result<Applied, StoreError> {
@@ -227,6 +265,12 @@ impl Collection {
         Ok(())
     }
 
+    #[cfg(test)]
+    fn forged(&self, committed: rusqlite::Result<()>) -> rusqlite::Result<()> {
+        let forged = self.forged.lock().unwrap_or_else(PoisonError::into_inner).take();
+        forged.map_or(committed, Err)
+    }
+
     /// For tests that cannot write megabytes to fill the row log.
     #[cfg(test)]
     pub(crate) fn limit_log(&self, limits: crate::rows::LogLimits) {
@@ -235,7 +279,10 @@ impl Collection {
 
     /// Commits. When the answer leaves open whether the commit is on the disk, writes stop.
     pub(crate) fn end(&self, transaction: Transaction<'_>) -> Result<(), StoreError> {
-        transaction.commit().map_err(|source| {
+        let committed = transaction.commit();
+        #[cfg(test)]
+        let committed = self.forged(committed);
+        committed.map_err(|source| {
             let certain =
                 matches!(source.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy));
             let error = catalog_error("commit", source);
@@ -674,6 +721,29 @@ mod tests {
             .err()
             .expect("damage");
         assert!(error.to_string().contains("expected at least 4128 bytes, found 4127"), "{error}");
+    }
+
+    #[test]
+    fn a_commit_whose_fate_is_open_is_there_or_not_but_never_half() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        collection.limit_log(NO_LOG);
+        // The commit is on the disk, but SQLite's answer says that its fsync failed.
+        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        *collection.forged.lock().expect("free") = Some(rusqlite::Error::SqliteFailure(failed, None));
+        let error = collection.apply(batch("b", 2.0)).expect_err("nobody knows");
+        assert!(matches!(error, StoreError::Catalog { .. }), "{error}");
+        assert!(matches!(collection.apply(batch("c", 3.0)), Err(StoreError::WritesStopped { .. })));
+        assert_eq!(collection.snapshot().count(), 1);
+        drop(collection);
+        let collection = reopened(folder.path(), disk);
+        assert_eq!(collection.snapshot().vector(1), [2.0; 4]);
+        collection.verify(true).expect("rows and catalog agree");
+        // That the disk was full is a certain answer; that the commit is there all the same is none.
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        *collection.forged.lock().expect("free") = Some(rusqlite::Error::SqliteFailure(full, None));
+        collection.apply(batch("c", 3.0)).expect_err("contradicted by the catalog");
+        assert!(matches!(collection.apply(batch("d", 4.0)), Err(StoreError::WritesStopped { .. })));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The data folder: one process per folder, a folder per collection.
 //!
-//! Layout: `bilin.lock` and `collections/<name>/`. Invariants: all operations happen under an operating system's lock on
-//! `bilin.lock`, which ends with the process however it ends; a folder under `collections/` whose name is that of a
+//! Layout: `bilin.lock`, `collections/<name>/`, `reserve`. Invariants: all operations happen under an operating system's lock
+//! on `bilin.lock`, which ends with the process however it ends; a folder under `collections/` whose name is that of a
 //! collection is complete, because it is built under a name that starts with `.creating-` and renamed, and renamed to
 //! `.removing-` before it is removed. What a crash leaves of either is removed at the next open. A backup on its way back
 //! is complete when it is named `.restoring-`; the next open finishes its way once the collection it replaces has gone.
@@ -10,11 +10,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::backup::{Backup, Backups};
 use crate::collection::Collection;
 use crate::dir::{Disk, OsDisk, OwnDisk, list_if_there, make_dirs, sync_names};
-use crate::error::{StoreError, io_error};
+use crate::error::{StoreError, io_error, is_full};
+use crate::reserve::{RESERVE_BYTES, Reserve};
 use crate::rows::Layout;
 use crate::settings::Settings;
 use crate::{backup, name, opening, time};
@@ -28,6 +30,9 @@ const CREATING: &str = ".creating-";
 const REMOVING: &str = ".removing-";
 /// A complete copy of a backup on its way to the place of a collection.
 const RESTORING: &str = ".restoring-";
+/// A lock that is held is tried again so many times.
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Of a lock file's content, at most this much is shown.
 const HOLDER_BYTES: u64 = 256;
 
@@ -44,6 +49,7 @@ pub struct DataDir {
     restores: Mutex<()>,
     /// Names of collections of which a backup is being made.
     making: Mutex<BTreeSet<String>>,
+    reserve: Arc<Reserve>,
     /// Unlocked when its last holder, this or an open collection, closes it.
     lock: Arc<File>,
 }
@@ -54,16 +60,21 @@ impl DataDir {
     /// # Errors
     /// [`StoreError::Locked`] when another process (or another `DataDir`) holds it, naming folder and holder.
     pub fn open(path: &Path) -> Result<DataDir, StoreError> {
-        DataDir::open_on(path, Arc::new(OsDisk))
+        DataDir::open_on(path, Arc::new(OsDisk), RESERVE_BYTES)
     }
 
-    pub(crate) fn open_on(path: &Path, disk: Arc<dyn Disk>) -> Result<DataDir, StoreError> {
+    pub(crate) fn open_on(
+        path: &Path,
+        disk: Arc<dyn Disk>,
+        reserve_bytes: u64,
+    ) -> Result<DataDir, StoreError> {
         make_dirs(&*disk, path)?;
         let path = path.canonicalize().map_err(|source| io_error("open", path, source))?;
         make_dirs(&*disk, &path.join(COLLECTIONS))?;
         let lock = lock(&path)?;
         let (open, restores, making) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let data = DataDir { path, disk, open, restores, making, lock: Arc::new(lock) };
+        let reserve = Arc::new(Reserve::new(Arc::clone(&disk), &path, reserve_bytes));
+        let data = DataDir { path, disk, open, restores, making, reserve, lock: Arc::new(lock) };
         // What a killed process renamed is seen here, but may not be durable yet.
         data.sync_names()?;
         data.remove_leftovers()?;
@@ -387,8 +398,13 @@ impl DataDir {
         if !folder.is_dir() {
             return Err(self.unknown(name));
         }
-        let disk = Arc::new(OwnDisk::new(Arc::clone(&self.disk)));
-        let collection = Arc::new(opener(name, &folder, disk, Some(Arc::clone(&self.lock)))?);
+        // SQLite needs some pages for the memory that its connections share, so a full disk needs the reserve here, too.
+        let mut collection = self.reserve.help(|| {
+            let disk = Arc::new(OwnDisk::new(Arc::clone(&self.disk)));
+            opener(name, &folder, disk, Some(Arc::clone(&self.lock)))
+        })?;
+        collection.reserve = Some(Arc::clone(&self.reserve));
+        let collection = Arc::new(collection);
         open.insert(name.to_owned(), Arc::downgrade(&collection));
         Ok(collection)
     }
@@ -486,7 +502,16 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(|source| io_error("open", &path, source))?;
-    match file.try_lock() {
+    // A process that this or another one is just starting holds copies of all open files for a moment, locks included.
+    let mut locked = file.try_lock();
+    for _ in 0..LOCK_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -500,9 +525,13 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         Err(TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
     }
     let holder = format!("process {} started at {}\n", std::process::id(), time::utc(time::now()));
-    file.set_len(0)
-        .and_then(|()| file.seek(SeekFrom::Start(0)))
+    // In place, which needs no room on a full disk once it was written. Without it the lock holds all the same.
+    let written = file
+        .seek(SeekFrom::Start(0))
         .and_then(|_| file.write_all(holder.as_bytes()))
-        .map_err(|source| io_error("write", &path, source))?;
-    Ok(file)
+        .and_then(|()| file.set_len(holder.len() as u64));
+    match written {
+        Err(error) if is_full(&error) => Ok(file),
+        written => written.map(|()| file).map_err(|source| io_error("write", &path, source)),
+    }
 }

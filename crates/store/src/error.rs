@@ -185,10 +185,15 @@ fn list(names: &[String]) -> String {
 
 /// Names an attempt on a path when a file operation fails.
 pub(crate) fn io_error(verb: &str, path: &Path, source: io::Error) -> StoreError {
-    if source.kind() == io::ErrorKind::StorageFull {
+    if is_full(&source) {
         return StoreError::NoSpace { what: path.display().to_string() };
     }
     StoreError::Io { what: format!("{verb} \"{}\"", path.display()), source }
+}
+
+/// Whether the disk, or the user's part of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Sorts SQLite's answers: damage, a full disk, and the rest.
@@ -199,7 +204,11 @@ pub(crate) fn catalog_error(what: &str, source: rusqlite::Error) -> StoreError {
     if is_damaged_page && let Some(mismatch) = crate::catalog::take_mismatch() {
         return StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: mismatch.to_string() };
     }
+    // The memory that connections share is a file, made at open; that it cannot be made long enough has one usual reason.
+    let has_no_memory =
+        source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     match source.sqlite_error_code() {
+        _ if has_no_memory => StoreError::NoSpace { what: "catalog.sqlite-shm".to_owned() },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: source.to_string() }
         }

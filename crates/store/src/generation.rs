@@ -81,8 +81,22 @@ pub(crate) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(FOLDER).join(format!("{number}.idx"))
 }
 
-/// Writes an index aside, makes it durable and gives it its name; returns its length and checksum.
+/// Writes an index aside, makes it durable and gives it its name; returns its length and checksum. What fails leaves nothing,
+/// or a disk that was too small for it would stay full.
 pub(crate) fn write(
+    disk: &dyn Disk,
+    folder: &Path,
+    number: u64,
+    index: &dyn VectorIndex,
+) -> Result<(u64, String), StoreError> {
+    write_aside(disk, folder, number, index).inspect_err(|_| {
+        if let Err(error) = remove_aside(disk, folder, number) {
+            tracing::warn!(number, %error, "cannot remove an unfinished index file");
+        }
+    })
+}
+
+fn write_aside(
     disk: &dyn Disk,
     folder: &Path,
     number: u64,

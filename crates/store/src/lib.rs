@@ -45,6 +45,7 @@ mod maintain;
 mod map;
 mod name;
 mod opening;
+mod reserve;
 mod rows;
 mod search;
 mod settings;

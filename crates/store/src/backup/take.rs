@@ -32,15 +32,23 @@ pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, St
     let name = time::compact(taken_unix_s);
     let aside = backups.join(format!("{MAKING}{name}"));
     let has_links = before.is_some();
-    let manifest = match make(collection, &aside, taken_unix_s, before) {
+    let made = match make(collection, &aside, taken_unix_s, before) {
         Err(error @ StoreError::Corrupt { .. }) if has_links => {
             // The files may be damaged that it shares with the backup before; that must not keep new backups from being made.
             tracing::warn!(collection = collection.name, %error, "making the backup anew without links to the one before");
             remove_unfinished(disk, backups)?;
-            make(collection, &aside, taken_unix_s, None)?
+            make(collection, &aside, taken_unix_s, None)
         }
-        made => made?,
+        made => made,
     };
+    // What is left of one that failed goes now and not with the next backup: a disk that was too small would stay full.
+    let manifest = made.inspect_err(|_| {
+        if let Err(error) = disk.remove_dir_all(&aside)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %aside.display(), %error, "cannot remove an unfinished backup");
+        }
+    })?;
     let path = backups.join(&name);
     disk.rename(&aside, &path).map_err(|source| io_error("rename", &aside, source))?;
     sync_names(disk, backups)?;

@@ -109,6 +109,8 @@ fn set_up(connection: &Connection) -> Result<(), StoreError> {
         connection.pragma_update(None, "trusted_schema", false)?;
         connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEEP_BYTES, |_| Ok(()))?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        // A delete on a full disk must not ask for a temporary file.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(mode)
     };
     let mode = pragmas().map_err(|source| catalog_error("set it up", source))?;

@@ -6,6 +6,8 @@ mod compatibility;
 mod corruption;
 mod damage;
 mod fail_over;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod generations;
 mod model;
 mod names;

@@ -133,7 +133,8 @@ impl Worker {
     fn open(&mut self) -> Result<(), StoreError> {
         self.collection = None;
         self.data = None;
-        self.data = Some(DataDir::open_on(&self.root.path().join("data"), Arc::new(self.disk.clone()))?);
+        let disk = Arc::new(self.disk.clone());
+        self.data = Some(DataDir::open_on(&self.root.path().join("data"), disk, 64 << 10)?);
         if self.data().names()?.contains(&NAME.to_owned()) {
             let collection = self.data().open_collection(NAME)?;
             self.hold(collection);

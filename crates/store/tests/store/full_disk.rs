@@ -1,0 +1,181 @@
+//! A real file system that is really full: reads go on, writes say so and change nothing, deletes work, writes come back.
+//!
+//! The test mounts a small file system (a tmpfs; an ext4 image) and needs the right to do so: as root, or by `sudo`.
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use bilin_index::{Codec, IndexSpec, Metric};
+use bilin_store::{Batch, Collection, DataDir, MaintainOptions, StoreError};
+use tempfile::TempDir;
+
+use crate::sample::{Model, Random, compare, document, item, settings};
+
+const DIM: usize = 512;
+const MIB: usize = 1 << 20;
+
+/// A file system of its own; unmounted when dropped.
+struct Mounted(TempDir);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // What fails here leaves a mount behind, which harms nothing.
+        let _ = as_root(&["umount", &self.0.path().to_string_lossy()]);
+    }
+}
+
+/// Runs a command as root; why not, if that fails.
+fn as_root(command: &[&str]) -> Result<(), String> {
+    let mut why = String::new();
+    for sudo in [&[][..], &["sudo", "-n"][..]] {
+        let line = [sudo, command].concat();
+        match Command::new(line[0]).args(&line[1..]).output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => why += &format!("{line:?}: {}; ", String::from_utf8_lossy(&output.stderr).trim()),
+            Err(error) => why += &format!("{line:?}: {error}; "),
+        }
+    }
+    Err(why)
+}
+
+fn mounted(options: &[&str], source: &str) -> Mounted {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().to_string_lossy().into_owned();
+    let command = [&["mount"][..], options, &[source, &target]].concat();
+    as_root(&command).unwrap_or_else(|why| {
+        panic!(
+            "this test mounts a small file system and needs root, or sudo without a password, for that: {why}"
+        )
+    });
+    let mounted = Mounted(folder);
+    as_root(&["chmod", "777", &target]).unwrap();
+    mounted
+}
+
+#[test]
+fn a_full_tmpfs() {
+    let mounted = mounted(&["-t", "tmpfs", "-o", "size=28m"], "none");
+    live_on_a_full_disk(mounted.0.path(), 1);
+}
+
+#[test]
+fn a_full_ext4() {
+    let place = tempfile::tempdir().unwrap();
+    let image = place.path().join("image");
+    fs::File::create(&image).unwrap().set_len(36 * MIB as u64).unwrap();
+    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).env("PATH", path()).status();
+    assert!(made.unwrap().success(), "mkfs.ext4");
+    let mounted = mounted(&["-o", "loop"], &image.to_string_lossy());
+    live_on_a_full_disk(mounted.0.path(), 2);
+}
+
+/// Tools of the file system are not on every user's path.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+/// Takes all that is left.
+fn fill(path: &Path) {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let noise: Vec<u8> = (0..MIB).map(|at| ((at * at) >> 3) as u8).collect();
+    // Twice, since what others have freed may come back only with a sync.
+    for _ in 0..2 {
+        for bytes in [MIB, 64 << 10, 4096] {
+            while file.write_all(&noise[..bytes]).is_ok() {}
+        }
+        file.sync_all().unwrap();
+    }
+}
+
+fn batch(random: &mut Random, model: &mut Model, first: usize, documents: usize) -> Batch {
+    let upsert: Vec<_> = (first..first + documents)
+        .map(|number| document(&number.to_string(), vec![item(random.vector(DIM), &"word ".repeat(40))]))
+        .collect();
+    model.extend(upsert.iter().map(|document| (document.id.clone(), document.clone())));
+    Batch { upsert, ..Batch::default() }
+}
+
+fn is_full(result: Result<impl std::fmt::Debug, StoreError>) {
+    match result {
+        Err(StoreError::NoSpace { .. }) => {}
+        other => panic!("expected no space, received {other:?}"),
+    }
+}
+
+fn open(folder: &Path) -> (DataDir, Arc<Collection>) {
+    let data = DataDir::open(folder).unwrap();
+    let collection = data.open_collection("notes").unwrap();
+    (data, collection)
+}
+
+fn delete(collection: &Collection, model: &mut Model, documents: usize) {
+    for _ in 0..documents {
+        let id = model.keys().next().unwrap().clone();
+        let applied = collection.apply(Batch { delete: vec![id.clone()], ..Batch::default() }).unwrap();
+        assert_eq!(applied.deleted, 1);
+        model.remove(&id);
+    }
+}
+
+fn live_on_a_full_disk(folder: &Path, seed: u64) {
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let mut model = Model::new();
+    // What is freed in the end.
+    let filler = folder.join("filler");
+    fs::write(&filler, vec![7; 4 * MIB]).unwrap();
+    let place = folder.join("data");
+    let data = DataDir::open(&place).unwrap();
+    let settings = settings(DIM, Metric::L2, IndexSpec::ivf(4, Codec::Flat));
+    let collection = data.create_with_segments("notes", &settings, 1024).unwrap();
+    let options = MaintainOptions { force: true, threads: 1, memory_bytes: None, progress: None };
+    collection.apply(batch(&mut random, &mut model, 0, 200)).unwrap();
+    let built = collection.maintain(&options).unwrap().built.unwrap();
+    data.backup(&collection).unwrap();
+
+    // Large and small batches, until neither fits.
+    let mut next = 200;
+    for documents in [500, 50, 1] {
+        loop {
+            let mut later = model.clone();
+            let batch = batch(&mut random, &mut later, next, documents);
+            match collection.apply(batch) {
+                Ok(_) => (model, next) = (later, next + documents),
+                full => break is_full(full.map(drop)),
+            }
+        }
+    }
+    fill(&filler);
+    compare(&collection.snapshot(), &model, Metric::L2, &mut random);
+    collection.verify(true).unwrap();
+
+    // Full: adds, builds and backups say so and leave nothing; deletes work, also after reopening.
+    let mut unused = model.clone();
+    is_full(collection.apply(batch(&mut random, &mut unused, next, 1)));
+    is_full(collection.maintain(&options).map(drop));
+    assert_eq!(collection.status().generation.unwrap().number, built.number);
+    is_full(data.backup(&collection));
+    assert_eq!(fs::read_dir(place.join("backups/notes")).unwrap().count(), 1);
+    delete(&collection, &mut model, 20);
+    is_full(collection.apply(batch(&mut random, &mut unused, next, 500)));
+    drop((collection, data));
+    fill(&filler);
+    let (data, collection) = open(&place);
+    compare(&collection.snapshot(), &model, Metric::L2, &mut random);
+    is_full(collection.apply(batch(&mut random, &mut unused, next, 500)));
+    delete(&collection, &mut model, 20);
+    compare(&collection.snapshot(), &model, Metric::L2, &mut random);
+    collection.verify(true).unwrap();
+    assert_eq!(collection.status().warnings, Vec::<String>::new());
+
+    // Room again: all of it works by itself.
+    fs::remove_file(&filler).unwrap();
+    let first = batch(&mut random, &mut model, next, 300);
+    collection.apply(first).unwrap();
+    drop((collection, data));
+    let (_data, collection) = open(&place);
+    compare(&collection.snapshot(), &model, Metric::L2, &mut random);
+    collection.verify(true).unwrap();
+}

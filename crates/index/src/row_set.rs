@@ -104,6 +104,23 @@ impl RowSet {
         true
     }
 
+    /// Takes out every row in `start..end`.
+    pub fn remove_range(&mut self, start: usize, end: usize) {
+        let end = end.min(self.chunks.len() * ROWS_PER_CHUNK);
+        let mut row = start;
+        while row < end {
+            let next = (row / ROWS_PER_CHUNK + 1) * ROWS_PER_CHUNK;
+            if row.is_multiple_of(ROWS_PER_CHUNK) && next <= end {
+                self.chunks[row / ROWS_PER_CHUNK] = None;
+            } else {
+                for row in row..next.min(end) {
+                    self.remove(row as u32);
+                }
+            }
+            row = next;
+        }
+    }
+
     /// Number of rows in the set.
     pub fn count(&self) -> usize {
         self.chunks.iter().flatten().map(|chunk| chunk.count as usize).sum()
@@ -270,6 +287,10 @@ mod tests {
             prop_assert!(set.intersect(&other).iter().eq(model.intersection(&others).copied()));
             prop_assert!(set.subtract(&other).iter().eq(model.difference(&others).copied()));
             prop_assert_eq!(set.subtract(&other).count(), model.difference(&others).count());
+            set.remove_range(start as usize, end as usize);
+            model.retain(|row| !(start..end).contains(row));
+            prop_assert_eq!(set.count(), model.len());
+            prop_assert!(set.iter().eq(model.iter().copied()));
         }
     }
 }

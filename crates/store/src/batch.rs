@@ -92,6 +92,20 @@ pub(crate) struct Checked {
     pub vectors: Vec<f32>,
 }
 
+impl Checked {
+    /// Bytes of rows, texts, metadata and thumbnails.
+    pub(crate) fn bytes(&self) -> u64 {
+        let items = self.batch.upsert.iter().flat_map(|document| &document.items);
+        let texts: usize = items
+            .map(|item| {
+                item.text.as_ref().map_or(0, String::len) + item.thumbnail.as_ref().map_or(0, Vec::len)
+            })
+            .sum();
+        let metadata: usize = self.metadata.iter().map(String::len).sum();
+        (size_of_val(self.vectors.as_slice()) + texts + metadata) as u64
+    }
+}
+
 impl Batch {
     /// Checks everything that can be checked without the disk.
     pub(crate) fn check(mut self, settings: &Settings) -> Result<Checked, StoreError> {

@@ -22,6 +22,7 @@ use crate::reserve::Reserve;
 use crate::rows::{Layout, LogChange, Pending, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::views::Views;
 use crate::witness::Witness;
 
 /// Folder of the row segments inside a collection's folder.
@@ -35,6 +36,9 @@ pub struct Collection {
     pub(crate) layout: Layout,
     pub(crate) pool: Arc<ReadPool>,
     writer: Mutex<Writer>,
+    pub(crate) views: Views,
+    /// Held by those who read row segments as an older catalog tells of them; files go away only when nobody does.
+    pub(crate) segment_files: RwLock<()>,
     /// Held only while an `Arc` is copied or replaced.
     newest: RwLock<Arc<Snapshot>>,
     /// One build at a time.
@@ -90,9 +94,9 @@ pub(crate) struct Health {
 /// What only the holder of the writer's lock touches.
 pub(crate) struct Writer {
     /// `None` once the collection was removed.
-    connection: Option<Connection>,
-    rows: RowStore,
-    state: State,
+    pub connection: Option<Connection>,
+    pub rows: RowStore,
+    pub state: State,
 }
 
 /// What [`crate::opening`] found.
@@ -101,6 +105,7 @@ pub(crate) struct Parts {
     pub rows: RowStore,
     pub state: State,
     pub snapshot: Snapshot,
+    pub views: Views,
     pub layout: Layout,
     pub index_warning: Option<String>,
     pub incident: Option<String>,
@@ -121,6 +126,8 @@ impl Collection {
             disk,
             layout: parts.layout,
             pool: Arc::clone(&parts.snapshot.pool),
+            views: parts.views,
+            segment_files: RwLock::new(()),
             writer: Mutex::new(Writer {
                 connection: Some(parts.connection),
                 rows: parts.rows,
@@ -168,14 +175,7 @@ impl Collection {
         let snapshot = self.snapshot();
         let checked = batch.check(&snapshot.settings)?;
         let writer = &mut *self.writer()?;
-        let items = checked.metadata.len();
-        if writer.state.rows + items > MAX_ROWS {
-            return Err(StoreError::Limit {
-                what: "rows of a collection, deleted ones included".to_owned(),
-                expected: format!("at most {MAX_ROWS}"),
-                received: (writer.state.rows + items).to_string(),
-            });
-        }
+        self.within_max_rows(writer.state.rows + checked.metadata.len())?;
         let Some(reserve) = &self.reserve else { return self.commit_or_undo(writer, &checked) };
         // What only deletes may use the room that is kept for it when the disk is full.
         let applied = if checked.batch.upsert.is_empty() {
@@ -188,28 +188,43 @@ impl Collection {
     }
 
     /// Either a commit, or nothing changed and the writer knows it, or no writes any more.
-    fn commit_or_undo(&self, writer: &mut Writer, checked: &Checked) -> Result<Applied, StoreError> {
-        let error = match self.commit(writer, checked) {
-            Ok(applied) => return Ok(applied),
-            Err(error) => error,
-        };
+    pub(crate) fn commit_or_undo(
+        &self,
+        writer: &mut Writer,
+        checked: &Checked,
+    ) -> Result<Applied, StoreError> {
+        self.commit(writer, checked).map_err(|error| self.undo(writer, error))
+    }
+
+    /// After a commit that failed: gives back the room of its rows, or, when its fate is open, stops writes.
+    pub(crate) fn undo(&self, writer: &mut Writer, error: StoreError) -> StoreError {
         // A commit whose fate is open may need its rows at the next open: nothing is cut then.
         if self.health().writes_stopped.is_some() {
-            return Err(error);
+            return error;
         }
-        let Writer { connection: Some(connection), rows, state } = writer else { return Err(error) };
+        let Writer { connection: Some(connection), rows, state } = writer else { return error };
         // Not taken from memory: that the catalog is at the commit before is what makes cutting rows right.
         match catalog::state(connection) {
             Ok(found) if found == *state => {
                 rows.cut();
-                Err(error)
+                error
             }
             found => {
                 let detail = format!("after a failure ({error}) expected {state:?}, found {found:?}");
-                Err(self
-                    .stop_writes(StoreError::Catalog { what: "tell what was committed".to_owned(), detail }))
+                self.stop_writes(StoreError::Catalog { what: "tell what was committed".to_owned(), detail })
             }
         }
+    }
+
+    pub(crate) fn within_max_rows(&self, rows: usize) -> Result<(), StoreError> {
+        if rows <= MAX_ROWS {
+            return Ok(());
+        }
+        Err(StoreError::Limit {
+            what: "rows of a collection, deleted ones included".to_owned(),
+            expected: format!("at most {MAX_ROWS}"),
+            received: rows.to_string(),
+        })
     }
 
     fn commit(&self, writer: &mut Writer, checked: &Checked) -> Result<Applied, StoreError> {
@@ -295,6 +310,7 @@ impl Collection {
         let mut next = (*self.snapshot()).clone();
         change(&mut next);
         let (seq, rows, items) = (next.seq, next.rows.len(), next.items);
+        next._view = self.views.hold(next.seq);
         let before = std::mem::replace(
             &mut *self.newest.write().unwrap_or_else(PoisonError::into_inner),
             Arc::new(next),
@@ -439,7 +455,7 @@ impl Collection {
         Ok(())
     }
 
-    fn transaction<'a>(&self, writer: &'a mut Writer) -> Result<Transaction<'a>, StoreError> {
+    pub(crate) fn transaction<'a>(&self, writer: &'a mut Writer) -> Result<Transaction<'a>, StoreError> {
         let connection = writer.connection.as_mut().ok_or_else(|| self.gone())?;
         connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -447,7 +463,7 @@ impl Collection {
     }
 
     /// The writer's lock, unless writes stopped.
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, StoreError> {
         let writer = self.writer.lock().unwrap_or_else(|poisoned| {
             // A writer that panicked may have left rows and catalog apart.
             self.health().writes_stopped.get_or_insert_with(|| "a writer panicked".to_owned());
@@ -472,19 +488,19 @@ impl Collection {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stop_writes(&self, error: StoreError) -> StoreError {
+    pub(crate) fn stop_writes(&self, error: StoreError) -> StoreError {
         tracing::error!(collection = self.name, %error, "writes stopped until the collection is opened anew");
         self.health().writes_stopped.get_or_insert_with(|| error.to_string());
         error
     }
 
-    fn gone(&self) -> StoreError {
+    pub(crate) fn gone(&self) -> StoreError {
         StoreError::UnknownCollection { name: self.name.clone(), known: Vec::new() }
     }
 }
 
 /// Does to the row log what a commit of `vectors`, from row `first_new` on, asks for.
-fn keep_log(
+pub(crate) fn keep_log(
     transaction: &Transaction<'_>,
     change: LogChange,
     first_new: usize,
@@ -760,5 +776,27 @@ mod tests {
         assert!(disk.calls.load(Ordering::Relaxed) > 0);
         assert_eq!(collection.apply(many).expect("maps are back").seq, 2);
         assert_eq!(collection.snapshot().vector(9), [2.0; 4]);
+    }
+
+    #[test]
+    fn without_room_nothing_is_compacted_and_both_figures_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (collection, disk) = collection(folder.path());
+        for id in ["b", "c", "d", "e", "f"] {
+            collection.apply(batch(id, 2.0)).expect("written");
+        }
+        let delete = vec!["a".to_owned(), "c".to_owned(), "d".to_owned()];
+        collection.apply(Batch { delete, ..Batch::default() }).expect("deleted");
+        let before = (collection.snapshot().seq(), collection.status().disk_bytes);
+        *disk.free_bytes.lock().expect("a figure") = Some(1000);
+        let options = crate::CompactOptions { force: true, progress: None };
+        let error = collection.compact(&options).expect_err("no room").to_string();
+        assert!(error.contains("16777216 bytes needed, 1000 bytes free"), "{error}");
+        assert_eq!((collection.snapshot().seq(), collection.status().disk_bytes), before);
+        *disk.free_bytes.lock().expect("a figure") = None;
+        let compacted = collection.compact(&options).expect("there is room");
+        assert_eq!((compacted.segments_dropped, compacted.rows_moved), (1, 1), "{}", compacted.reason);
+        assert_eq!(collection.snapshot().count(), 3);
+        collection.verify(true).expect("checksums of what was moved");
     }
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bilin_index::{Effort, IndexSpec, Metric, RowChunks, VectorIndex};
+use bilin_index::{Effort, IndexSpec, Metric, RowChunks, RowSet, VectorIndex};
 
 use crate::dir::{Disk, DiskFile, file_name};
 use crate::error::{StoreError, io_error};
 use crate::map::MappedFile;
+use crate::rows::Layout;
 
 /// Folder of the index files inside a collection's folder.
 pub(crate) const FOLDER: &str = "index";
@@ -48,6 +49,32 @@ pub(crate) struct Record {
     pub indexed: usize,
     /// Of the whole file, hexadecimal.
     pub blake3: String,
+    /// A bit for each segment of which the index holds rows, lowest first; `None` = of all that it covers.
+    pub segments: Option<Vec<u8>>,
+}
+
+impl Record {
+    /// Whether the index holds rows of a segment, which must stay there as long as the index is in use.
+    pub(crate) fn holds(&self, segment: usize, layout: &Layout) -> bool {
+        match &self.segments {
+            Some(bits) => bits.get(segment / 8).is_some_and(|byte| byte >> (segment % 8) & 1 == 1),
+            None => segment < layout.segments(self.generation.rows),
+        }
+    }
+}
+
+/// The segments in which `rows` rows have live ones, as [`Record::segments`] keeps them.
+pub(crate) fn segments_with(live: &RowSet, rows: usize, layout: &Layout) -> Vec<u8> {
+    let mut bits = vec![0; layout.segments(rows).div_ceil(8)];
+    for segment in 0..layout.segments(rows) {
+        let slots = layout.slots(segment);
+        if live.count_range(slots.start as u32, slots.end.min(rows) as u32) > 0
+            && let Some(byte) = bits.get_mut(segment / 8)
+        {
+            *byte |= 1 << (segment % 8);
+        }
+    }
+    bits
 }
 
 /// A generation that snapshots search.

@@ -35,6 +35,7 @@ mod backup;
 mod batch;
 mod catalog;
 mod collection;
+mod compact;
 mod data_dir;
 mod dir;
 mod error;
@@ -53,6 +54,7 @@ mod snapshot;
 mod status;
 mod time;
 mod verify;
+mod views;
 mod witness;
 
 pub use backup::{Backup, Backups};
@@ -61,6 +63,7 @@ pub use batch::{
     MAX_THUMBNAIL_BYTES, NewDocument, NewItem,
 };
 pub use collection::Collection;
+pub use compact::{CompactOptions, Compacted};
 pub use data_dir::DataDir;
 pub use error::StoreError;
 pub use fail_over::FailOver;

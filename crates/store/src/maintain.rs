@@ -2,7 +2,8 @@
 //!
 //! Policy: nothing for few rows that are searched exactly (the scan needs no file; for many, Flat keeps a compressed shadow
 //! that it scans instead); otherwise build when there is no generation, when the spec changed, when the rows behind the
-//! generation reach 50 % of those in it, when half of those in it were deleted, or when asked. The build works on a snapshot,
+//! generation reach 50 % of those in it, when half of those in it were deleted, when a quarter of its rows lie in segments that
+//! compaction emptied and only the index keeps, or when asked. The build works on a snapshot,
 //! aside; the writer waits only for the transaction that names the result.
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use bilin_index::{
 
 use crate::catalog;
 use crate::collection::Collection;
+use crate::compact::REBUILD_WAITING_PERCENT;
 use crate::error::StoreError;
 use crate::generation::{self, Generation, Record};
 use crate::settings::Settings;
@@ -64,7 +66,8 @@ impl Collection {
         // A build that panicked left at most a file that the next open removes.
         let _one = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot();
-        let plan = decide(&snapshot.settings, &Figures::of(&snapshot), options.force);
+        let figures = Figures { waiting: self.waiting_rows()?, ..Figures::of(&snapshot) };
+        let plan = decide(&snapshot.settings, &figures, options.force);
         tracing::info!(collection = self.name, ?plan, "maintenance");
         match plan {
             Plan::Keep(reason) => Ok(Maintained { built: None, reason }),
@@ -122,7 +125,9 @@ impl Collection {
             build_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             bytes,
         };
-        let record = Record { generation: generation.clone(), indexed: snapshot.items, blake3 };
+        let segments = generation::segments_with(&snapshot.live, snapshot.rows.len(), &self.layout);
+        let (indexed, segments) = (snapshot.items, Some(segments));
+        let record = Record { generation: generation.clone(), indexed, blake3, segments };
         // Read back through the map that will serve it, so that what was written is known to be good before it is named.
         let live = generation::open(&self.disk, &self.folder, record, &snapshot.rows, settings.metric)?;
         self.swap_generation(Some(live))?;
@@ -158,6 +163,8 @@ struct Figures<'a> {
     tail: usize,
     generation: Option<&'a Record>,
     deleted_in_generation: usize,
+    /// Rows of segments that can be given back once the generation no longer holds them.
+    waiting: usize,
 }
 
 impl Figures<'_> {
@@ -168,6 +175,7 @@ impl Figures<'_> {
             tail: snapshot.live.count_range((rows - snapshot.tail_rows()) as u32, rows as u32),
             generation: snapshot.generation.as_ref().map(|generation| &generation.record),
             deleted_in_generation: snapshot.deleted_in_generation,
+            waiting: 0,
         }
     }
 }
@@ -197,6 +205,10 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
     } else if at_least(figures.deleted_in_generation) {
         let reason =
             format!("{} of {} indexed rows were deleted", figures.deleted_in_generation, record.indexed);
+        Plan::Build(spec, reason)
+    } else if figures.waiting > 0 && figures.waiting * 100 >= record.generation.rows * REBUILD_WAITING_PERCENT
+    {
+        let reason = format!("{} rows can be given back once no index holds them", figures.waiting);
         Plan::Build(spec, reason)
     } else if force {
         Plan::Build(spec, "asked for".to_owned())
@@ -237,15 +249,26 @@ mod tests {
             build_ms: 0,
             bytes: 0,
         };
-        Record { generation, indexed, blake3: String::new() }
+        Record { generation, indexed, blake3: String::new(), segments: None }
     }
 
     /// What is decided for an index over `indexed` rows of which `deleted` went, with `tail` rows behind it.
     fn decided(spec: &str, generation: Option<(&str, usize)>, deleted: usize, tail: usize) -> Plan {
+        decided_waiting(spec, generation, deleted, tail, 0)
+    }
+
+    fn decided_waiting(
+        spec: &str,
+        generation: Option<(&str, usize)>,
+        deleted: usize,
+        tail: usize,
+        waiting: usize,
+    ) -> Plan {
         let record = generation.map(|(spec, indexed)| built(spec, indexed));
         let indexed = generation.map_or(0, |(_, indexed)| indexed);
         let live = indexed - deleted + tail;
-        let figures = Figures { live, tail, generation: record.as_ref(), deleted_in_generation: deleted };
+        let generation = record.as_ref();
+        let figures = Figures { live, tail, generation, deleted_in_generation: deleted, waiting };
         decide(&settings(spec), &figures, false)
     }
 
@@ -275,6 +298,8 @@ mod tests {
         assert!(!builds(&decided("HNSW16", Some(("HNSW16", 100)), 49, 0)));
         assert!(builds(&decided("HNSW16", Some(("HNSW16", 100)), 50, 0)));
         assert!(builds(&decided("HNSW32", Some(("HNSW16", 100)), 0, 0)));
+        assert!(!builds(&decided_waiting("HNSW16", Some(("HNSW16", 100)), 24, 24, 24)));
+        assert!(builds(&decided_waiting("HNSW16", Some(("HNSW16", 100)), 25, 25, 25)));
         let same = decided("IDMap,HNSW16,RFlat", Some(("HNSW16", 20_000)), 0, 0);
         assert!(!builds(&same), "what builds the same index is no reason to build");
         let kept = decided("auto", Some(("HNSW16", 20_000)), 0, 5_000);

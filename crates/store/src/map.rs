@@ -9,7 +9,7 @@ use std::slice;
 use std::sync::Arc;
 
 use bilin_index::SharedF32;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Mmap, MmapOptions, MmapRaw};
 
 /// The first bytes of a file, as memory.
 #[derive(Debug)]
@@ -78,5 +78,29 @@ impl SharedF32 for MappedRows {
         // f32 (the map itself starts at a page). Every bit pattern is an f32. These bytes were written and synced before
         // the commit that made this value; later writes and cuts of the segment happen behind them only.
         unsafe { slice::from_raw_parts(self.map.0.as_ptr().add(self.offset).cast::<f32>(), self.floats) }
+    }
+}
+
+/// Rows that are not there any more, as zeros that take no memory until they are read.
+pub(crate) struct ZeroRows {
+    map: Mmap,
+    floats: usize,
+}
+
+impl ZeroRows {
+    pub(crate) fn new(floats: usize) -> io::Result<ZeroRows> {
+        let bytes = floats.max(1) * size_of::<f32>();
+        let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?.make_read_only()?;
+        Ok(ZeroRows { map, floats })
+    }
+}
+
+impl SharedF32 for ZeroRows {
+    fn as_f32(&self) -> &[f32] {
+        // A map starts at a page, so it is aligned, and it is whole values long.
+        bytemuck::try_cast_slice(&self.map)
+            .ok()
+            .and_then(|values| values.get(..self.floats))
+            .unwrap_or_default()
     }
 }

@@ -3,6 +3,7 @@
 //! Order: catalog -> logged rows into their segments -> row segments (cut to the committed count, headers, lengths,
 //! checksums) -> counts compared -> index. The catalog is not written to: the next commit clears the row log.
 //! Damaged rows or a damaged catalog are an error; a damaged index is moved to `quarantine/` and search is exact meanwhile.
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use crate::collection::{Collection, Parts, VECTORS};
 use crate::dir::{Disk, file_name, sync_names};
 use crate::error::{StoreError, catalog_error, io_error};
 use crate::generation::{self, LiveGeneration, Record};
-use crate::rows::{self, Depth, RowStore};
+use crate::rows::{self, Depth, Layout, RowStore};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::time;
+use crate::views::Views;
 use crate::witness::{self, Loss, Witness};
 
 /// Where damaged files are moved to.
@@ -78,7 +80,7 @@ fn open_or_lose(
             detail: "expected the settings of a collection, found none that can be read".to_owned(),
         })?;
     make_missing_folders(&*disk, folder)?;
-    let (state, blocks, deleted) = read_state(&connection)?;
+    let Found { state, blocks, deleted, gone, dropped } = read_state(&connection, &layout)?;
     let vectors = folder.join(VECTORS);
     // Before anything is cut, written or removed for what may be an older state than the one that was acknowledged.
     match (witness::compare(&*disk, folder, layout.collection, &state), loss) {
@@ -91,11 +93,15 @@ fn open_or_lose(
     let log = catalog::row_log(&connection).map_err(|source| catalog_error("read the row log", source))?;
     let logged = rows::replay(&*disk, &vectors, &layout, state.rows, &log)?;
     drop(log);
-    let mut rows = RowStore::open(Arc::clone(&disk), &vectors, layout.clone(), state.rows, last, logged)?;
-    rows::verify(&*disk, &vectors, &layout, state.rows, &blocks, Depth::Open)?;
+    let mut rows =
+        RowStore::open(Arc::clone(&disk), &vectors, layout.clone(), state.rows, last, logged, &dropped)?;
+    rows::verify(&*disk, &vectors, &layout, state.rows, &dropped, &blocks, Depth::Open)?;
     let mut live = RowSet::full(state.rows);
-    for slot in &deleted {
+    for slot in deleted.iter().chain(&gone) {
         live.remove(*slot);
+    }
+    for slots in dropped.iter().map(|segment| layout.slots(*segment)) {
+        live.remove_range(slots.start, slots.end);
     }
     compare_counts(&state, live.count())?;
     let (generation, index_warning) = open_generation(&connection, &disk, folder, &settings, &mut rows)?;
@@ -108,8 +114,10 @@ fn open_or_lose(
         let record = &generation.record;
         record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))
     });
+    let views = Views::default();
     let snapshot = Snapshot {
         seq: state.seq,
+        _view: views.hold(state.seq),
         settings: Arc::new(settings),
         rows: chunks,
         live,
@@ -120,7 +128,7 @@ fn open_or_lose(
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
         missing_items: Arc::default(),
     };
-    let parts = Parts { connection, rows, state, snapshot, layout, index_warning, incident, witness };
+    let parts = Parts { connection, rows, state, snapshot, views, layout, index_warning, incident, witness };
     Ok(Collection::new(name, folder, disk, lock, parts))
 }
 
@@ -136,19 +144,36 @@ fn make_missing_folders(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError
     sync_names(disk, folder)
 }
 
-type Found = (State, Vec<rows::BlockSum>, Vec<u32>);
+/// The newest commit as the catalog tells it.
+struct Found {
+    state: State,
+    blocks: Vec<rows::BlockSum>,
+    /// Slots of deleted items.
+    deleted: Vec<u32>,
+    /// Slots without an item.
+    gone: Vec<u32>,
+    dropped: BTreeSet<usize>,
+}
 
-fn read_state(connection: &Connection) -> Result<Found, StoreError> {
+fn read_state(connection: &Connection, layout: &Layout) -> Result<Found, StoreError> {
     let read = || -> rusqlite::Result<(Found, usize)> {
-        let state = catalog::state(connection)?;
-        let found = (state, catalog::blocks(connection)?, catalog::deleted_slots(connection)?);
+        let found = Found {
+            state: catalog::state(connection)?,
+            blocks: catalog::blocks(connection)?,
+            deleted: catalog::deleted_slots(connection)?,
+            gone: catalog::gone_slots(connection)?,
+            dropped: catalog::dropped_segments(connection)?,
+        };
         Ok((found, catalog::slots(connection)?))
     };
-    let (found, slots) = read().map_err(|source| catalog_error("read the newest commit", source))?;
-    if slots != found.0.rows {
+    let (found, items_end) = read().map_err(|source| catalog_error("read the newest commit", source))?;
+    let gone_end = found.gone.last().map_or(0, |slot| *slot as usize + 1);
+    let dropped_end = found.dropped.last().map_or(0, |segment| layout.slots(*segment).end);
+    let slots = items_end.max(gone_end).max(dropped_end);
+    if slots != found.state.rows {
         return Err(StoreError::Corrupt {
             what: "catalog.sqlite".to_owned(),
-            detail: format!("expected items up to row {}, found them up to row {slots}", found.0.rows),
+            detail: format!("expected items up to row {}, found them up to row {slots}", found.state.rows),
         });
     }
     Ok(found)

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::filter::Filter;
 use crate::generation::{Generation, LiveGeneration};
 use crate::settings::{Metadata, Settings};
+use crate::views::View;
 
 /// An immutable view of one commit: rows, generation, tail, deletions.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub(crate) pool: Arc<ReadPool>,
     /// How often, since the collection was opened, a live row was found to have no item.
     pub(crate) missing_items: Arc<AtomicU64>,
+    /// Keeps the items of this commit from being taken away.
+    pub(crate) _view: Arc<View>,
 }
 
 /// An item as it was added.

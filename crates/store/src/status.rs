@@ -81,7 +81,7 @@ pub(crate) fn entries_in(folder: &Path) -> usize {
 }
 
 /// Of all files in a folder and the folders in it. A file that goes away meanwhile (a retired index) counts nothing.
-fn disk_bytes(folder: &Path) -> Result<u64, StoreError> {
+pub(crate) fn disk_bytes(folder: &Path) -> Result<u64, StoreError> {
     let mut bytes = 0;
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),

@@ -36,19 +36,24 @@ impl Collection {
     /// [`StoreError::Corrupt`] naming file, block, expected and found checksum, or the counts that differ. When it is the
     /// index, that was moved to quarantine, and search is exact until it is built again.
     pub fn verify(&self, deep: bool) -> Result<Verified, StoreError> {
-        let (misfit, state, blocks) = self.pool.read("check it", |connection| {
+        // Until its rows were read, no segment that this catalog names goes away.
+        let files = self.hold_segment_files();
+        let (misfit, state, dropped, blocks) = self.pool.read("check it", |connection| {
             // One transaction, so that counts and checksums are of one commit.
             let transaction = connection.unchecked_transaction()?;
             let state = catalog::state(&transaction)?;
             let misfit = catalog::find_misfit(&transaction, &state, deep)?;
-            Ok((misfit, state, catalog::blocks(&transaction)?))
+            let dropped = catalog::dropped_segments(&transaction)?;
+            Ok((misfit, state, dropped, catalog::blocks(&transaction)?))
         })?;
         if let Some(misfit) = misfit {
             self.snapshot().missing_items.fetch_add(misfit.missing_items as u64, Ordering::Relaxed);
             return Err(StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: misfit.detail });
         }
         let folder = self.folder.join(VECTORS);
-        let row_blocks = rows::verify(&*self.disk, &folder, &self.layout, state.rows, &blocks, Depth::Full)?;
+        let (layout, depth) = (&self.layout, Depth::Full);
+        let row_blocks = rows::verify(&*self.disk, &folder, layout, state.rows, &dropped, &blocks, depth)?;
+        drop(files);
         let index_bytes = self.verify_index()?;
         Ok(Verified {
             seq: state.seq,

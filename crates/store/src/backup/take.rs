@@ -4,6 +4,7 @@
 //! segments, whose committed bytes never change, each block compared with the copied catalog's checksum on the way. The
 //! copies are fsynced, so the copied catalog's row log is emptied: a backup needs none.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{FileSum, Manifest};
@@ -100,7 +101,7 @@ pub(super) fn verify(
             });
         }
     }
-    let (state, blocks) = read_copied(&folder.join(catalog::FILE_NAME))?;
+    let Copied { state, blocks, dropped } = read_copied(&folder.join(catalog::FILE_NAME))?;
     if (state.seq, state.rows, state.items) != (manifest.seq, manifest.rows, manifest.items) {
         return Err(StoreError::Corrupt {
             what: format!("backup \"{}\"", folder.display()),
@@ -110,7 +111,7 @@ pub(super) fn verify(
             ),
         });
     }
-    rows::verify(disk, &folder.join(VECTORS), layout, state.rows, &blocks, Depth::Full).map(drop)
+    rows::verify(disk, &folder.join(VECTORS), layout, state.rows, &dropped, &blocks, Depth::Full).map(drop)
 }
 
 /// As [`verify`], of a backup that was made before.
@@ -127,18 +128,30 @@ pub(crate) fn verify_made(disk: &dyn Disk, folder: &Path) -> Result<(), StoreErr
     verify(disk, folder, &manifest, &identity.layout)
 }
 
-/// State and block checksums of a copied catalog, after SQLite found nothing wrong with it.
-fn read_copied(path: &Path) -> Result<(State, Vec<BlockSum>), StoreError> {
-    let read = || -> rusqlite::Result<(String, State, Vec<BlockSum>)> {
+/// What a copied catalog says of its rows.
+struct Copied {
+    state: State,
+    blocks: Vec<BlockSum>,
+    /// Segments that were given back: there is no file of them.
+    dropped: BTreeSet<usize>,
+}
+
+/// Reads a copied catalog, after SQLite found nothing wrong with it.
+fn read_copied(path: &Path) -> Result<Copied, StoreError> {
+    let read = || -> rusqlite::Result<(String, Copied)> {
         let connection = catalog::open_to_read(path)?;
         let check = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        Ok((check, catalog::state(&connection)?, catalog::blocks(&connection)?))
+        let (state, blocks) = (catalog::state(&connection)?, catalog::blocks(&connection)?);
+        // A backup of format version 1 has no such table.
+        let has_dropped = connection.table_exists(None, "dropped_segments")?;
+        let dropped = if has_dropped { catalog::dropped_segments(&connection)? } else { BTreeSet::new() };
+        Ok((check, Copied { state, blocks, dropped }))
     };
-    let (check, state, blocks) = read().map_err(|source| catalog_error("read its copy", source))?;
+    let (check, copied) = read().map_err(|source| catalog_error("read its copy", source))?;
     if check != "ok" {
         return Err(StoreError::Corrupt { what: format!("\"{}\"", path.display()), detail: check });
     }
-    Ok((state, blocks))
+    Ok(copied)
 }
 
 /// Empties the row log of a copied catalog.
@@ -162,7 +175,7 @@ impl Before {
     fn read(disk: &dyn Disk, backup: &Backup) -> Option<Before> {
         let path = backup.path.clone();
         let manifest = Manifest::read(disk, &path).ok()?;
-        let (_, blocks) = read_copied(&path.join(catalog::FILE_NAME)).ok()?;
+        let blocks = read_copied(&path.join(catalog::FILE_NAME)).ok()?.blocks;
         Some(Before { path, manifest, blocks })
     }
 
@@ -193,23 +206,26 @@ impl Copy<'_> {
         if let Err(error) = collection.settle() {
             tracing::warn!(collection = collection.name, %error, "the row log is left out of the copy only");
         }
+        // Until its rows were copied, no segment that this catalog names goes away.
+        let files = collection.hold_segment_files();
         collection.pool.read("copy it", |connection| connection.execute("VACUUM INTO ?1", [target]))?;
         clear_copied_log(&catalog_path)?;
-        let (state, blocks) = read_copied(&catalog_path)?;
-        let mut files = Vec::new();
+        let Copied { state, blocks, dropped } = read_copied(&catalog_path)?;
+        let mut sums = Vec::new();
         let id: String = layout.collection.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut blocks = blocks.as_slice();
-        for segment in 0..layout.segments(state.rows) {
-            files.push(self.segment(layout, segment, state.rows, &mut blocks)?);
+        for segment in (0..layout.segments(state.rows)).filter(|segment| !dropped.contains(segment)) {
+            sums.push(self.segment(layout, segment, state.rows, &mut blocks)?);
         }
+        drop(files);
         if let Some(index) = self.index(&catalog_path)? {
-            files.push(index);
+            sums.push(index);
         }
         // Last, since naming no index changes the catalog.
         let file = self.disk.open(&catalog_path).map_err(|source| io_error("open", &catalog_path, source))?;
         file.sync().map_err(|source| io_error("make durable", &catalog_path, source))?;
         let (bytes, blake3) = hash(self.disk, &catalog_path)?;
-        files.push(FileSum { path: catalog::FILE_NAME.to_owned(), bytes, blake3 });
+        sums.push(FileSum { path: catalog::FILE_NAME.to_owned(), bytes, blake3 });
         Ok(Manifest {
             collection: collection.name.clone(),
             id,
@@ -218,7 +234,7 @@ impl Copy<'_> {
             documents: state.documents,
             items: state.items,
             rows: state.rows,
-            files,
+            files: sums,
         })
     }
 

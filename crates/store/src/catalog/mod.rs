@@ -4,6 +4,7 @@
 //! read-only connections and, thanks to WAL, never wait for the writer. `synchronous=FULL`, so a commit that returned
 //! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>). Every catalog, copies in backups included, is
 //! opened through [`pages`], so that no byte of it is used that was not compared with a checksum.
+mod given_back;
 mod log;
 mod pages;
 mod pool;
@@ -17,6 +18,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use given_back::*;
 pub(crate) use log::*;
 pub(crate) use pages::take_mismatch;
 pub(crate) use pool::ReadPool;
@@ -49,7 +51,12 @@ pub(crate) struct Identity {
 /// Creates a catalog in a folder that has none. Closed again, so that a single complete file is left.
 pub(crate) fn create(folder: &Path, settings: &Settings, rows_per_segment: usize) -> Result<(), StoreError> {
     let path = folder.join(FILE_NAME);
-    let mut connection = pages::create(&path).map_err(|source| catalog_error("create it", source))?;
+    let created = pages::create(&path).and_then(|connection| {
+        // Before anything is written: the catalog can give back its free pages step by step.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        Ok(connection)
+    });
+    let mut connection = created.map_err(|source| catalog_error("create it", source))?;
     set_up(&connection)?;
     schema::migrate(&mut connection, true)?;
     write::initialise(&connection, settings, rows_per_segment)

@@ -79,7 +79,7 @@ pub(crate) fn deleted_slots(connection: &Connection) -> rusqlite::Result<Vec<u32
         .collect()
 }
 
-/// One more than the largest slot.
+/// One more than the largest slot of an item.
 pub(crate) fn slots(connection: &Connection) -> rusqlite::Result<usize> {
     let last: Option<i64> = connection.query_row("SELECT max(slot) FROM items", [], |row| row.get(0))?;
     Ok(last.map_or(0, |slot| slot as usize + 1))
@@ -167,7 +167,8 @@ pub(crate) fn last_checksum(blocks: &[BlockSum], layout: &Layout, rows: usize) -
 pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<Option<Option<Record>>> {
     connection
         .query_row(
-            "SELECT number, spec, rows, indexed, effort, recall_at_10, built_unix_s, build_ms, bytes, blake3
+            "SELECT number, spec, rows, indexed, effort, recall_at_10, built_unix_s, build_ms, bytes, blake3,
+                     segments
                  FROM generations WHERE state = 'current'",
             [],
             |row| {
@@ -185,7 +186,8 @@ pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<Option<Opt
                     build_ms: unsigned(row, 7)?,
                     bytes: unsigned(row, 8)?,
                 };
-                Ok(Some(Record { generation, indexed: unsigned(row, 3)? as usize, blake3: row.get(9)? }))
+                let (indexed, segments) = (unsigned(row, 3)? as usize, row.get(10)?);
+                Ok(Some(Record { generation, indexed, blake3: row.get(9)?, segments }))
             },
         )
         .optional()

@@ -92,6 +92,8 @@ CREATE UNIQUE INDEX generations_current ON generations (state) WHERE state = 'cu
 /// * `row_log`: rows (`[n, dim]` f32, little-endian) from `slot` on that were committed without an fsync of their segment;
 ///   they are written into it again when the collection is opened.
 /// * `dropped_segments`: segments whose rows, items and thumbnails are gone for good since commit `seq`.
+/// * `gone_slots`: a bit for each slot that has no item (any more) though its segment is there; 4096 slots a part.
+/// * `generations.segments`: a bit for each segment of which the index holds rows; NULL = of all that it covers.
 const VERSION_2: &str = "
 CREATE TABLE row_log (
     slot INTEGER PRIMARY KEY,
@@ -102,6 +104,13 @@ CREATE TABLE dropped_segments (
     segment INTEGER PRIMARY KEY,
     seq INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE gone_slots (
+    part INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+) STRICT;
+
+ALTER TABLE generations ADD COLUMN segments BLOB;
 ";
 
 /// Brings the catalog to the newest version; creates the tables in an empty file when `is_new`.

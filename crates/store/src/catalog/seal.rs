@@ -74,6 +74,8 @@ fn copy(path: &Path, aside: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(path, flags)?;
     // Folds the log into the file and removes it, or fails.
     connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))?;
+    // The copy is made so that compaction can give back its free pages.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let reserve = pages::SUM_BYTES;
     let target = format!("{}?vfs={}&reserve={reserve}", uri(aside), pages::VFS.to_string_lossy());
     connection.execute("VACUUM INTO ?1", [target])?;

@@ -212,9 +212,9 @@ pub(crate) fn set_generation(
     state_of_old: &str,
 ) -> rusqlite::Result<()> {
     connection.execute("UPDATE generations SET state = ?1 WHERE state = 'current'", [state_of_old])?;
-    let Some(Record { generation, indexed, blake3 }) = record else { return Ok(()) };
+    let Some(Record { generation, indexed, blake3, segments }) = record else { return Ok(()) };
     connection.execute(
-        "INSERT INTO generations VALUES (?1, 'current', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO generations VALUES (?1, 'current', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             generation.number as i64,
             generation.spec.to_string(),
@@ -226,6 +226,7 @@ pub(crate) fn set_generation(
             generation.build_ms as i64,
             generation.bytes as i64,
             blake3,
+            segments,
         ],
     )?;
     Ok(())

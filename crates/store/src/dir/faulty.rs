@@ -25,6 +25,8 @@ pub(crate) struct FaultyDisk {
     fault: Arc<Mutex<Option<Fault>>>,
     /// Operations that failed.
     pub calls: Arc<AtomicUsize>,
+    /// What is said of free space, when not the truth.
+    pub free_bytes: Mutex<Option<u64>>,
 }
 
 impl FaultyDisk {
@@ -65,6 +67,10 @@ impl Disk for FaultyDisk {
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         OsDisk.sync_dir(path)
+    }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let told = *self.free_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        told.map_or_else(|| OsDisk.free_bytes(path), Ok)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         OsDisk.list(path)

@@ -37,6 +37,10 @@ pub(crate) trait Disk: Send + Sync {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that can still be written in the file system of `path`, by this user.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        fs4::available_space(path)
+    }
     /// Entries of a folder, sorted by name; names that are not UTF-8 are none of ours and left out.
     fn list(&self, path: &Path) -> io::Result<Vec<(String, PathBuf)>>;
     /// Ends the use of names through this handle: what they lead to is someone else's from now on.

@@ -56,6 +56,9 @@ impl Disk for OwnDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.with(|disk| disk.sync_dir(path))
     }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.with(|disk| disk.free_bytes(path))
+    }
     fn list(&self, path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         self.with(|disk| disk.list(path))
     }

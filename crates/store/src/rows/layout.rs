@@ -12,6 +12,7 @@
 //! 4096   ..      rows, f32 LE, row-major; a crc32c per 64 KiB block is kept in the catalog
 //! ```
 //! The header takes one page, so that rows are aligned in a map and blocks do not straddle pages of the file.
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
@@ -97,6 +98,11 @@ impl Layout {
             at += rows;
             (rows > 0).then_some((number, row, part))
         })
+    }
+
+    /// Slots of a segment when it is full.
+    pub(crate) fn slots(&self, segment: usize) -> Range<usize> {
+        segment * self.rows_per_segment..(segment + 1) * self.rows_per_segment
     }
 
     pub(crate) fn path(folder: &Path, segment: usize) -> PathBuf {

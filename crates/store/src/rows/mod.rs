@@ -6,12 +6,14 @@
 //! [`RowStore::publish`]. Before the commit a large batch is synced; the rows of a small one go into the catalog's row log
 //! in the same transaction, and the sync comes later, for many commits at once ([`RowStore::log_change`]). So committed rows
 //! are durable in their segment or in the log, and what was synced is never in doubt.
+mod dropped;
 mod layout;
 mod replay;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub(crate) struct RowStore {
     logged: Logged,
     /// Tests make it small.
     pub(crate) limits: LogLimits,
+    /// What every dropped segment shows.
+    zeros: Option<Arc<dyn SharedF32>>,
 }
 
 struct Segment {
@@ -97,8 +101,9 @@ pub(crate) struct LogChange {
 }
 
 impl RowStore {
-    /// Opens the segments of `committed` rows and cuts off what lies behind them. `last_checksum` is the catalog's for the
-    /// last block. Headers and lengths are checked here, blocks by [`verify`]. `logged` was replayed before.
+    /// Opens the segments of `committed` rows, but those that were dropped, and cuts off what lies behind them.
+    /// `last_checksum` is the catalog's for the last block. Headers and lengths are checked here, blocks by [`verify`].
+    /// `logged` was replayed before.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -106,9 +111,14 @@ impl RowStore {
         committed: usize,
         last_checksum: u32,
         logged: Logged,
+        dropped: &BTreeSet<usize>,
     ) -> Result<RowStore, StoreError> {
         let mut segments = Vec::new();
         for number in 0..layout.segments(committed) {
+            if dropped.contains(&number) {
+                segments.push(Segment::dropped(folder, number, &layout));
+                continue;
+            }
             let bytes = HEADER_BYTES + layout.rows_in(number, committed) * layout.row_bytes();
             let path = Layout::path(folder, number);
             let file = verify::open_checked(&*disk, &path, &layout, number, bytes)?;
@@ -117,8 +127,8 @@ impl RowStore {
             }
             segments.push(Segment { path, file, length: bytes, map: None, shown: None });
         }
-        remove_uncommitted(&*disk, folder, segments.len())?;
-        Ok(RowStore {
+        remove_leftovers(&*disk, folder, segments.len(), dropped)?;
+        let mut rows = RowStore {
             disk,
             folder: folder.to_owned(),
             layout,
@@ -129,7 +139,12 @@ impl RowStore {
             new_names: false,
             logged,
             limits: LOG_LIMITS,
-        })
+            zeros: None,
+        };
+        for number in dropped {
+            rows.show_zeros(*number)?;
+        }
+        Ok(rows)
     }
 
     pub(crate) fn committed(&self) -> usize {
@@ -326,11 +341,16 @@ fn shared_rows(
     })
 }
 
-/// Segments behind the last committed one hold nothing committed.
-fn remove_uncommitted(disk: &dyn Disk, folder: &Path, segments: usize) -> Result<(), StoreError> {
+/// Segments behind the last committed one hold nothing committed, and dropped ones nothing that anyone can ask for.
+pub(crate) fn remove_leftovers(
+    disk: &dyn Disk,
+    folder: &Path,
+    segments: usize,
+    dropped: &BTreeSet<usize>,
+) -> Result<(), StoreError> {
     for (name, path) in disk.list(folder).map_err(|source| io_error("list", folder, source))? {
         let number = name.strip_suffix(".rows").and_then(|stem| stem.parse::<usize>().ok());
-        if number.is_some_and(|number| number >= segments) {
+        if number.is_some_and(|number| number >= segments || dropped.contains(&number)) {
             disk.remove_file(&path).map_err(|source| io_error("remove", &path, source))?;
         }
     }

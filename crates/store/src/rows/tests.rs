@@ -1,4 +1,5 @@
 //! Row segments on their own: any sequence of writes reads back, what is not published is overwritten, damage is named.
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ fn layout() -> Layout {
 }
 
 fn open(folder: &Path, rows: usize, last: u32) -> Result<RowStore, StoreError> {
-    RowStore::open(Arc::new(OsDisk), folder, layout(), rows, last, Logged::default())
+    RowStore::open(Arc::new(OsDisk), folder, layout(), rows, last, Logged::default(), &BTreeSet::new())
 }
 
 /// Keeps checksums as the catalog does.
@@ -82,7 +83,7 @@ proptest! {
                 prop_assert_eq!(chunks.row(row as u32), &values(row, 1)[..]);
             }
         }
-        verify(&OsDisk, folder.path(), &layout(), store.committed(), &sums, Depth::Full).expect("good checksums");
+        verify(&OsDisk, folder.path(), &layout(), store.committed(), &BTreeSet::new(), &sums, Depth::Full).expect("good checksums");
     }
 }
 
@@ -99,7 +100,7 @@ fn written(folder: &Path) -> Vec<BlockSum> {
 }
 
 fn verified(folder: &Path, sums: &[BlockSum]) -> Result<usize, StoreError> {
-    verify(&OsDisk, folder, &layout(), 20_000, sums, Depth::Full)
+    verify(&OsDisk, folder, &layout(), 20_000, &BTreeSet::new(), sums, Depth::Full)
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reading row segments back and comparing them with the checksums of the catalog.
 //!
 //! Reads go through the file and not through the map, so that a bad sector is an error and not a signal.
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::dir::{Disk, DiskFile, file_name};
@@ -21,12 +22,14 @@ pub(crate) enum Depth {
     Full,
 }
 
-/// Compares the blocks of `rows` committed rows with `blocks` (ordered by segment and block); returns the blocks read.
+/// Compares the blocks of `rows` committed rows, but those in `dropped` segments, with `blocks` (ordered by segment and
+/// block); returns the blocks read.
 pub(crate) fn verify(
     disk: &dyn Disk,
     folder: &Path,
     layout: &Layout,
     rows: usize,
+    dropped: &BTreeSet<usize>,
     blocks: &[BlockSum],
     depth: Depth,
 ) -> Result<usize, StoreError> {
@@ -34,7 +37,7 @@ pub(crate) fn verify(
     let mut expected = blocks.iter();
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut read = 0;
-    for segment in 0..layout.segments(rows) {
+    for segment in (0..layout.segments(rows)).filter(|segment| !dropped.contains(segment)) {
         let path = Layout::path(folder, segment);
         let bytes = layout.rows_in(segment, rows) * layout.row_bytes();
         let file = open_checked(disk, &path, layout, segment, HEADER_BYTES + bytes)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // as in a test function, also in those that it calls
 mod backups;
 mod basics;
+mod compaction;
 mod compatibility;
 mod corruption;
 mod damage;

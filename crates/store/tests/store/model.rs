@@ -11,9 +11,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bilin_index::{Codec, IndexSpec, Metric};
-use bilin_store::{Applied, Backup, Batch, Collection, DataDir, MaintainOptions, NewDocument, Snapshot};
+use bilin_store::{
+    Applied, Backup, Batch, Collection, CompactOptions, DataDir, MaintainOptions, NewDocument, Snapshot,
+};
 
-use crate::sample::{Model, Random, compare, compare_document, document, item, number_from, settings};
+use crate::sample::{
+    Model, Random, compare, compare_document, document, item, number_from, reopen, settings,
+};
 
 /// Of each of the five collections.
 const OPERATIONS: u64 = 20_000;
@@ -88,6 +92,8 @@ struct Run {
     kept: Vec<(Arc<Snapshot>, Model)>,
     backup: Option<(Backup, Model, u64)>,
     reopened: usize,
+    /// Segments given back.
+    dropped: usize,
 }
 
 impl Run {
@@ -107,6 +113,7 @@ impl Run {
             kept: Vec::new(),
             backup: None,
             reopened: 0,
+            dropped: 0,
         }
     }
 
@@ -141,7 +148,7 @@ impl Run {
     fn reopen(&mut self) {
         self.kept.clear();
         drop(self.open.take());
-        let data = DataDir::open(self.folder.path()).unwrap();
+        let data = reopen(self.folder.path());
         let collection = data.open_collection(NAME).unwrap();
         assert_eq!(collection.status().warnings, Vec::<String>::new());
         self.open = Some((data, collection));
@@ -156,6 +163,20 @@ impl Run {
         let force = self.random.below(2) == 0;
         let options = MaintainOptions { force, threads: 1, memory_bytes: None, progress: None };
         self.collection().maintain(&options).unwrap();
+    }
+
+    /// Gives back what was deleted; views that are kept stay as they are, and mostly hold it back.
+    fn compact(&mut self) {
+        if self.random.below(2) == 0 {
+            self.kept.clear();
+        }
+        let options = CompactOptions { force: self.random.below(4) > 0, progress: None };
+        self.dropped += self.collection().compact(&options).unwrap().segments_dropped;
+        // What is moved gets a commit of its own, by which nothing else changes.
+        let seq = self.collection().snapshot().seq();
+        assert!(seq >= self.seq);
+        self.seq = seq;
+        self.compare_all();
     }
 
     /// Makes a backup, or goes back to the one made last.
@@ -185,7 +206,8 @@ impl Run {
             0 => self.reopen(),
             1..4 => self.maintain(),
             4 => self.back_up_or_restore(),
-            5..15 => self.kept.push((self.collection().snapshot(), self.model.clone())),
+            5 => self.compact(),
+            6..16 => self.kept.push((self.collection().snapshot(), self.model.clone())),
             _ => {}
         }
         if self.random.below(COMPARE_EVERY) == 0 {
@@ -216,9 +238,11 @@ fn run(number: u64, metric: Metric, index: IndexSpec) {
     }
     run.compare_all();
     run.collection().verify(true).unwrap();
+    assert!(run.dropped > 0 || wanted < OPERATIONS, "no segment was given back");
     println!(
-        "{operations} operations in {commits} commits, reopened {} times, {:.1} s",
+        "{operations} operations in {commits} commits, reopened {} times, {} segments given back, {:.1} s",
         run.reopened,
+        run.dropped,
         started.elapsed().as_secs_f64()
     );
 }

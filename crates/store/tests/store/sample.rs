@@ -1,8 +1,11 @@
 //! Seeded data that every test uses, and the plain map that the store is compared with.
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bilin_index::{IndexSpec, Metric, Rows};
-use bilin_store::{Kind, Metadata, NewDocument, NewItem, Settings, Snapshot};
+use bilin_store::{DataDir, Kind, Metadata, NewDocument, NewItem, Settings, Snapshot, StoreError};
 use serde_json::json;
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -25,6 +28,20 @@ impl Random {
     pub fn vector(&mut self, dim: usize) -> Vec<f32> {
         // Never all zeros, so that it has a direction.
         (0..dim).map(|_| (self.below(2000) as f32 - 999.5) / 100.0).collect()
+    }
+}
+
+/// Opens a data folder that this process has just closed. A test beside this one that starts a process holds every open file
+/// of ours, the lock among them, for the moment between its fork and its exec.
+pub fn reopen(folder: &Path) -> DataDir {
+    let started = Instant::now();
+    loop {
+        match DataDir::open(folder) {
+            Err(StoreError::Locked { .. }) if started.elapsed() < Duration::from_secs(5) => {
+                thread::yield_now()
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 

@@ -99,7 +99,7 @@ class Bilin:
         self.orjson = orjson
         command = [arguments.bilin, "--data", arguments.folder, "--json", "serve", "--listen", "127.0.0.1:0"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BILIN_")}
-        self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=arguments.folder)
+        self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=arguments.folder)
         port = int(self.orjson.loads(self.server.stdout.readline())["url"].rsplit(":", 1)[1])
         self.connection = http.client.HTTPConnection("127.0.0.1", port)
         self.ask("PUT", "/v1/collections/notes", {"dim": DIM, "metric": "cosine"})

@@ -51,6 +51,5 @@ pub(crate) fn delete(store: &dyn VectorStore, ids: &[String]) -> Result<Applied,
 
 /// Deletes every document of which an item satisfies the filter, as one commit.
 pub(crate) fn delete_where(store: &dyn VectorStore, filter: &Filter) -> Result<Applied, Error> {
-    let ids = store.view().matching_documents(filter)?;
-    delete(store, &ids)
+    store.apply(Batch { delete_where: vec![filter.clone()], ..Batch::default() })
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use bilin_index::Metric;
 
 use crate::error::StoreError;
+use crate::filter::Filter;
 use crate::settings::{Metadata, Settings};
 
 /// Most items in one batch; a larger add is several commits.
@@ -27,6 +28,9 @@ pub struct Batch {
     pub delete: Vec<String>,
     /// Documents of these files are deleted, and their stamps (a file that changed or went away).
     pub delete_files: Vec<String>,
+    /// Documents of which an item satisfies one of these are deleted. Evaluated inside the commit, so that what others wrote
+    /// meanwhile is judged as it is, not as it was.
+    pub delete_where: Vec<Filter>,
     /// New documents; one whose id exists is replaced. Of two with the same id in one batch the later counts.
     pub upsert: Vec<NewDocument>,
     /// Files whose documents are in `upsert`: their stamps let the next add skip unchanged files.

@@ -102,9 +102,13 @@ pub(crate) fn add_documents(
     let mut truncated = 0;
     for group in groups(incoming) {
         // Collected in order before the first error is taken, so that of several bad documents always the same is named.
-        let ready: Vec<Result<Ready, Error>> = engine
-            .background
-            .install(|| group.into_par_iter().map(|document| checks.ready(document)).collect());
+        let ready: Vec<Result<Ready, Error>> = match settings.kind {
+            // Nothing to cut or to decode, so another thread would cost more than it does.
+            Kind::Vector => group.into_iter().map(|document| checks.ready(document)).collect(),
+            Kind::Text | Kind::Image => engine
+                .background
+                .install(|| group.into_par_iter().map(|document| checks.ready(document)).collect()),
+        };
         let ready = ready.into_iter().collect::<Result<Vec<_>, _>>()?;
         truncated += encode(engine, encoder.as_deref(), ready, &mut upsert)?;
     }

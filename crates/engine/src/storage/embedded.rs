@@ -6,15 +6,12 @@ use super::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data};
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
-    Applied, Backup, Batch, Collection, DataDir, FileStamp, Filter, MaintainOptions, Settings, Snapshot,
-    Status, StoredItem, Verified,
+    Applied, Backup, Batch, Collection, DataDir, FileStamp, MaintainOptions, Settings, Snapshot, Status,
+    StoredItem, Verified,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Document items are looked up in groups of this many keys.
-const ITEMS_PER_LOOKUP: usize = 1_000;
 
 /// The collections of one data folder.
 pub(crate) struct EmbeddedStores {
@@ -317,16 +314,5 @@ impl View for EmbeddedView {
     }
     fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
         self.snapshot.thumbnail(id).map_err(|error| for_collection(error, &self.collection))
-    }
-    fn matching_documents(&self, filter: &Filter) -> Result<Vec<String>, Error> {
-        let rows = self.snapshot.select(filter).map_err(|error| for_collection(error, &self.collection))?;
-        let rows: Vec<u32> = rows.iter().collect();
-        let mut documents = BTreeSet::new();
-        for group in rows.chunks(ITEMS_PER_LOOKUP) {
-            let items =
-                self.snapshot.items(group).map_err(|error| for_collection(error, &self.collection))?;
-            documents.extend(items.into_iter().map(|item| item.document));
-        }
-        Ok(documents.into_iter().collect())
     }
 }

@@ -120,6 +120,4 @@ pub trait View: Send + Sync {
     fn document(&self, id: &str) -> Result<Vec<ViewItem>, Error>;
     /// The small JPEG of a document's first item.
     fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, Error>;
-    /// Ids of the documents of which an item satisfies the filter, each once.
-    fn matching_documents(&self, filter: &Filter) -> Result<Vec<String>, Error>;
 }

@@ -1,6 +1,6 @@
 //! What is there after a kill, compared with the record: by the engine in this process, or over HTTP by a new server.
 use crate::client::Client;
-use crate::house::{Expected, Figures, House, State};
+use crate::house::{Expected, Figures, House};
 use crate::process::Process;
 use crate::record::{DIM, Documents, Random, metadata, text, vector};
 use bilin_engine::{Engine, Metadata, Prompt, Query, Target};
@@ -13,6 +13,9 @@ const K: usize = 10;
 const RESIDENTS_SAMPLED: u64 = 20;
 /// Largest difference of a value of a text's vector, whose encoder may sum in another order in another batch.
 const ENCODED_TOLERANCE: f32 = 1e-4;
+
+/// Versions by id, by writer: the whole of a collection.
+type State = BTreeMap<String, Documents>;
 
 /// A document as found.
 struct Found {
@@ -156,17 +159,23 @@ fn versions(expected: &Expected, found: BTreeMap<String, Found>, engine: Option<
 
 /// Holds what was found against the record, which then goes on from what was found.
 fn settle(expected: &mut Expected, found: &State, figures: &mut Figures) {
-    if let Some(alternative) = expected.alternative.take()
-        && *found == alternative
-    {
-        for writer in &mut expected.writers {
-            writer.documents = alternative[&writer.name].clone();
+    figures.compared += found.values().map(|documents| documents.len() as u64).sum::<u64>();
+    if let Some(restored) = expected.restored.take() {
+        let is_back = expected
+            .writers
+            .iter()
+            .zip(&restored.held)
+            .all(|(writer, held)| writer.was(&found[&writer.name], held));
+        assert!(is_back || restored.was_killed, "{}: not what its backup holds: {found:?}", expected.name);
+        if is_back {
+            for writer in &mut expected.writers {
+                writer.go_on_from(&found[&writer.name]);
+            }
+            return;
         }
     }
     for writer in &mut expected.writers {
-        let found = &found[&writer.name];
-        figures.compared += found.len() as u64;
-        if let Some(is_there) = writer.settle(found, &expected.name) {
+        if let Some(is_there) = writer.settle(&found[&writer.name], &expected.name) {
             figures.unanswered += 1;
             figures.unanswered_there += u64::from(is_there);
         }

@@ -3,14 +3,14 @@ use crate::Phase;
 use crate::client::Client;
 use crate::compare;
 use crate::process::{Process, Span};
-use crate::record::{DIM, Documents, Random, Write, Writer, document};
+use crate::record::{DIM, Random, Write, Writer, document};
 use bilin_engine::{Engine, EngineConfig, Metric, NewCollection};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::ops::Add;
-use std::path::{Path, PathBuf};
+use std::ops::{Add, RangeInclusive};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,10 @@ const RESIDENTS: u64 = 1_000;
 /// Writers of a collection, and ids of each.
 const WRITERS: usize = 2;
 const IDS: u64 = 30;
+/// Backups of a collection that are kept.
+const BACKUPS_KEPT: usize = 3;
 /// Longest life of a server that answers writes.
 const LIFE_MS: u64 = 120;
-
-/// Versions by id, by writer: the whole of a collection.
-pub type State = BTreeMap<String, Documents>;
 
 /// A collection, and what must be in it.
 pub struct Expected {
@@ -33,21 +32,55 @@ pub struct Expected {
     pub is_text: bool,
     pub is_exact: bool,
     pub writers: Vec<Writer>,
-    /// What each of its backups holds, by the name of its folder.
-    pub backups: BTreeMap<String, State>,
-    /// What it may hold instead of what was written: a restore was killed.
-    pub alternative: Option<State>,
+    /// Which states of its writers each of its backups may hold, by the name of its folder.
+    pub backups: BTreeMap<String, Held>,
+    /// What it holds since a restore, or may hold since one that was killed.
+    pub restored: Option<Restored>,
+    /// The states in which its writers were when the last life began.
+    began: Vec<u64>,
+}
+
+/// For each writer, the numbers of its states between which a backup was made.
+pub type Held = Vec<RangeInclusive<u64>>;
+
+/// A restore that was begun.
+pub struct Restored {
+    pub held: Held,
+    /// Killed: what was there before may be there still.
+    pub was_killed: bool,
 }
 
 impl Expected {
     fn new(name: &str, is_text: bool, is_exact: bool) -> Expected {
         let writers = (0..WRITERS).map(|number| Writer::new(&format!("w{number}"), IDS)).collect();
         let name = name.to_owned();
-        Expected { name, is_text, is_exact, writers, backups: BTreeMap::new(), alternative: None }
+        Expected {
+            name,
+            is_text,
+            is_exact,
+            writers,
+            backups: BTreeMap::new(),
+            restored: None,
+            began: Vec::new(),
+        }
     }
 
-    pub fn state(&self) -> State {
-        self.writers.iter().map(|writer| (writer.name.clone(), writer.documents.clone())).collect()
+    fn states(&self) -> Vec<u64> {
+        self.writers.iter().map(Writer::state).collect()
+    }
+
+    /// Of backups that are new since the life began: what they may hold. Of those that are gone: nothing.
+    fn note_backups(&mut self, folder: &Path) {
+        let there = names(folder);
+        self.backups.retain(|name, _| there.contains(name));
+        let held: Held = self.began.iter().zip(self.states()).map(|(began, now)| *began..=now).collect();
+        for name in there.into_iter().filter(|name| !name.starts_with('.')) {
+            self.backups.entry(name).or_insert_with(|| held.clone());
+        }
+        for (at, writer) in self.writers.iter_mut().enumerate() {
+            let oldest = self.backups.values().map(|held| *held[at].start()).min();
+            writer.forget_before(oldest.unwrap_or_else(|| writer.state()));
+        }
     }
 }
 
@@ -80,9 +113,7 @@ pub struct House {
     pub figures: Figures,
     pub killed: BTreeMap<Phase, u64>,
     opening: Span,
-    building: Span,
-    backing_up: Span,
-    restoring: Span,
+    spans: BTreeMap<Phase, Span>,
 }
 
 impl House {
@@ -93,9 +124,7 @@ impl House {
             figures: Figures::default(),
             killed: BTreeMap::new(),
             opening: Span::guess(50),
-            building: Span::guess(50),
-            backing_up: Span::guess(30),
-            restoring: Span::guess(30),
+            spans: BTreeMap::new(),
         }
     }
 
@@ -151,14 +180,19 @@ impl House {
         Engine::open(config).unwrap()
     }
 
-    /// One life, or a few, of which the last ends with a kill in this phase; none where the process was faster.
+    /// One life, or two, of which the last ends with a kill in this phase unless it was faster.
     pub fn live(&mut self, phase: Phase, random: &mut Random) {
+        for expected in &mut self.collections {
+            expected.began = expected.states();
+        }
         let killed = match phase {
-            Phase::Write => self.write(random),
-            Phase::Recovery => self.write(random) && self.recover(random),
-            Phase::Build => self.build(random),
-            Phase::Backup => self.back_up(random),
+            Phase::Write => self.serve(None, random),
+            Phase::Recovery => self.recover(random),
             Phase::Restore => self.restore(random),
+            phase => {
+                let during = self.request(phase, random);
+                self.serve(Some(&during), random)
+            }
         };
         if killed {
             *self.killed.entry(phase).or_default() += 1;
@@ -171,15 +205,44 @@ impl House {
             true => compare::inside(self, random),
             false => compare::over_http(self, random),
         }
+        let backups = self.folder.path().join("backups");
+        for expected in &mut self.collections {
+            expected.note_backups(&backups.join(&expected.name));
+        }
     }
 
-    fn write(&mut self, random: &mut Random) -> bool {
+    /// A request that takes as long as a phase does.
+    fn request(&self, phase: Phase, random: &mut Random) -> Request {
+        let indexed: Vec<_> = self.collections.iter().filter(|expected| !expected.is_exact).collect();
+        let any = &self.collections[random.below(self.collections.len() as u64) as usize];
+        let of = match phase {
+            Phase::Build if !indexed.is_empty() => indexed[random.below(indexed.len() as u64) as usize],
+            _ => any,
+        };
+        let name = &of.name;
+        match phase {
+            Phase::Backup => Request {
+                phase,
+                path: "/v1/backups".to_owned(),
+                body: json!({"collection": name, "keep": BACKUPS_KEPT}),
+            },
+            _ => Request {
+                phase,
+                path: format!("/v1/collections/{name}/maintain"),
+                body: json!({"force": phase == Phase::Build}),
+            },
+        }
+    }
+
+    /// Clients write to a server until it is killed. With a request: within its time; whether it was.
+    fn serve(&mut self, during: Option<&Request>, random: &mut Random) -> bool {
         let started = Instant::now();
         let mut server = Process::serve(self.folder.path());
         let address = server.address().expect("a server that starts");
         self.opening.learn(started);
         let life = Duration::from_micros(random.below(LIFE_MS * 1_000));
-        let acknowledged = thread::scope(|scope| {
+        let spans = &mut self.spans;
+        let (acknowledged, killed) = thread::scope(|scope| {
             let mut threads = Vec::new();
             for expected in &mut self.collections {
                 for writer in expected.writers.iter_mut().filter(|writer| writer.name != "resident") {
@@ -189,106 +252,92 @@ impl House {
                 }
             }
             thread::sleep(life);
+            let killed = match during {
+                None => true,
+                Some(request) => {
+                    let span = spans.entry(request.phase).or_insert_with(|| Span::guess(20));
+                    let asked = scope.spawn(move || request.send(address));
+                    let begun = Instant::now();
+                    span.sleep_part(random, || asked.is_finished());
+                    let was_faster = asked.is_finished();
+                    if was_faster {
+                        span.learn(begun);
+                    }
+                    !was_faster
+                }
+            };
             assert!(server.kill(), "the server ended by itself");
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
+            (threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), killed)
         });
         self.figures.acknowledged += acknowledged;
-        true
+        if !killed {
+            // Killed all the same, while it wrote.
+            *self.killed.entry(Phase::Write).or_default() += 1;
+        }
+        killed
     }
 
-    /// Kills what opens the folder, once or twice, before it is done opening.
+    /// Kills what opens the folder that a kill has left, before it is done opening.
     fn recover(&mut self, random: &mut Random) -> bool {
+        self.serve(None, random);
         *self.killed.entry(Phase::Write).or_default() += 1;
         let mut server = Process::serve(self.folder.path());
-        self.opening.sleep_part(random);
+        self.opening.sleep_part(random, || false);
         server.kill();
         // A server that listened had recovered.
         server.address().is_none()
     }
 
-    fn build(&mut self, random: &mut Random) -> bool {
-        let indexed = self.collections.iter().filter(|expected| !expected.is_exact).count() as u64;
-        if indexed == 0 {
-            return false;
-        }
-        let name = &self.collections[1 + random.below(indexed) as usize].name;
-        let mut process = Process::start(self.folder.path(), &["collections", name, "--maintain", "--force"]);
-        let has_begun = process.said("maintenance");
-        let begun = Instant::now();
-        self.building.sleep_part(random);
-        let killed = has_begun && process.is_running();
-        if !killed {
-            let (code, _) = process.finish();
-            assert_eq!(code, Some(0), "a build ends well");
-            self.building.learn(begun);
-            return false;
-        }
-        process.kill()
-    }
-
-    fn back_up(&mut self, random: &mut Random) -> bool {
-        let at = random.below(self.collections.len() as u64) as usize;
-        let name = self.collections[at].name.clone();
-        let folder = self.folder.path().join("backups").join(&name);
-        let before = names(&folder);
-        let mut process = Process::start(self.folder.path(), &["backup", &name, "--keep", "3"]);
-        let begins = || names(&folder).iter().any(|name| name.starts_with(".making-"));
-        let has_begun = process.wait_until(begins);
-        let begun = Instant::now();
-        self.backing_up.sleep_part(random);
-        let killed = has_begun && process.is_running();
-        if killed {
-            process.kill();
-        } else {
-            assert_eq!(process.finish().0, Some(0), "a backup ends well");
-            self.backing_up.learn(begun);
-        }
-        let there = names(&folder);
-        let expected = &mut self.collections[at];
-        let state = expected.state();
-        expected.backups.retain(|name, _| there.contains(name));
-        for new in there.iter().filter(|name| !name.starts_with('.') && !before.contains(name)) {
-            expected.backups.insert(new.clone(), state.clone());
-        }
-        assert!(
-            killed || expected.backups.values().any(|held| *held == state),
-            "a backup that was made is there"
-        );
-        killed
-    }
-
+    /// Puts the newest backup back from the command line.
     fn restore(&mut self, random: &mut Random) -> bool {
-        let with_backup: Vec<usize> =
-            (0..self.collections.len()).filter(|at| !self.collections[*at].backups.is_empty()).collect();
-        if with_backup.is_empty() {
-            self.back_up(random);
-            return false;
+        let at = random.below(self.collections.len() as u64) as usize;
+        if self.collections[at].backups.is_empty() {
+            let made = Process::start(self.folder.path(), &["backup", &self.collections[at].name]).finish();
+            assert_eq!(made.0, Some(0), "a backup ends well");
+            let backups = self.folder.path().join("backups").join(&self.collections[at].name);
+            self.collections[at].note_backups(&backups);
         }
-        let expected = &mut self.collections[with_backup[random.below(with_backup.len() as u64) as usize]];
-        let (_, state) = expected.backups.last_key_value().unwrap();
-        let state = state.clone();
+        let expected = &mut self.collections[at];
+        let (_, held) = expected.backups.last_key_value().unwrap();
+        let held = held.clone();
         let collections = self.folder.path().join("collections");
         let mut process = Process::start(self.folder.path(), &["restore", &expected.name]);
         let has_begun = process.wait_until(|| names(&collections).iter().any(|name| name.starts_with('.')));
         let begun = Instant::now();
-        self.restoring.sleep_part(random);
-        let killed = has_begun && process.is_running();
-        if killed {
+        let span = self.spans.entry(Phase::Restore).or_insert_with(|| Span::guess(20));
+        span.sleep_part(random, || false);
+        let was_killed = has_begun && process.is_running();
+        if was_killed {
             process.kill();
-            expected.alternative = Some(state);
         } else {
             assert_eq!(process.finish().0, Some(0), "a restore ends well");
-            self.restoring.learn(begun);
-            for writer in &mut expected.writers {
-                writer.documents = state[&writer.name].clone();
-            }
+            span.learn(begun);
         }
-        killed
+        expected.restored = Some(Restored { held, was_killed });
+        was_killed
+    }
+}
+
+/// What the server is asked to do while it is killed.
+struct Request {
+    phase: Phase,
+    path: String,
+    body: Value,
+}
+
+impl Request {
+    /// An answer, if it comes, must be good.
+    fn send(&self, address: SocketAddr) {
+        let asked =
+            Client::connect(address).and_then(|mut client| client.ask("POST", &self.path, Some(&self.body)));
+        if let Ok((status, answer)) = asked {
+            assert_eq!(status, 200, "{}: {answer}", self.path);
+        }
     }
 }
 
 /// Names in a folder, which need not be there.
-fn names(folder: &PathBuf) -> Vec<String> {
+fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
 }
@@ -308,13 +357,18 @@ fn write_on(address: SocketAddr, name: &str, writer: &mut Writer, is_text: bool,
 
 /// Sends the writer's unanswered request.
 fn send(client: &mut Client, name: &str, writer: &mut Writer, is_text: bool) -> std::io::Result<()> {
-    let documents = format!("/v1/collections/{name}/documents");
+    let collection = format!("/v1/collections/{name}");
+    let documents = format!("{collection}/documents");
     let (status, answer) = match writer.unanswered.as_ref().unwrap() {
         Write::Put(new) => {
             let new: Vec<_> = new.iter().map(|(id, version)| document(id, *version, is_text)).collect();
             client.ask("POST", &documents, Some(&json!({"documents": new})))?
         }
         Write::Delete(id) => client.ask("DELETE", &format!("{documents}/{id}"), None)?,
+        Write::DeleteBelow(bound) => {
+            let filter = format!("writer = \"{}\" AND version < {bound}", writer.name);
+            client.ask("POST", &format!("{collection}/delete"), Some(&json!({"filter": filter})))?
+        }
     };
     assert_eq!(status, 200, "{:?}: {answer}", writer.unanswered);
     writer.answered();

@@ -25,30 +25,33 @@ const KILLS: u64 = 200;
 const TEXTS_EVERY: u64 = 10;
 
 /// Kinds of [`Phase`].
-const PHASES: usize = 5;
+const PHASES: usize = 6;
 
 /// When the kill comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// A server that answers writes.
+    /// While clients write, and nothing else was asked for.
     Write,
-    /// A process that opens the folder which another kill left.
+    /// While the folder is opened that another kill left.
     Recovery,
-    /// `collections --maintain --force`.
+    /// While clients write and an index is built.
     Build,
-    /// `backup`.
+    /// While clients write and space is given back.
+    Compaction,
+    /// While clients write and a backup is made.
     Backup,
-    /// `restore`.
+    /// While a backup takes the place of a collection.
     Restore,
 }
 
-/// Which phase a kill is for: writing most often, since every other phase starts from what writing left.
+/// Which phase a kill is for.
 fn phase(random: &mut Random) -> Phase {
-    match random.below(10) {
-        0..4 => Phase::Write,
-        4..6 => Phase::Recovery,
-        6 | 7 => Phase::Build,
-        8 => Phase::Backup,
+    match random.below(13) {
+        0..3 => Phase::Write,
+        3..5 => Phase::Recovery,
+        5 | 6 => Phase::Build,
+        7 | 8 => Phase::Compaction,
+        9 | 10 => Phase::Backup,
         _ => Phase::Restore,
     }
 }

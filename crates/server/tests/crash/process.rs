@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,6 @@ use std::time::{Duration, Instant};
 pub struct Process {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
-    /// Its log.
-    lines: mpsc::Receiver<String>,
 }
 
 impl Process {
@@ -26,15 +23,10 @@ impl Process {
             }
         }
         command.arg("--json").arg("--data").arg(data).args(arguments);
-        command.env("BILIN_LOG", "bilin_store=info").current_dir(data);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir(data).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().map(BufReader::new);
-        let log = BufReader::new(child.stderr.take().unwrap());
-        // On a thread of its own, so that a log that nobody waits for never stops the process.
-        let (told, lines) = mpsc::channel();
-        thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| drop(told.send(line))));
-        Process { child, stdout, lines }
+        Process { child, stdout }
     }
 
     pub fn serve(data: &Path) -> Process {
@@ -47,11 +39,6 @@ impl Process {
         self.stdout.as_mut()?.read_line(&mut line).ok()?;
         let listening: Value = serde_json::from_str(&line).ok()?;
         listening["url"].as_str()?.strip_prefix("http://")?.parse().ok()
-    }
-
-    /// Waits for a line of its log that holds `word`. `false` when the process ended without one.
-    pub fn said(&mut self, word: &str) -> bool {
-        self.lines.iter().any(|line| line.contains(word))
     }
 
     /// SIGKILL. Whether it was still running.
@@ -106,8 +93,11 @@ impl Span {
         self.0 = started.elapsed().max(self.0 * 9 / 10);
     }
 
-    pub fn sleep_part(&self, random: &mut crate::record::Random) {
-        let part = random.below(1_000) as u32;
-        thread::sleep(self.0 * part / 1_000);
+    /// Sleeps a random part of it, or until `over`.
+    pub fn sleep_part(&self, random: &mut crate::record::Random, over: impl Fn() -> bool) {
+        let until = Instant::now() + self.0 * random.below(1_000) as u32 / 1_000;
+        while Instant::now() < until && !over() {
+            thread::sleep(Duration::from_micros(200));
+        }
     }
 }

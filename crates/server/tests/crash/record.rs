@@ -4,6 +4,7 @@
 //! the documents are those of the record, or those of the record with that whole request.
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 pub const DIM: usize = 8;
 
@@ -37,7 +38,8 @@ pub fn vector(id: &str, version: u64) -> Vec<f32> {
 }
 
 pub fn metadata(id: &str, version: u64) -> Map<String, Value> {
-    let fields = json!({"version": version, "named": id, "even": version.is_multiple_of(2)});
+    let (writer, _) = id.rsplit_once('-').unwrap();
+    let fields = json!({"version": version, "named": id, "writer": writer});
     let Value::Object(fields) = fields else { unreachable!("an object") };
     fields
 }
@@ -58,11 +60,14 @@ pub fn document(id: &str, version: u64, is_text: bool) -> Value {
 /// Versions by id; an id that is missing is no document.
 pub type Documents = BTreeMap<String, u64>;
 
-/// One request: documents put with a version, or one id deleted.
+/// One request.
 #[derive(Clone, Debug)]
 pub enum Write {
+    /// Documents put with a version, new ones or in the place of others.
     Put(Vec<(String, u64)>),
     Delete(String),
+    /// All of the writer's below a version, by a filter.
+    DeleteBelow(u64),
 }
 
 impl Write {
@@ -72,6 +77,7 @@ impl Write {
             Write::Delete(id) => {
                 documents.remove(id);
             }
+            Write::DeleteBelow(bound) => documents.retain(|_, version| *version >= *bound),
         }
     }
 }
@@ -86,11 +92,40 @@ pub struct Writer {
     pub next_version: u64,
     /// Sent and not answered.
     pub unanswered: Option<Write>,
+    /// What its documents were, by the number of the state; the last is what they are. Old ones that no backup can hold
+    /// are forgotten.
+    history: BTreeMap<u64, Documents>,
 }
 
 impl Writer {
     pub fn new(name: &str, ids: u64) -> Writer {
-        Writer { name: name.to_owned(), ids, documents: Documents::new(), next_version: 1, unanswered: None }
+        let history = BTreeMap::from([(0, Documents::new())]);
+        let (name, documents) = (name.to_owned(), Documents::new());
+        Writer { name, ids, documents, next_version: 1, unanswered: None, history }
+    }
+
+    /// Number of the newest state.
+    pub fn state(&self) -> u64 {
+        self.history.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    /// Whether `found` is one of its states of these numbers.
+    pub fn was(&self, found: &Documents, states: &RangeInclusive<u64>) -> bool {
+        self.history.range(states.clone()).any(|(_, state)| state == found)
+    }
+
+    /// Goes on from `documents`, which it held before: a backup is back.
+    pub fn go_on_from(&mut self, documents: &Documents) {
+        self.documents.clone_from(documents);
+        self.remember();
+    }
+
+    pub fn forget_before(&mut self, number: u64) {
+        self.history = self.history.split_off(&number);
+    }
+
+    fn remember(&mut self) {
+        self.history.insert(self.state() + 1, self.documents.clone());
     }
 
     pub fn id(&self, number: u64) -> String {
@@ -101,8 +136,12 @@ impl Writer {
     pub fn next(&mut self, random: &mut Random) -> Write {
         if random.below(4) == 0 && !self.documents.is_empty() {
             let at = random.below(self.documents.len() as u64) as usize;
-            let id = self.documents.keys().nth(at).unwrap().clone();
-            return Write::Delete(id);
+            let (id, version) = self.documents.iter().nth(at).unwrap();
+            return match random.below(8) {
+                // Those older than a quarter of the ids can be, so that some stay.
+                0 => Write::DeleteBelow(version.saturating_sub(self.ids / 4)),
+                _ => Write::Delete(id.clone()),
+            };
         }
         let version = self.next_version;
         self.next_version += 1;
@@ -116,6 +155,7 @@ impl Writer {
     pub fn answered(&mut self) {
         if let Some(write) = self.unanswered.take() {
             write.onto(&mut self.documents);
+            self.remember();
         }
     }
 
@@ -135,7 +175,10 @@ impl Writer {
             self.name,
             self.documents
         );
-        self.documents.clone_from(found);
+        if is_there {
+            self.documents = with;
+            self.remember();
+        }
         Some(is_there)
     }
 }

@@ -1,9 +1,11 @@
 //! Statements of the writer. All of them run inside the caller's transaction.
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use crate::batch::{Applied, Checked, FileStamp, NewDocument};
+use crate::filter::Filter;
 use crate::generation::Record;
 use crate::rows::BlockSum;
 use crate::settings::Settings;
@@ -76,6 +78,9 @@ pub(crate) fn apply(
     }
     for path in &checked.batch.delete_files {
         delete_file(connection, path, seq, &mut outcome, &mut deleted)?;
+    }
+    for filter in &checked.batch.delete_where {
+        delete_where(connection, filter, seq, &mut outcome, &mut deleted)?;
     }
     let mut slot = first_slot;
     let mut metadata = checked.metadata.iter();
@@ -168,6 +173,30 @@ fn delete_file(
     }
     let removed = connection.prepare_cached("DELETE FROM files WHERE path = ?1")?.execute([path])?;
     outcome.stamps_changed |= removed > 0;
+    Ok(())
+}
+
+/// Deletes the documents of which a live item satisfies the filter; their ids are added to `deleted`.
+fn delete_where(
+    connection: &Connection,
+    filter: &Filter,
+    seq: u64,
+    outcome: &mut Outcome,
+    deleted: &mut HashSet<String>,
+) -> rusqlite::Result<()> {
+    let (condition, parameters) = filter.to_sql();
+    let bound = std::iter::once(Value::Integer(seq as i64)).chain(parameters);
+    let documents: Vec<(i64, String)> = connection
+        .prepare(&format!(
+            "SELECT number, id FROM documents WHERE number IN
+                 (SELECT document FROM items WHERE added_seq < ?1 AND deleted_seq IS NULL AND ({condition}))"
+        ))?
+        .query_map(params_from_iter(bound), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (number, id) in documents {
+        delete_number(connection, number, seq, &mut outcome.deleted_slots)?;
+        deleted.insert(id);
+    }
     Ok(())
 }
 

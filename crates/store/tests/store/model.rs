@@ -38,6 +38,9 @@ fn random_batch(random: &mut Random, step: usize) -> Batch {
     if random.below(8) == 0 {
         batch.delete_files.push(format!("/docs/{}", random.below(FILES)));
     }
+    if random.below(12) == 0 {
+        batch.delete_where.push(format!("first > {}", 7 + random.below(4)).parse().unwrap());
+    }
     for number in 0..random.below(6) {
         let items = (0..random.below(5))
             .map(|at| {
@@ -66,6 +69,11 @@ fn apply(model: &mut Model, batch: &Batch) -> Applied {
     }
     for file in &batch.delete_files {
         model.retain(|_, document| document.file.as_ref() != Some(file));
+    }
+    for filter in &batch.delete_where {
+        // Whole numbers, which no value is near to.
+        let bound: f32 = filter.to_string().rsplit(' ').next().unwrap().parse().unwrap();
+        model.retain(|_, document| document.items.iter().all(|item| item.vector[0] <= bound));
     }
     for new in &batch.upsert {
         model.insert(new.id.clone(), new.clone());
@@ -124,7 +132,8 @@ impl Run {
     /// One commit, and what it touched compared. Returns how many operations it was.
     fn commit(&mut self, step: usize) -> u64 {
         let batch = random_batch(&mut self.random, step);
-        let operations = batch.delete.len() + batch.delete_files.len() + batch.upsert.len();
+        let deletions = batch.delete.len() + batch.delete_files.len() + batch.delete_where.len();
+        let operations = deletions + batch.upsert.len();
         let touched: BTreeSet<String> =
             batch.delete.iter().cloned().chain(batch.upsert.iter().map(|new| new.id.clone())).collect();
         let expected = apply(&mut self.model, &batch);

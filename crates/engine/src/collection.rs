@@ -1,8 +1,10 @@
 //! Collections as the caller sees them, and how the wishes for a new one become its fixed settings.
 
+use crate::Engine;
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
 use crate::models::{ModelPool, kind_of, mismatch, model_ref};
+use crate::recall::LiveRecall;
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
 use bilin_index::{IndexSpec, Metric};
@@ -39,15 +41,20 @@ pub struct CollectionInfo {
     pub status: Status,
     /// `ok` or `degraded`
     pub health: String,
+    /// What live queries find, once some were measured; `None` where search is exact.
+    pub live_recall: Option<LiveRecall>,
 }
 
-/// All that is known of an open collection; a model that this build does not have is one more warning.
-pub(crate) fn info(store: &dyn VectorStore) -> CollectionInfo {
+/// All that is known of an open collection. A model that this build does not have is one more warning, and so is upkeep
+/// that fails or is late.
+pub(crate) fn info(engine: &Engine, store: &dyn VectorStore) -> CollectionInfo {
     let settings = store.settings();
     let mut status = store.status();
     status.warnings.extend(mismatch(store.name(), &settings));
+    status.warnings.extend(engine.board.warnings(store.name(), &engine.config.upkeep, status.seq));
     let health = if status.warnings.is_empty() { "ok" } else { "degraded" }.to_owned();
-    CollectionInfo { name: store.name().to_owned(), settings, status, health }
+    let live_recall = engine.recall.live(store.name(), store.view().approximate());
+    CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall }
 }
 
 /// The settings that `new` asks for.

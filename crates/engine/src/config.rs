@@ -1,7 +1,9 @@
 //! How an engine runs: the data folder and every limit by name, each with its default.
 
 use crate::storage::Upkeep;
+use crate::upkeep::UpkeepPolicy;
 use bilin_encode::PictureLimits;
+use bilin_store::BuildPolicy;
 use std::path::PathBuf;
 
 /// How an engine runs. All limits have defaults ([`EngineConfig::new`]).
@@ -32,6 +34,8 @@ pub struct EngineConfig {
     /// Rows per segment file of new collections, a power of two; `None` = as many as make 64 to 128 MiB. Small ones make
     /// segments fill up quickly, which tests want.
     pub rows_per_segment: Option<usize>,
+    /// What is done by itself, and when.
+    pub upkeep: UpkeepPolicy,
 }
 
 impl EngineConfig {
@@ -50,6 +54,7 @@ impl EngineConfig {
             target_recall: 0.95,
             index_memory_bytes: None,
             rows_per_segment: None,
+            upkeep: UpkeepPolicy::default(),
         }
     }
 
@@ -63,7 +68,21 @@ impl EngineConfig {
 
     /// How indexes are built.
     pub(crate) fn upkeep(&self, force: bool) -> Upkeep {
-        Upkeep { force, threads: self.thread_count(), memory_bytes: self.index_memory_bytes }
+        Upkeep {
+            force,
+            threads: self.thread_count(),
+            memory_bytes: self.index_memory_bytes,
+            policy: self.build_policy(),
+        }
+    }
+
+    /// When indexes are built, without what live queries found.
+    pub(crate) fn build_policy(&self) -> BuildPolicy {
+        BuildPolicy {
+            growth_percent: self.upkeep.rebuild_growth_percent,
+            retrain_after_s: self.upkeep.retrain_after.map(|after| after.as_secs()),
+            low_recall: None,
+        }
     }
 }
 

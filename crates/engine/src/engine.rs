@@ -13,10 +13,12 @@ use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
 use crate::health::{self, Health};
 use crate::lookup::{self, FoundDocument};
 use crate::models::{ModelPool, encode_in_batches};
+use crate::recall::Recorder;
 use crate::search::{self, Answer, Query};
-use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
+use crate::storage::{Upkeep, VectorStore};
 use crate::tune::{self, TuneOptions, Tuned};
+use crate::upkeep::Board;
 use bilin_encode::{Input, Modality, ModelCard, Prompt};
 use bilin_store::{Applied, Filter, Kind};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -35,6 +37,10 @@ pub struct Engine {
     pub(crate) foreground: ThreadPool,
     /// Adding and maintenance.
     pub(crate) background: ThreadPool,
+    /// What upkeep knows.
+    pub(crate) board: Board,
+    /// What live queries find.
+    pub(crate) recall: Recorder,
 }
 
 impl std::fmt::Debug for Engine {
@@ -51,7 +57,15 @@ impl Engine {
         let foreground = pool("search", threads)?;
         let background = pool("add", threads)?;
         let stores = EmbeddedStores::open(&config.data)?;
-        Ok(Engine { config, stores, models: ModelPool::default(), foreground, background })
+        Ok(Engine {
+            config,
+            stores,
+            models: ModelPool::default(),
+            foreground,
+            background,
+            board: Board::default(),
+            recall: Recorder::default(),
+        })
     }
 
     /// How this engine runs.
@@ -61,7 +75,7 @@ impl Engine {
 
     /// Every collection, by name.
     pub fn collections(&self) -> Vec<CollectionInfo> {
-        self.stores.all().iter().map(|store| collection::info(&**store)).collect()
+        self.stores.all().iter().map(|store| collection::info(self, &**store)).collect()
     }
 
     /// How many collections are open.
@@ -76,12 +90,12 @@ impl Engine {
 
     /// One collection.
     pub fn collection(&self, name: &str) -> Result<CollectionInfo, Error> {
-        Ok(collection::info(&*self.stores.get(name)?))
+        Ok(collection::info(self, &*self.stores.get(name)?))
     }
 
     /// Makes an empty collection.
     pub fn create(&self, name: &str, new: &NewCollection) -> Result<CollectionInfo, Error> {
-        Ok(collection::info(&*self.create_store(name, new)?))
+        Ok(collection::info(self, &*self.create_store(name, new)?))
     }
 
     pub(crate) fn create_store(
@@ -108,22 +122,24 @@ impl Engine {
         options: &AddOptions,
         progress: &dyn AddProgress,
     ) -> Result<AddReport, Error> {
-        add::add_paths(self, collection, paths, options, progress)
+        let report = add::add_paths(self, collection, paths, options, progress);
+        self.nudge();
+        report
     }
 
     /// Adds or replaces documents by id, all or none; durable when it returns.
     pub fn add_documents(&self, collection: &str, documents: Vec<NewDocument>) -> Result<Added, Error> {
-        add::documents::add_documents(self, collection, documents)
+        self.writing(collection, |_| add::documents::add_documents(self, collection, documents))
     }
 
     /// Deletes documents by id, as one commit. Unknown ids delete nothing.
     pub fn delete_documents(&self, collection: &str, ids: &[String]) -> Result<Applied, Error> {
-        lookup::delete(&*self.stores.get(collection)?, ids)
+        self.writing(collection, |store| lookup::delete(store, ids))
     }
 
     /// Deletes every document of which an item satisfies the filter, as one commit.
     pub fn delete_where(&self, collection: &str, filter: &Filter) -> Result<Applied, Error> {
-        lookup::delete_where(&*self.stores.get(collection)?, filter)
+        self.writing(collection, |store| lookup::delete_where(store, filter))
     }
 
     /// Takes the vectors of a FAISS index file, and the metadata beside it, into a collection; makes it when it is missing.
@@ -135,7 +151,9 @@ impl Engine {
         options: &ImportOptions,
         progress: &dyn AddProgress,
     ) -> Result<Imported, Error> {
-        faiss::import(self, collection, index, options, progress)
+        let imported = faiss::import(self, collection, index, options, progress);
+        self.nudge();
+        imported
     }
 
     /// Writes a collection as a FAISS index file and a list of metadata into a folder, which is made when it is missing.
@@ -151,17 +169,17 @@ impl Engine {
 
     /// A document by id.
     pub fn document(&self, collection: &str, id: &str) -> Result<Option<FoundDocument>, Error> {
-        lookup::document(&*self.stores.get(collection)?, id)
+        self.reading(collection, |store| lookup::document(store, id))
     }
 
     /// The small JPEG of a picture document.
     pub fn thumbnail(&self, collection: &str, id: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.stores.get(collection)?.view().thumbnail(id)
+        self.reading(collection, |store| store.view().thumbnail(id))
     }
 
     /// Finds the nearest items.
     pub fn search(&self, collection: &str, query: &Query) -> Result<Answer, Error> {
-        search::search(self, collection, query)
+        self.reading(collection, |store| search::search(self, store, query))
     }
 
     /// Vectors of texts, `[n, dim]` row-major, and `dim`. `None` = the configured text model.
@@ -195,7 +213,9 @@ impl Engine {
 
     /// Brings a collection's index up to date when that is due (or `force`); says what was done and why.
     pub fn maintain(&self, collection: &str, force: bool) -> Result<String, Error> {
-        self.stores.get(collection)?.maintain(&self.config.upkeep(force), &|_, _| true)
+        let store = self.stores.collection(collection)?;
+        let upkeep = Upkeep { policy: self.build_policy(&store), ..self.config.upkeep(force) };
+        VectorStore::maintain(&*store, &upkeep, &|_, _| true)
     }
 
     /// Measures which index suits a collection; changes it when told to.
@@ -210,7 +230,7 @@ impl Engine {
 
     /// Whether everything works; never fails.
     pub fn health(&self) -> Health {
-        health::health(&self.stores)
+        health::health(self)
     }
 
     /// The models of this build.

@@ -1,7 +1,7 @@
 //! Whether everything works, in words for people and for monitors.
 
+use crate::Engine;
 use crate::collection::{CollectionInfo, info};
-use crate::storage::embedded::EmbeddedStores;
 
 /// Whether everything works.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct Health {
 }
 
 /// See [`crate::Engine::health`].
-pub(crate) fn health(stores: &EmbeddedStores) -> Health {
-    let collections: Vec<_> = stores.all().iter().map(|store| info(&**store)).collect();
-    let broken = stores.broken();
+pub(crate) fn health(engine: &Engine) -> Health {
+    let collections: Vec<_> = engine.stores.all().iter().map(|store| info(engine, &**store)).collect();
+    let broken = engine.stores.broken();
     let well = broken.is_empty() && collections.iter().all(|collection| collection.health == "ok");
     let status = if well { "healthy" } else { "degraded" }.to_owned();
     Health { status, collections, broken }

@@ -25,7 +25,7 @@ pub struct BackupList {
 impl Engine {
     /// Makes a backup of a collection, reads it back, and removes all but the newest `keep` (at least one).
     pub fn backup(&self, collection: &str, keep: usize) -> Result<Backup, Error> {
-        self.stores.backup(collection, keep)
+        self.stores.backup(collection, keep).inspect_err(|error| self.suspect(collection, error))
     }
 
     /// The backups of one collection, or of all that have any.
@@ -95,13 +95,17 @@ impl Engine {
             return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint));
         };
         let store = self.stores.restore(backup)?;
-        Ok((backup.clone(), info(&*store)))
+        self.board.change(collection, |kept| kept.newest_backup = None);
+        self.recall.forget(collection);
+        self.nudge();
+        Ok((backup.clone(), info(self, &*store)))
     }
 
     /// Reads a collection back whole and compares it with its checksums; `deep` checks the catalog entry by entry. A
-    /// damaged index is moved to quarantine (search is exact until the next maintenance).
+    /// damaged index is moved to quarantine (search is exact until the next maintenance). Where upkeep runs, other damage
+    /// makes it look again and switch to a backup.
     pub fn verify(&self, collection: &str, deep: bool) -> Result<Verified, Error> {
-        self.stores.verify(collection, deep)
+        self.stores.verify(collection, deep).inspect_err(|error| self.suspect(collection, error))
     }
 
     /// Somebody has read what happened to a collection; it is no longer told of. Returns what it was.

@@ -12,6 +12,8 @@
 //! | `tune` | which index suits a collection |
 //! | `lookup`, `health` | single documents; whether all is well |
 //! | `keeping` | backups, restoring, verifying |
+//! | `upkeep` | builds, backups, checks and fail-overs by themselves |
+//! | `recall` | what live queries find |
 //! | `models` | the encoder pool |
 //! | `encoding` | encoding without a data folder |
 //! | `faiss` | FAISS index files in and out |
@@ -45,9 +47,11 @@ mod keeping;
 mod lookup;
 mod models;
 pub mod npy;
+mod recall;
 mod search;
 mod storage;
 mod tune;
+mod upkeep;
 
 pub use add::{
     AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST,
@@ -61,13 +65,15 @@ pub use error::{Error, ErrorKind};
 pub use health::Health;
 pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem};
+pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
-pub use storage::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
+pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 pub use tune::{TuneOptions, Tuned};
+pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 
 pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{
-    Applied, Backup, Filter, Generation, Kind, Metadata, Settings, Status, Verified, parse_utc,
+    Applied, Backup, BuildPolicy, Filter, Generation, Kind, Metadata, Settings, Status, Verified, parse_utc,
 };

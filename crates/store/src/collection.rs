@@ -10,14 +10,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use bilin_index::{IndexSpec, MAX_ROWS};
+use bilin_index::{Effort, IndexSpec, MAX_ROWS};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use crate::batch::{Applied, Batch, Checked, FileStamp};
 use crate::catalog::{self, Outcome, ReadPool, State};
 use crate::dir::Disk;
 use crate::error::{StoreError, catalog_error};
-use crate::generation::LiveGeneration;
+use crate::generation::{self, LiveGeneration};
 use crate::reserve::Reserve;
 use crate::rows::{Layout, LogChange, Pending, RowStore};
 use crate::settings::Settings;
@@ -339,15 +339,43 @@ impl Collection {
         Ok(())
     }
 
+    /// Searches of generation `number` are made with another effort from now on, also after a restart. Nothing changes when
+    /// it is not the one in use; returns whether it is.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn set_effort(&self, number: u64, effort: Effort) -> Result<bool, StoreError> {
+        let writer = &mut *self.writer()?;
+        let in_use = self.snapshot().generation().is_some_and(|generation| generation.number == number);
+        if in_use {
+            let transaction = self.transaction(writer)?;
+            catalog::set_effort(&transaction, number, &generation::effort_text(effort))
+                .map_err(|source| catalog_error("write a search effort", source))?;
+            self.end(transaction)?;
+            self.publish(|snapshot| snapshot.effort = Some(effort));
+        }
+        Ok(in_use)
+    }
+
     /// Keeps (or forgets) what happened to the collection.
     pub(crate) fn set_incident(&self, told: Option<String>) -> Result<(), StoreError> {
-        let writer = &mut *self.writer()?;
-        let transaction = self.transaction(writer)?;
-        catalog::set_incident(&transaction, told.as_deref())
-            .map_err(|source| catalog_error("write down what happened", source))?;
-        self.end(transaction)?;
+        self.write_setting("write down what happened", |transaction| {
+            catalog::set_incident(transaction, told.as_deref())
+        })?;
         self.health().incident = told;
         Ok(())
+    }
+
+    /// Something that is no commit of its own.
+    pub(crate) fn write_setting(
+        &self,
+        what: &str,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        let writer = &mut *self.writer()?;
+        let transaction = self.transaction(writer)?;
+        write(&transaction).map_err(|source| catalog_error(what, source))?;
+        self.end(transaction)
     }
 
     /// Names a generation (or none) in the catalog and swaps it in; the file of the one before goes with its last reader.
@@ -383,6 +411,7 @@ impl Collection {
                 record.indexed.saturating_sub(live)
             });
             snapshot.generation = generation.map(Arc::new);
+            snapshot.effort = None;
         });
         self.health().index = None;
         Ok(old)
@@ -423,6 +452,20 @@ impl Collection {
     /// Those of the catalog.
     pub fn document_file(&self, id: &str) -> Result<Option<Option<String>>, StoreError> {
         self.pool.read("read a document", |connection| catalog::document_file(connection, id))
+    }
+
+    /// Takes no writes any more, since what is here is damaged. Returns the last commit.
+    pub(crate) fn refuse_writes(&self, damage: &StoreError) -> u64 {
+        // The lock is waited for, so that a commit under way is told of and counted.
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.health().writes_stopped.get_or_insert_with(|| damage.to_string());
+        writer.state.seq
+    }
+
+    /// Whether it was removed, or replaced by a backup, so that this object is of no use any more.
+    pub fn is_closed(&self) -> bool {
+        let health = self.health();
+        health.removed || health.replaced
     }
 
     /// Ends all use of the files, before the folder is removed.
@@ -711,7 +754,8 @@ mod tests {
             collection.apply(batch("b", 2.0)).expect("a commit");
             // Then the log cannot be emptied before it is copied.
             collection.health().writes_stopped = stopped;
-            let backup = crate::backup::take(&collection, &folder.path().join("backups")).expect("a backup");
+            let backup = crate::backup::take(&collection, &*collection.disk, &folder.path().join("backups"))
+                .expect("a backup");
             let copy = Connection::open(backup.path.join(catalog::FILE_NAME)).expect("a catalog");
             assert!(catalog::row_log(&copy).expect("read").is_empty());
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::backup::{Backup, Backups};
 use crate::collection::Collection;
-use crate::dir::{Disk, OsDisk, OwnDisk, list_if_there, make_dirs, sync_names};
+use crate::dir::{Disk, OsDisk, OwnDisk, Pace, Paced, list_if_there, make_dirs, sync_names};
 use crate::error::{StoreError, io_error, is_full};
 use crate::reserve::{RESERVE_BYTES, Reserve};
 use crate::rows::Layout;
@@ -45,7 +45,7 @@ pub struct DataDir {
     disk: Arc<dyn Disk>,
     /// One object per collection, so that there is one writer per collection in this process too.
     open: Mutex<HashMap<String, Weak<Collection>>>,
-    /// One restore at a time; taken before `open`, which is not held while files are copied.
+    /// One restore at a time; held over the copy, which takes long, and taken before `open`.
     restores: Mutex<()>,
     /// Names of collections of which a backup is being made.
     making: Mutex<BTreeSet<String>>,
@@ -188,9 +188,22 @@ impl DataDir {
     /// [`StoreError::Corrupt`] when the collection itself is damaged, [`StoreError::NoSpace`], or those of the disk; what was
     /// begun is removed by the next backup.
     pub fn backup(&self, collection: &Collection) -> Result<Backup, StoreError> {
+        self.backup_paced(collection, &Arc::new(Pace::new(None)))
+    }
+
+    /// As [`DataDir::backup`], reading no faster than `pace` allows.
+    ///
+    /// # Errors
+    /// As [`DataDir::backup`]; [`StoreError::Cancelled`] once `pace` was stopped.
+    pub fn backup_paced(&self, collection: &Collection, pace: &Arc<Pace>) -> Result<Backup, StoreError> {
         let _one = collection.backups.lock().unwrap_or_else(PoisonError::into_inner);
         let _making = Making::begin(&self.making, collection.name());
-        backup::take(collection, &self.backups(collection.name()))
+        let disk = Paced { disk: Arc::clone(&collection.disk), pace: Arc::clone(pace) };
+        match backup::take(collection, &disk, &self.backups(collection.name())) {
+            // What a stopped reader meets is the stop.
+            Err(StoreError::Io { .. }) if pace.is_stopped() => Err(StoreError::Cancelled),
+            made => made,
+        }
     }
 
     /// How many whole collections were moved aside when a backup took their place.
@@ -249,6 +262,18 @@ impl DataDir {
         backup::verify_made(&*self.disk, &backup.path)
     }
 
+    /// As [`DataDir::verify_backup`], reading no faster than `pace` allows.
+    ///
+    /// # Errors
+    /// As [`DataDir::verify_backup`]; [`StoreError::Cancelled`] once `pace` was stopped.
+    pub fn verify_backup_paced(&self, backup: &Backup, pace: &Arc<Pace>) -> Result<(), StoreError> {
+        let disk = Paced { disk: Arc::clone(&self.disk), pace: Arc::clone(pace) };
+        match backup::verify_made(&disk, &backup.path) {
+            Err(StoreError::Io { .. }) if pace.is_stopped() => Err(StoreError::Cancelled),
+            read => read,
+        }
+    }
+
     /// Puts a backup in the place of a collection. What stood there, `replaced`, is moved to `quarantine/` and never
     /// deleted; readers that hold it or a snapshot of it go on, writers get [`StoreError::Replaced`]. Complete or not at all.
     ///
@@ -260,34 +285,13 @@ impl DataDir {
         backup: &Backup,
         replaced: Option<Arc<Collection>>,
     ) -> Result<Arc<Collection>, StoreError> {
-        let name = backup.collection.clone();
-        name::check(&name)?;
-        let _one = self.restores.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_there = |open: &HashMap<String, Weak<Collection>>| {
-            let ours = open.get(&name).and_then(Weak::upgrade);
-            match (&ours, &replaced) {
-                (Some(ours), Some(replaced)) => Arc::ptr_eq(ours, replaced),
-                (None, None) => !self.folder(&name).exists(),
-                _ => false,
-            }
-        };
-        if !is_there(&self.open_collections()) {
-            return Err(StoreError::CollectionExists { name });
-        }
+        let name = &backup.collection;
+        name::check(name)?;
+        let _one = self.one_restore();
+        // Asked before the copy too, which takes long.
+        self.is_replaceable(&self.open_collections(), name, replaced.as_ref())?;
         let aside = self.copied(backup, |_| Ok(()))?;
-        let mut open = self.open_collections();
-        // The world went on while files were copied.
-        if !is_there(&open) {
-            self.disk.remove_dir_all(&aside).map_err(|source| io_error("remove", &aside, source))?;
-            return Err(StoreError::CollectionExists { name });
-        }
-        if let Some(replaced) = &replaced {
-            replaced.set_aside()?;
-            open.remove(&name);
-            self.move_to_quarantine(&name)?;
-        }
-        self.put_in_place(&aside, &name)?;
-        self.open_in(&mut open, &name)
+        self.exchange(&aside, name, replaced).map(|(collection, _)| collection)
     }
 
     /// As [`DataDir::restore`], where what stands in the place is a collection that cannot be opened.
@@ -296,7 +300,7 @@ impl DataDir {
     /// [`StoreError::CollectionExists`] when it can be opened after all, else as [`DataDir::restore`].
     pub fn restore_over_broken(&self, backup: &Backup) -> Result<Arc<Collection>, StoreError> {
         name::check(&backup.collection)?;
-        if self.open_collection(&backup.collection).is_ok() {
+        if self.open_undamaged(&backup.collection).is_ok() {
             return Err(StoreError::CollectionExists { name: backup.collection.clone() });
         }
         self.replace(backup, |_| Ok(())).map(|(collection, _)| collection)
@@ -310,35 +314,98 @@ impl DataDir {
         prepare: impl FnOnce(&Path) -> Result<(), StoreError>,
     ) -> Result<(Arc<Collection>, PathBuf), StoreError> {
         let name = &backup.collection;
-        let _one = self.restores.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.one_restore();
         let aside = self.copied(backup, prepare)?;
         let mut open = self.open_collections();
+        let ready = self.ready(&aside, name)?;
         let quarantined = self.move_to_quarantine(name)?;
-        self.put_in_place(&aside, name)?;
+        self.put_in_place(&ready, name)?;
         Ok((self.open_in(&mut open, name)?, quarantined))
     }
 
-    /// A complete, durable copy of a backup under the name from which a crash takes it to its place: once the collection
-    /// has been moved away, the next open finishes what was begun.
+    /// As [`DataDir::replace`], where the damaged collection is open and in use.
+    pub(crate) fn replace_open(
+        &self,
+        backup: &Backup,
+        damaged: &Arc<Collection>,
+        prepare: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<(Arc<Collection>, PathBuf), StoreError> {
+        let name = &backup.collection;
+        let _one = self.one_restore();
+        self.is_replaceable(&self.open_collections(), name, Some(damaged))?;
+        let aside = self.copied(backup, prepare)?;
+        let (collection, quarantined) = self.exchange(&aside, name, Some(Arc::clone(damaged)))?;
+        Ok((collection, quarantined.unwrap_or_default()))
+    }
+
+    /// Whether `replaced` is what is open under the name, or there is nothing of that name.
+    fn is_replaceable(
+        &self,
+        open: &HashMap<String, Weak<Collection>>,
+        name: &str,
+        replaced: Option<&Arc<Collection>>,
+    ) -> Result<(), StoreError> {
+        let ours = open.get(name).and_then(Weak::upgrade);
+        let is_same = match (&ours, replaced) {
+            (Some(ours), Some(replaced)) => Arc::ptr_eq(ours, replaced),
+            (None, None) => !self.folder(name).exists(),
+            _ => false,
+        };
+        if is_same { Ok(()) } else { Err(StoreError::CollectionExists { name: name.to_owned() }) }
+    }
+
+    /// Puts a complete copy in the place of a collection; returns it, and where the one before went.
+    fn exchange(
+        &self,
+        aside: &Path,
+        name: &str,
+        replaced: Option<Arc<Collection>>,
+    ) -> Result<(Arc<Collection>, Option<PathBuf>), StoreError> {
+        let mut open = self.open_collections();
+        if let Err(error) = self.is_replaceable(&open, name, replaced.as_ref()) {
+            self.remove_copy(aside);
+            return Err(error);
+        }
+        let ready = self.ready(aside, name)?;
+        let mut quarantined = None;
+        if let Some(replaced) = replaced {
+            replaced.set_aside()?;
+            open.remove(name);
+            quarantined = Some(self.move_to_quarantine(name)?);
+        }
+        self.put_in_place(&ready, name)?;
+        Ok((self.open_in(&mut open, name)?, quarantined))
+    }
+
+    /// A complete, durable copy of a backup, under a name that the next open removes.
     fn copied(
         &self,
         backup: &Backup,
         prepare: impl FnOnce(&Path) -> Result<(), StoreError>,
     ) -> Result<PathBuf, StoreError> {
-        let name = &backup.collection;
-        let aside = self.free_name(&format!("{CREATING}{name}"));
+        let aside = self.free_name(&format!("{CREATING}{}", backup.collection));
         let copied = backup::copy_into(&*self.disk, &backup.path, &aside).and_then(|_| prepare(&aside));
         if let Err(error) = copied {
-            if let Err(left) = self.disk.remove_dir_all(&aside) {
-                tracing::warn!(path = %aside.display(), error = %left, "cannot remove an unfinished copy");
-            }
+            self.remove_copy(&aside);
             return Err(error);
         }
+        Ok(aside)
+    }
+
+    fn remove_copy(&self, aside: &Path) {
+        if let Err(left) = self.disk.remove_dir_all(aside) {
+            tracing::warn!(path = %aside.display(), error = %left, "cannot remove an unfinished copy");
+        }
+    }
+
+    /// Gives a complete copy the name from which a crash takes it to its place: once the collection has been moved away,
+    /// the next open finishes what was begun.
+    fn ready(&self, aside: &Path, name: &str) -> Result<PathBuf, StoreError> {
         let ready = self.collections().join(format!("{RESTORING}{name}"));
         if ready.exists() {
             self.disk.remove_dir_all(&ready).map_err(|source| io_error("remove", &ready, source))?;
         }
-        self.disk.rename(&aside, &ready).map_err(|source| io_error("rename", &aside, source))?;
+        self.disk.rename(aside, &ready).map_err(|source| io_error("rename", aside, source))?;
         self.sync_names()?;
         Ok(ready)
     }
@@ -465,6 +532,10 @@ impl DataDir {
 
     fn sync_names(&self) -> Result<(), StoreError> {
         sync_names(&*self.disk, &self.collections())
+    }
+
+    fn one_restore(&self) -> MutexGuard<'_, ()> {
+        self.restores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open_collections(&self) -> MutexGuard<'_, HashMap<String, Weak<Collection>>> {

@@ -65,13 +65,14 @@ pub use batch::{
 pub use collection::Collection;
 pub use compact::{CompactOptions, Compacted};
 pub use data_dir::DataDir;
+pub use dir::Pace;
 pub use error::StoreError;
 pub use fail_over::FailOver;
 pub use filter::{
     Filter, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_VALUES, MAX_LIKE_WILDCARDS,
 };
 pub use generation::Generation;
-pub use maintain::{MaintainOptions, Maintained};
+pub use maintain::{BuildPolicy, Due, LowRecall, MaintainOptions, Maintained};
 pub use name::{MAX_NAME_CHARS, check as check_name};
 pub use settings::{Kind, MAX_DIM, Metadata, ModelRef, Settings};
 pub use snapshot::{Snapshot, StoredItem};

@@ -2,14 +2,17 @@
 //!
 //! Policy: nothing for few rows that are searched exactly (the scan needs no file; for many, Flat keeps a compressed shadow
 //! that it scans instead); otherwise build when there is no generation, when the spec changed, when the rows behind the
-//! generation reach 50 % of those in it, when half of those in it were deleted, when a quarter of its rows lie in segments that
-//! compaction emptied and only the index keeps, or when asked. The build works on a snapshot,
-//! aside; the writer waits only for the transaction that names the result.
+//! generation reach a share of those in it ([`BuildPolicy`], 50 %), when that share of those in it was deleted, when a quarter
+//! of its rows lie in segments that compaction emptied and only the index keeps, when live queries find too little after rows
+//! changed, when centroids are old (IVF), or when asked. Builds of the same rows are the
+//! same, so age and low recall alone build nothing: low recall over unchanged rows calls for more effort
+//! ([`Due::Effort`]). The build works on a snapshot, aside; the writer waits only for the transaction that names the result.
 use std::sync::PoisonError;
 use std::time::Instant;
 
 use bilin_index::{
-    AUTO_FLAT_BELOW_ROWS, BuildOptions, Choice, IndexError, IndexSpec, Wishes, build_to_target, choose,
+    AUTO_FLAT_BELOW_ROWS, BuildOptions, Choice, IndexError, IndexSpec, Structure, Wishes, build_to_target,
+    choose,
 };
 
 use crate::catalog;
@@ -21,8 +24,8 @@ use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::time;
 
-/// Growth since the last build, in percent of the rows it indexed, from which a new one is built.
-const REBUILD_GROWTH_PERCENT: usize = 50;
+/// Change since the last build, in percent of the rows it indexed, from which low live recall is put down to the rows.
+const CHANGED_PERCENT: usize = 10;
 /// Builds of the same rows are the same.
 const SEED: u64 = 0x6269_6c69_6e00_0001;
 
@@ -36,6 +39,48 @@ pub struct MaintainOptions<'a> {
     pub memory_bytes: Option<u64>,
     /// Called with rows done and rows in all, from any thread; returning `false` cancels the build.
     pub progress: Option<&'a (dyn Fn(usize, usize) -> bool + Sync)>,
+}
+
+/// When an index is built anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BuildPolicy {
+    /// Rows added to (or deleted from) the index, in percent of those in it; 0 = growth builds nothing.
+    pub growth_percent: usize,
+    /// Age in seconds from which centroids are learned anew where rows have changed (IVF); `None` = never.
+    pub retrain_after_s: Option<u64>,
+    /// What live queries measured, when that is too little.
+    pub low_recall: Option<LowRecall>,
+}
+
+impl Default for BuildPolicy {
+    /// 50 %, a week, nothing measured.
+    fn default() -> Self {
+        BuildPolicy { growth_percent: 50, retrain_after_s: Some(7 * 86_400), low_recall: None }
+    }
+}
+
+/// Live queries find less than they should.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LowRecall {
+    /// The generation that was measured; evidence of another one counts for nothing.
+    pub generation: u64,
+    /// Mean recall at 10.
+    pub recall_at_10: f32,
+    /// Upper end of its confidence interval.
+    pub high: f32,
+    /// Queries measured.
+    pub samples: usize,
+}
+
+/// What the policy asks for now, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing.
+    Nothing(String),
+    /// [`Collection::maintain_by`] would build an index or leave one that few rows do not need.
+    Build(String),
+    /// The same rows would give the same index: searches need more effort ([`Collection::set_effort`]).
+    Effort(String),
 }
 
 /// What [`Collection::maintain`] did, and why.
@@ -54,6 +99,8 @@ enum Plan {
     /// Leave the generation there is: few rows need none.
     Drop(String),
     Build(IndexSpec, String),
+    /// Search with more effort; not done here, since it takes queries to find out how much.
+    Effort(String),
 }
 
 impl Collection {
@@ -63,14 +110,40 @@ impl Collection {
     /// # Errors
     /// [`StoreError::Cancelled`] when `progress` said so; those of the disk and the index. The generation in use stays.
     pub fn maintain(&self, options: &MaintainOptions<'_>) -> Result<Maintained, StoreError> {
+        self.maintain_by(&BuildPolicy::default(), options)
+    }
+
+    /// What the policy asks for now; looks at figures in memory, and for deleted rows at those of the catalog's segments.
+    pub fn due(&self, policy: &BuildPolicy) -> Due {
+        let snapshot = self.snapshot();
+        let has_deleted = snapshot.generation.is_some() && snapshot.items < snapshot.rows.len();
+        // A catalog that cannot be asked is no reason to build.
+        let waiting = if has_deleted { self.waiting_rows().unwrap_or(0) } else { 0 };
+        let figures = Figures { waiting, ..Figures::of(&snapshot) };
+        match decide(&snapshot.settings, &figures, policy, false) {
+            Plan::Keep(reason) => Due::Nothing(reason),
+            Plan::Drop(reason) | Plan::Build(_, reason) => Due::Build(reason),
+            Plan::Effort(reason) => Due::Effort(reason),
+        }
+    }
+
+    /// As [`Collection::maintain`], by another policy than the default.
+    ///
+    /// # Errors
+    /// As [`Collection::maintain`].
+    pub fn maintain_by(
+        &self,
+        policy: &BuildPolicy,
+        options: &MaintainOptions<'_>,
+    ) -> Result<Maintained, StoreError> {
         // A build that panicked left at most a file that the next open removes.
         let _one = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot();
         let figures = Figures { waiting: self.waiting_rows()?, ..Figures::of(&snapshot) };
-        let plan = decide(&snapshot.settings, &figures, options.force);
+        let plan = decide(&snapshot.settings, &figures, policy, options.force);
         tracing::info!(collection = self.name, ?plan, "maintenance");
         match plan {
-            Plan::Keep(reason) => Ok(Maintained { built: None, reason }),
+            Plan::Keep(reason) | Plan::Effort(reason) => Ok(Maintained { built: None, reason }),
             Plan::Drop(reason) => {
                 self.swap_generation(None)?;
                 Ok(Maintained { built: None, reason })
@@ -165,6 +238,8 @@ struct Figures<'a> {
     deleted_in_generation: usize,
     /// Rows of segments that can be given back once the generation no longer holds them.
     waiting: usize,
+    /// Seconds since 1970.
+    now: u64,
 }
 
 impl Figures<'_> {
@@ -176,11 +251,12 @@ impl Figures<'_> {
             generation: snapshot.generation.as_ref().map(|generation| &generation.record),
             deleted_in_generation: snapshot.deleted_in_generation,
             waiting: 0,
+            now: time::now(),
         }
     }
 }
 
-fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
+fn decide(settings: &Settings, figures: &Figures<'_>, policy: &BuildPolicy, force: bool) -> Plan {
     let spec = settings.index.clone();
     if (spec.is_exact() || spec.is_auto()) && figures.live < AUTO_FLAT_BELOW_ROWS {
         let reason = format!("{} rows are searched exactly (index {})", figures.live, settings.index);
@@ -195,14 +271,16 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
     let built = &record.generation.spec;
     // What `auto` chose stays until there is another reason to build.
     let changed = !spec.is_auto() && built.canonical() != spec.canonical();
-    let at_least = |part: usize| part * 100 >= record.indexed * REBUILD_GROWTH_PERCENT && part > 0;
+    let percent = policy.growth_percent;
+    let at_least = |part: usize, percent: usize| part * 100 >= record.indexed * percent && part > 0;
+    let grown = |part: usize| percent > 0 && at_least(part, percent);
     if changed {
         let reason = format!("the index is to be {spec}, not {built}");
         Plan::Build(spec, reason)
-    } else if at_least(figures.tail) {
+    } else if grown(figures.tail) {
         let reason = format!("{} rows were added to the {} indexed ones", figures.tail, record.indexed);
         Plan::Build(spec, reason)
-    } else if at_least(figures.deleted_in_generation) {
+    } else if grown(figures.deleted_in_generation) {
         let reason =
             format!("{} of {} indexed rows were deleted", figures.deleted_in_generation, record.indexed);
         Plan::Build(spec, reason)
@@ -212,12 +290,41 @@ fn decide(settings: &Settings, figures: &Figures<'_>, force: bool) -> Plan {
         Plan::Build(spec, reason)
     } else if force {
         Plan::Build(spec, "asked for".to_owned())
+    } else if let Some(reason) = retrain(figures, record, policy) {
+        Plan::Build(spec, reason)
+    } else if let Some(reason) = low_recall(settings, record, policy) {
+        match at_least(figures.tail + figures.deleted_in_generation, CHANGED_PERCENT) {
+            true => Plan::Build(spec, reason),
+            false => Plan::Effort(reason),
+        }
     } else {
         Plan::Keep(format!(
-            "{} rows behind the {} indexed ones are below {REBUILD_GROWTH_PERCENT} %",
+            "{} rows behind the {} indexed ones are below {percent} %",
             figures.tail, record.indexed
         ))
     }
+}
+
+/// Why centroids are to be learned anew, if they are.
+fn retrain(figures: &Figures<'_>, record: &Record, policy: &BuildPolicy) -> Option<String> {
+    let Generation { spec, built_unix_s, .. } = &record.generation;
+    let is_trained = matches!(spec.structure, Structure::Ivf { .. });
+    let age_s = figures.now.saturating_sub(u64::try_from(*built_unix_s).unwrap_or(0));
+    let rows = figures.tail + figures.deleted_in_generation;
+    (is_trained && rows > 0 && policy.retrain_after_s.is_some_and(|after| age_s >= after))
+        .then(|| format!("{spec} was trained {age_s} s ago, and {rows} rows were added or deleted since"))
+}
+
+/// What live queries say against the generation, if they do.
+fn low_recall(settings: &Settings, record: &Record, policy: &BuildPolicy) -> Option<String> {
+    let low = policy.low_recall?;
+    let target = settings.target_recall;
+    (low.generation == record.generation.number && low.high < target).then(|| {
+        format!(
+            "recall@10 of {} live queries is {:.3}, at most {:.3}, and should be {target}",
+            low.samples, low.recall_at_10, low.high
+        )
+    })
 }
 
 #[cfg(test)]
@@ -268,8 +375,18 @@ mod tests {
         let indexed = generation.map_or(0, |(_, indexed)| indexed);
         let live = indexed - deleted + tail;
         let generation = record.as_ref();
-        let figures = Figures { live, tail, generation, deleted_in_generation: deleted, waiting };
-        decide(&settings(spec), &figures, false)
+        let figures = Figures { live, tail, generation, deleted_in_generation: deleted, waiting, now: 0 };
+        decide(&settings(spec), &figures, &BuildPolicy::default(), false)
+    }
+
+    /// As [`decided`], of an index of 100 rows, with another policy, `age_s` seconds after the build.
+    fn by(policy: BuildPolicy, spec: &str, age_s: u64, deleted: usize, tail: usize) -> Plan {
+        let record = built(spec, 100);
+        let live = 100 - deleted + tail;
+        let generation = Some(&record);
+        let figures =
+            Figures { live, tail, generation, deleted_in_generation: deleted, waiting: 0, now: age_s };
+        decide(&settings(spec), &figures, &policy, false)
     }
 
     fn builds(plan: &Plan) -> bool {
@@ -304,5 +421,38 @@ mod tests {
         assert!(!builds(&same), "what builds the same index is no reason to build");
         let kept = decided("auto", Some(("HNSW16", 20_000)), 0, 5_000);
         assert!(!builds(&kept), "auto is not rebuilt for every row");
+    }
+
+    #[test]
+    fn the_share_is_the_policys() {
+        let policy = |growth_percent| BuildPolicy { growth_percent, ..BuildPolicy::default() };
+        assert!(builds(&by(policy(20), "HNSW16", 0, 0, 20)) && !builds(&by(policy(20), "HNSW16", 0, 0, 19)));
+        assert!(builds(&by(policy(20), "HNSW16", 0, 20, 0)));
+        assert!(!builds(&by(policy(0), "HNSW16", 0, 0, 100_000)), "0 is off");
+    }
+
+    #[test]
+    fn old_centroids_are_learned_anew_when_rows_changed() {
+        let week = 7 * 86_400;
+        let policy = BuildPolicy::default();
+        assert!(builds(&by(policy, "IVF8,Flat", week, 0, 1)) && builds(&by(policy, "IVF8,Flat", week, 1, 0)));
+        assert!(!builds(&by(policy, "IVF8,Flat", week - 1, 0, 1)), "not yet");
+        assert!(!builds(&by(policy, "IVF8,Flat", week, 0, 0)), "the same rows give the same index");
+        assert!(!builds(&by(policy, "HNSW16", week, 0, 1)), "a graph learns nothing");
+        let never = BuildPolicy { retrain_after_s: None, ..policy };
+        assert!(!builds(&by(never, "IVF8,Flat", 100 * week, 0, 1)));
+    }
+
+    #[test]
+    fn low_live_recall_builds_when_rows_changed_and_else_asks_for_effort() {
+        let low = LowRecall { generation: 1, recall_at_10: 0.85, high: 0.9, samples: 60 };
+        let policy = |low| BuildPolicy { low_recall: Some(low), ..BuildPolicy::default() };
+        assert!(builds(&by(policy(low), "HNSW16", 0, 4, 6)));
+        let plan = by(policy(low), "HNSW16", 0, 0, 9);
+        assert!(matches!(&plan, Plan::Effort(reason) if reason.contains("0.850")), "{plan:?}");
+        let enough = LowRecall { high: 0.951, ..low };
+        assert!(matches!(by(policy(enough), "HNSW16", 0, 4, 6), Plan::Keep(_)));
+        let of_another = LowRecall { generation: 2, ..low };
+        assert!(matches!(by(policy(of_another), "HNSW16", 0, 4, 6), Plan::Keep(_)));
     }
 }

@@ -124,6 +124,7 @@ fn open_or_lose(
         items: state.items,
         documents: state.documents,
         generation: generation.map(Arc::new),
+        effort: None,
         deleted_in_generation,
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
         missing_items: Arc::default(),

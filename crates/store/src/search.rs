@@ -80,7 +80,7 @@ impl Snapshot {
     ) -> Result<Vec<Hits>, StoreError> {
         let record = &generation.record;
         let rows = record.generation.rows;
-        let mut effort = effort.unwrap_or(record.generation.effort);
+        let mut effort = effort.or(self.effort).unwrap_or(record.generation.effort);
         let matching = match allowed {
             Some(allowed) => allowed.count_range(0, rows as u32),
             None => record.indexed,

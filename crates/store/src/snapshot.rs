@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bilin_index::{RowChunks, RowSet};
+use bilin_index::{Effort, RowChunks, RowSet};
 
 use crate::catalog::{self, ReadPool};
 use crate::error::StoreError;
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub(crate) items: usize,
     pub(crate) documents: usize,
     pub(crate) generation: Option<Arc<LiveGeneration>>,
+    /// Search effort that took the place of the generation's own, if one did.
+    pub(crate) effort: Option<Effort>,
     /// Rows that the generation holds and that were deleted since it was built.
     pub(crate) deleted_in_generation: usize,
     pub(crate) pool: Arc<ReadPool>,
@@ -95,6 +97,12 @@ impl Snapshot {
     /// The generation that answers for the rows it covers, when one was built.
     pub fn generation(&self) -> Option<&Generation> {
         self.generation.as_ref().map(|live| &live.record.generation)
+    }
+
+    /// The effort that searches of the generation are made with when none is asked for.
+    pub fn effort(&self) -> Option<Effort> {
+        let generation = self.generation.as_ref()?;
+        Some(self.effort.unwrap_or(generation.record.generation.effort))
     }
 
     /// Items of these slots, in the order asked, as they were at this commit.

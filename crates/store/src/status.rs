@@ -64,7 +64,10 @@ impl Collection {
             documents: snapshot.documents,
             items: snapshot.items,
             rows_committed: snapshot.rows.len(),
-            generation: snapshot.generation.as_ref().map(|generation| generation.record.generation.clone()),
+            generation: snapshot.generation().map(|generation| Generation {
+                effort: snapshot.effort().unwrap_or(generation.effort),
+                ..generation.clone()
+            }),
             tail_rows: snapshot.tail_rows(),
             disk_bytes,
             missing_items,

@@ -4,15 +4,18 @@
 //! (`quick_check`; deep: `integrity_check` and `foreign_key_check`), and the counts of rows, items, documents and metadata
 //! with each other. A damaged index is moved to quarantine at once, since it is derived; rows and catalog are only told of.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::hash_file;
 use crate::catalog;
 use crate::collection::{Collection, VECTORS};
+use crate::dir::{Disk, Pace, Paced};
 use crate::error::{StoreError, io_error};
 use crate::generation;
 use crate::opening::quarantine;
 use crate::rows::{self, Depth};
+use crate::time;
 
 /// What was read and found to be as it was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,11 +39,54 @@ impl Collection {
     /// [`StoreError::Corrupt`] naming file, block, expected and found checksum, or the counts that differ. When it is the
     /// index, that was moved to quarantine, and search is exact until it is built again.
     pub fn verify(&self, deep: bool) -> Result<Verified, StoreError> {
+        self.verify_paced(deep, &Arc::new(Pace::new(None)))
+    }
+
+    /// As [`Collection::verify`], reading rows and index no faster than `pace` allows; the catalog is checked as fast as
+    /// SQLite does it.
+    ///
+    /// # Errors
+    /// As [`Collection::verify`]; [`StoreError::Cancelled`] once `pace` was stopped.
+    pub fn verify_paced(&self, deep: bool, pace: &Arc<Pace>) -> Result<Verified, StoreError> {
+        let verified = self.verify_everything(deep, pace);
+        pace.watch(None);
+        match verified {
+            // What a stopped reader meets is the stop.
+            Err(error) if pace.is_stopped() && !matches!(error, StoreError::Corrupt { .. }) => {
+                Err(StoreError::Cancelled)
+            }
+            other => other,
+        }
+    }
+
+    /// When all of it was last read back and found good, seconds since 1970, as [`Collection::note_scrubbed`] noted it.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn scrubbed_unix_s(&self) -> Result<Option<u64>, StoreError> {
+        let noted = self.pool.read("read when it was checked", catalog::scrubbed)?;
+        Ok(noted.and_then(|noted| noted.parse().ok()))
+    }
+
+    /// Notes that all of it was read back and found good just now; makes no commit number of its own.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn note_scrubbed(&self) -> Result<(), StoreError> {
+        self.write_setting("note a check", |transaction| catalog::set_scrubbed(transaction, time::now()))
+    }
+
+    fn verify_everything(&self, deep: bool, pace: &Arc<Pace>) -> Result<Verified, StoreError> {
+        let disk = Paced { disk: Arc::clone(&self.disk), pace: Arc::clone(pace) };
         // Until its rows were read, no segment that this catalog names goes away.
         let files = self.hold_segment_files();
         let (misfit, state, dropped, blocks) = self.pool.read("check it", |connection| {
             // One transaction, so that counts and checksums are of one commit.
             let transaction = connection.unchecked_transaction()?;
+            pace.watch(Some(connection.get_interrupt_handle()));
+            if pace.is_stopped() {
+                return Err(rusqlite::Error::InvalidQuery);
+            }
             let state = catalog::state(&transaction)?;
             let misfit = catalog::find_misfit(&transaction, &state, deep)?;
             let dropped = catalog::dropped_segments(&transaction)?;
@@ -52,9 +98,9 @@ impl Collection {
         }
         let folder = self.folder.join(VECTORS);
         let (layout, depth) = (&self.layout, Depth::Full);
-        let row_blocks = rows::verify(&*self.disk, &folder, layout, state.rows, &dropped, &blocks, depth)?;
+        let row_blocks = rows::verify(&disk, &folder, layout, state.rows, &dropped, &blocks, depth)?;
         drop(files);
-        let index_bytes = self.verify_index()?;
+        let index_bytes = self.verify_index(&disk)?;
         Ok(Verified {
             seq: state.seq,
             documents: state.documents,
@@ -65,13 +111,13 @@ impl Collection {
     }
 
     /// Compares the index file in use with its checksum.
-    fn verify_index(&self) -> Result<u64, StoreError> {
+    fn verify_index(&self, disk: &dyn Disk) -> Result<u64, StoreError> {
         // Held, so that the file is not removed meanwhile.
         let snapshot = self.snapshot();
         let Some(live) = &snapshot.generation else { return Ok(0) };
         let record = &live.record;
         let path = generation::path(&self.folder, record.generation.number);
-        let detail = match self.disk.open(&path) {
+        let detail = match disk.open(&path) {
             Ok(file) => {
                 let (_, found) = hash_file(&*file, &path)?;
                 if found == record.blake3 {

@@ -124,12 +124,15 @@ fn tell_problem(report: &mut AddReport, progress: &dyn AddProgress, problem: Pro
     report.problems.push(problem);
 }
 
-/// Builds a generation when that is due.
+/// Builds a generation when that is due; where upkeep runs, it does that.
 pub(crate) fn watch_maintenance(
     engine: &Engine,
     store: &dyn VectorStore,
     progress: &dyn AddProgress,
 ) -> Result<(), Error> {
+    if engine.board.is_running() {
+        return Ok(());
+    }
     let upkeep = engine.config.upkeep(false);
     match watch(progress, |report| store.maintain(&upkeep, report))? {
         Ok(reason) => {

@@ -2,17 +2,19 @@
 
 use super::check::check;
 use super::score::scores;
-use super::target::query_vector;
+use super::target::{QueryVector, query_vector};
 use super::{Answer, Found, Query, Timings};
 use crate::Engine;
 use crate::error::Error;
-use crate::storage::{ItemKey, Nearest};
+use crate::recall::Sample;
+use crate::storage::{ItemKey, Near, Nearest, VectorStore, View};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// See [`Engine::search`].
-pub(crate) fn search(engine: &Engine, collection: &str, query: &Query) -> Result<Answer, Error> {
+pub(crate) fn search(engine: &Engine, store: &dyn VectorStore, query: &Query) -> Result<Answer, Error> {
     let started = Instant::now();
-    let store = engine.stores.get(collection)?;
+    let collection = store.name();
     let settings = store.settings();
     check(query, &settings, &engine.config)?;
     // One view for everything, so that a result's text is of the commit that was searched.
@@ -52,8 +54,32 @@ pub(crate) fn search(engine: &Engine, collection: &str, query: &Query) -> Result
         }
     });
     let results = results.collect();
+    sample(engine, collection, &view, query, &target, &near);
     let timings = Timings { encode_ms, search_ms, fetch_ms, total_ms: milliseconds(started) };
     Ok(Answer { results, timings, seq: view.seq() })
+}
+
+/// Lets the answer be measured later, if it is one of the few that are.
+fn sample(
+    engine: &Engine,
+    collection: &str,
+    view: &Arc<dyn View>,
+    query: &Query,
+    target: &QueryVector,
+    near: &[Near],
+) {
+    if query.effort.is_some() {
+        return;
+    }
+    engine.recall.offer(collection, &**view, engine.config.upkeep.recall_sample_every, || Sample {
+        collection: collection.to_owned(),
+        view: Arc::clone(view),
+        vector: target.vector.clone(),
+        filter: query.filter.clone(),
+        exclude: target.exclude.clone(),
+        top_k: query.top_k,
+        served: near.iter().map(|near| near.distance).collect(),
+    });
 }
 
 fn milliseconds(since: Instant) -> f64 {

@@ -2,14 +2,14 @@
 //!
 //! Here row numbers (slots), bitmaps and generations end: an [`ItemKey`] is the slot of a snapshot.
 
-use super::{ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
+use super::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data};
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
-    Applied, Backup, Batch, Collection, DataDir, FileStamp, MaintainOptions, Settings, Snapshot, Status,
-    StoredItem, Verified,
+    Applied, Backup, Batch, Collection, DataDir, FailOver, FileStamp, MaintainOptions, Pace,
+    Settings, Snapshot, Status, StoreError, StoredItem, Verified,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,14 +17,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct EmbeddedStores {
     data: DataDir,
     open: Mutex<Open>,
+    fail_overs: BTreeSet<String>,
 }
 
-/// What opening the folder found.
+/// What is there now.
 #[derive(Default)]
 struct Open {
     collections: BTreeMap<String, Arc<Collection>>,
-    /// Collections that could not be opened, with the reason.
-    broken: BTreeMap<String, String>,
+    broken: BTreeMap<String, Broken>,
+    /// Damaged collections that a backup is about to replace, with the reason: nothing is answered from them.
+    moving: BTreeMap<String, String>,
+}
+
+/// A collection that cannot be used.
+struct Broken {
+    reason: String,
+    /// Held where it could be opened and its damage was found later.
+    held: Option<Arc<Collection>>,
 }
 
 impl EmbeddedStores {
@@ -33,57 +42,54 @@ impl EmbeddedStores {
     pub(crate) fn open(path: &Path) -> Result<EmbeddedStores, Error> {
         let data = DataDir::open(path).map_err(|error| for_data(error, path))?;
         let mut open = Open::default();
+        let mut fail_overs = BTreeSet::new();
         for name in data.names().map_err(|error| for_data(error, path))? {
             match data.open_or_fail_over(&name) {
-                Ok((collection, _)) => {
+                Ok((collection, fail_over)) => {
+                    if fail_over.is_some() {
+                        fail_overs.insert(name.clone());
+                    }
                     open.collections.insert(name, collection);
                 }
                 Err(error) => {
                     let reason = for_collection(error, &name).message;
                     tracing::error!(collection = name, reason, "collection cannot be opened");
-                    open.broken.insert(name, reason);
+                    open.broken.insert(name, Broken { reason, held: None });
                 }
             }
         }
-        Ok(EmbeddedStores { data, open: Mutex::new(open) })
+        Ok(EmbeddedStores { data, open: Mutex::new(open), fail_overs })
     }
 
-    /// The table is only read and replaced entry by entry, so a panic elsewhere cannot have left it half changed.
+    /// The table is only read and replaced entry by entry, so a panic elsewhere cannot have left it half changed. Held for
+    /// a moment only, never over work on files.
     fn table(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Collections that a backup replaced when the folder was opened.
+    pub(crate) fn fail_overs_at_open(&self) -> &BTreeSet<String> {
+        &self.fail_overs
+    }
+
     /// A collection by name.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<dyn VectorStore>, Error> {
-        let table = self.table();
-        if let Some(collection) = table.collections.get(name) {
-            return Ok(collection.clone());
-        }
-        if let Some(reason) = table.broken.get(name) {
-            return Err(Error::new(ErrorKind::Damaged, reason.clone()).with_hint(
-                "the other collections work; restore this one or delete it and add its files again",
-            ));
-        }
-        let known: Vec<_> = table.collections.keys().map(|name| format!("{name:?}")).collect();
-        let hint = match known.len() {
-            0 => "there is no collection yet: make one with bilin add NAME FOLDER".to_owned(),
-            _ => format!("there is {}", known.join(", ")),
-        };
-        Err(Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")).with_hint(hint))
+        Ok(self.collection(name)?)
     }
 
     /// Every collection that is open, by name.
     pub(crate) fn all(&self) -> Vec<Arc<dyn VectorStore>> {
-        self.table()
-            .collections
-            .values()
-            .map(|collection| collection.clone() as Arc<dyn VectorStore>)
-            .collect()
+        self.collections().into_iter().map(|collection| collection as Arc<dyn VectorStore>).collect()
     }
 
-    /// Names and reasons of the collections that could not be opened.
+    /// As [`EmbeddedStores::all`], as what they are.
+    pub(crate) fn collections(&self) -> Vec<Arc<Collection>> {
+        self.table().collections.values().cloned().collect()
+    }
+
+    /// Names and reasons of the collections that cannot be used.
     pub(crate) fn broken(&self) -> Vec<(String, String)> {
-        self.table().broken.iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
+        self.table().broken.iter().map(|(name, broken)| (name.clone(), broken.reason.clone())).collect()
     }
 
     /// Makes a new collection; `rows_per_segment`: `None` = the usual number.
@@ -109,18 +115,44 @@ impl EmbeddedStores {
     }
 
     /// A collection that is open, as what it is.
-    fn collection(&self, name: &str) -> Result<Arc<Collection>, Error> {
-        // For its error, which tells broken from unknown.
-        self.get(name)?;
-        let found = self.table().collections.get(name).cloned();
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")))
+    pub(crate) fn collection(&self, name: &str) -> Result<Arc<Collection>, Error> {
+        let table = self.table();
+        if let Some(reason) = table.moving.get(name) {
+            let message = format!("collection {name:?} is about to be replaced by a backup: {reason}");
+            return Err(Error::new(ErrorKind::Busy, message).with_hint("ask again in a few seconds"));
+        }
+        if let Some(collection) = table.collections.get(name) {
+            return Ok(collection.clone());
+        }
+        if let Some(Broken { reason, .. }) = table.broken.get(name) {
+            return Err(Error::new(ErrorKind::Damaged, reason.clone()).with_hint(
+                "the other collections work; restore this one or delete it and add its files again",
+            ));
+        }
+        let known: Vec<_> = table.collections.keys().map(|name| format!("{name:?}")).collect();
+        let hint = match known.len() {
+            0 => "there is no collection yet: make one with bilin add NAME FOLDER".to_owned(),
+            _ => format!("there is {}", known.join(", ")),
+        };
+        Err(Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")).with_hint(hint))
     }
 
     /// Makes a backup and removes all but the newest `keep`.
     pub(crate) fn backup(&self, name: &str, keep: usize) -> Result<Backup, Error> {
-        let failed = |error| for_collection(error, name);
-        let backup = self.data.backup(&*self.collection(name)?).map_err(failed)?;
-        self.data.prune_backups(name, keep).map_err(failed)?;
+        let collection = self.collection(name)?;
+        self.backup_of(&collection, keep, &Arc::new(Pace::new(None)))
+            .map_err(|error| for_collection(error, name))
+    }
+
+    /// As [`EmbeddedStores::backup`], at a pace.
+    pub(crate) fn backup_of(
+        &self,
+        collection: &Collection,
+        keep: usize,
+        pace: &Arc<Pace>,
+    ) -> Result<Backup, StoreError> {
+        let backup = self.data.backup_paced(collection, pace)?;
+        self.data.prune_backups(collection.name(), keep)?;
         Ok(backup)
     }
 
@@ -129,17 +161,53 @@ impl EmbeddedStores {
         let name = &backup.collection;
         let (replaced, is_broken) = {
             let table = self.table();
-            (table.collections.get(name).cloned(), table.broken.contains_key(name))
+            let broken = table.broken.get(name);
+            let held = broken.and_then(|broken| broken.held.clone());
+            (table.collections.get(name).cloned().or(held), broken.is_some())
         };
-        let restored = match (&replaced, is_broken) {
+        let restored = match (replaced, is_broken) {
             (None, true) => self.data.restore_over_broken(backup),
-            _ => self.data.restore(backup, replaced),
+            (replaced, _) => self.data.restore(backup, replaced),
         };
         let collection = restored.map_err(|error| for_collection(error, name))?;
         let mut table = self.table();
         table.broken.remove(name);
         table.collections.insert(name.clone(), collection.clone());
         Ok(collection)
+    }
+
+    /// The newest good backup takes the place of a collection that was found damaged. Meanwhile nothing is answered from
+    /// it; where no backup can take its place, nothing is answered at all until one does or it is mended.
+    pub(crate) fn fail_over(
+        &self,
+        damaged: Arc<Collection>,
+        damage: StoreError,
+    ) -> Result<FailOver, StoreError> {
+        let name = damaged.name().to_owned();
+        self.table().moving.insert(name.clone(), damage.to_string());
+        let replaced = self.data.fail_over(&damaged, damage);
+        let mut table = self.table();
+        match replaced {
+            Ok((collection, fail_over)) => {
+                table.moving.remove(&name);
+                table.collections.insert(name, collection);
+                Ok(fail_over)
+            }
+            Err(error) if damaged.is_closed() => {
+                table.moving.remove(&name);
+                Err(error)
+            }
+            Err(error @ StoreError::Corrupt { .. }) => {
+                table.moving.remove(&name);
+                table.collections.remove(&name);
+                let reason = format!("collection {name:?}: {error}; no good backup can take its place");
+                tracing::error!(collection = name, reason, "damaged collection taken out of service");
+                table.broken.insert(name, Broken { reason, held: Some(damaged) });
+                Err(error)
+            }
+            // A good backup may take its place later: it stays as it is, and is tried again.
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a collection back whole.
@@ -159,14 +227,22 @@ impl EmbeddedStores {
 
     /// Removes a collection with everything in it.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
-        self.get(name)?;
+        self.collection(name)?;
+        // Out of the table first: removing its files takes time, and others are not to wait for it.
         let Some(collection) = self.table().collections.remove(name) else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {name:?}")));
         };
         self.data.remove(collection.clone()).map_err(|error| {
+            let error = for_collection(error, name);
+            let mut table = self.table();
             // Unless another has taken its place meanwhile.
-            self.table().collections.entry(name.to_owned()).or_insert(collection);
-            for_collection(error, name)
+            if !collection.is_closed() {
+                table.collections.entry(name.to_owned()).or_insert(collection);
+            } else if !table.collections.contains_key(name) {
+                let reason = error.message.clone();
+                table.broken.insert(name.to_owned(), Broken { reason, held: None });
+            }
+            error
         })
     }
 }
@@ -198,7 +274,7 @@ impl VectorStore for Collection {
         upkeep: &Upkeep,
         progress: &(dyn Fn(usize, usize) -> bool + Sync),
     ) -> Result<String, Error> {
-        let done = Collection::maintain(self, &options(upkeep, progress))
+        let done = Collection::maintain_by(self, &upkeep.policy, &options(upkeep, progress))
             .map_err(|error| for_collection(error, Collection::name(self)))?;
         Ok(done.reason)
     }
@@ -221,7 +297,7 @@ impl VectorStore for Collection {
 }
 
 fn options<'a>(upkeep: &Upkeep, progress: &'a (dyn Fn(usize, usize) -> bool + Sync)) -> MaintainOptions<'a> {
-    let Upkeep { force, threads, memory_bytes } = *upkeep;
+    let Upkeep { force, threads, memory_bytes, .. } = *upkeep;
     MaintainOptions { force, threads, memory_bytes, progress: Some(progress) }
 }
 
@@ -273,6 +349,24 @@ impl EmbeddedView {
     }
 }
 
+impl EmbeddedView {
+    fn nearest_with(&self, request: &Nearest<'_>, effort: Option<Effort>) -> Result<Vec<Near>, Error> {
+        let allowed = self.allowed(request)?;
+        let k = request.k.min(allowed.as_ref().map_or_else(|| self.snapshot.count(), RowSet::count));
+        if k == 0 {
+            return Ok(Vec::new());
+        }
+        let query = Rows::new(request.vector, self.snapshot.settings().dim)
+            .map_err(|error| Error::invalid(format!("query vector: {error}")))?;
+        let hits = self
+            .snapshot
+            .search(query, k, effort, allowed.as_ref())
+            .map_err(|error| for_collection(error, &self.collection))?;
+        let hits = hits.into_iter().next().unwrap_or_default();
+        Ok(hits.into_iter().map(|hit| Near { key: ItemKey::from(hit.row), distance: hit.distance }).collect())
+    }
+}
+
 /// Keys that this view gave are slots; others name no item.
 fn slots(keys: &[ItemKey]) -> impl Iterator<Item = u32> + '_ {
     keys.iter().filter_map(|&key| u32::try_from(key).ok())
@@ -289,19 +383,21 @@ impl View for EmbeddedView {
         self.snapshot.live().iter().map(ItemKey::from).collect()
     }
     fn nearest(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error> {
-        let allowed = self.allowed(request)?;
-        let k = request.k.min(allowed.as_ref().map_or_else(|| self.count(), RowSet::count));
-        if k == 0 {
-            return Ok(Vec::new());
+        self.nearest_with(request, self.effort(request.effort))
+    }
+    fn nearest_exactly(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error> {
+        self.nearest_with(request, Some(Effort::Exact))
+    }
+    fn approximate(&self) -> Option<Approximate> {
+        let generation = self.snapshot.generation()?;
+        match self.snapshot.effort()? {
+            Effort::Exact => None,
+            Effort::Nprobe(effort) | Effort::Ef(effort) => Some(Approximate {
+                generation: generation.number,
+                built_unix_s: generation.built_unix_s,
+                effort,
+            }),
         }
-        let query = Rows::new(request.vector, self.snapshot.settings().dim)
-            .map_err(|error| Error::invalid(format!("query vector: {error}")))?;
-        let hits = self
-            .snapshot
-            .search(query, k, self.effort(request.effort), allowed.as_ref())
-            .map_err(|error| for_collection(error, &self.collection))?;
-        let hits = hits.into_iter().next().unwrap_or_default();
-        Ok(hits.into_iter().map(|hit| Near { key: ItemKey::from(hit.row), distance: hit.distance }).collect())
     }
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error> {
         let slots: Vec<u32> = slots(keys).collect();

@@ -10,7 +10,7 @@ pub(crate) mod embedded;
 
 use crate::error::Error;
 use bilin_index::{Choice, IndexSpec};
-use bilin_store::{Applied, Batch, FileStamp, Filter, Metadata, Settings, Status};
+use bilin_store::{Applied, Batch, BuildPolicy, FileStamp, Filter, Metadata, Settings, Status};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,6 +66,19 @@ pub struct Upkeep {
     pub threads: usize,
     /// Most bytes that an index which `auto` chooses may need to be served; `None` = as many as it takes.
     pub memory_bytes: Option<u64>,
+    /// When one is due.
+    pub policy: BuildPolicy,
+}
+
+/// What answers searches approximately: a generation, searched with an effort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approximate {
+    /// Number of the generation.
+    pub generation: u64,
+    /// When it was built, seconds since 1970; tells apart what a restored collection numbers alike.
+    pub built_unix_s: i64,
+    /// IVF: lists visited; HNSW: candidates kept.
+    pub effort: usize,
 }
 
 /// A searchable set that can be changed by one commit at a time.
@@ -114,6 +127,10 @@ pub trait View: Send + Sync {
     fn keys(&self) -> Vec<ItemKey>;
     /// The nearest items, nearest first.
     fn nearest(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error>;
+    /// As [`View::nearest`], comparing with every item; the effort does not matter.
+    fn nearest_exactly(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error>;
+    /// What answers [`View::nearest`]; `None` where that is exact.
+    fn approximate(&self) -> Option<Approximate>;
     /// Items by key, in the order asked.
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error>;
     /// The items of a document, in their order; empty when there is none.

@@ -2,10 +2,13 @@
 
 mod concurrency;
 mod course;
+mod damage;
 mod documents;
 mod faiss;
 mod folders;
 mod pictures;
+mod recall;
 mod search;
 mod support;
+mod upkeep;
 mod vectors;

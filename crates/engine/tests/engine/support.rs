@@ -72,3 +72,26 @@ pub fn text_query(text: &str, top_k: usize) -> Query {
 pub fn texts(answer: &Answer) -> Vec<&str> {
     answer.results.iter().map(|found| found.text.as_deref().unwrap_or("")).collect()
 }
+
+/// Waits for something that happens in the background, and says what when it does not.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(90), "waited in vain for {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Seeded vectors, each value in -1..1 (SplitMix64, Steele, Lea and Flood 2014).
+pub fn vectors(count: usize, dim: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut state = seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| (0..dim).map(|_| next()).collect()).collect()
+}

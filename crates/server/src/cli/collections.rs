@@ -31,12 +31,21 @@ struct Record<'a> {
     index: String,
     target_recall: f32,
     recall: Option<f32>,
+    live_recall: Option<Live>,
     generation: Option<u64>,
     tail: usize,
     disk_bytes: u64,
     seq: u64,
     health: &'a str,
     warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Live {
+    recall_at_10: f32,
+    low: f32,
+    high: f32,
+    samples: usize,
 }
 
 #[derive(Serialize)]
@@ -108,6 +117,12 @@ fn record(info: &CollectionInfo) -> Record<'_> {
         index: settings.index.to_string(),
         target_recall: settings.target_recall,
         recall: status.generation.as_ref().and_then(|generation| generation.recall_at_10),
+        live_recall: info.live_recall.map(|live| Live {
+            recall_at_10: live.recall_at_10,
+            low: live.low,
+            high: live.high,
+            samples: live.samples,
+        }),
         generation: status.generation.as_ref().map(|generation| generation.number),
         tail: status.tail_rows,
         disk_bytes: status.disk_bytes,
@@ -143,6 +158,12 @@ fn show(info: &CollectionInfo, printer: &Printer) -> Result<(), Failure> {
         bytes(record.disk_bytes),
         record.seq
     ))?;
+    if let Some(live) = &record.live_recall {
+        printer.line(format_args!(
+            "  {DIM}live recall@10 {:.3} ({:.3} to {:.3}, {} queries){DIM:#}",
+            live.recall_at_10, live.low, live.high, live.samples
+        ))?;
+    }
     for warning in record.warnings {
         printer.warning(format_args!("{}: {warning}", record.name));
     }

@@ -1,6 +1,6 @@
 //! `bilin serve`: the HTTP service over the data folder, until SIGTERM or Ctrl-C.
 //!
-//! The listener opens as soon as the collections are open. The models are unpacked in the background meanwhile, so that
+//! Meanwhile upkeep builds indexes, makes backups and reads everything back by itself. The listener opens as soon as the collections are open. The models are unpacked in the background meanwhile, so that
 //! neither the start nor the first query waits for both.
 
 use super::{Context, Exit, Failure};
@@ -57,6 +57,8 @@ pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Fail
         .build()
         .map_err(|error| Failure::mendable(format!("cannot start the service: {error}")))?;
     warm(&engine);
+    // Goes on until the service has ended.
+    let _upkeep = engine.start_upkeep();
     // The address is told from inside the runtime; the printer stays here, on the thread that started.
     let (tell, told_address) = std::sync::mpsc::channel();
     let options = ServeOptions {

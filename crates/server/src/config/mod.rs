@@ -10,11 +10,12 @@ mod keys;
 pub use keys::{KEYS, Key};
 
 use crate::cli::Failure;
-use bilin_engine::EngineConfig;
+use bilin_engine::{EngineConfig, UpkeepPolicy};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The file that is read from the working folder when none is named.
 pub const DEFAULT_FILE: &str = "bilin.toml";
@@ -126,6 +127,7 @@ impl Config {
         if read.text("index_memory_bytes").is_some() {
             engine.index_memory_bytes = Some(read.positive("index_memory_bytes")? as u64);
         }
+        engine.upkeep = read.upkeep()?;
         if let Some(model) = read.text("models.text") {
             engine.default_text_model = model;
         }
@@ -244,6 +246,44 @@ impl Reader<'_> {
         }
     }
 
+    /// What is done by itself, and when.
+    fn upkeep(&self) -> Result<UpkeepPolicy, Failure> {
+        let percent = "a whole number, 1 to 100";
+        let recall_cpu_percent = self.parsed("upkeep.recall_cpu_percent", percent)?;
+        if !(1..=100).contains(&recall_cpu_percent) {
+            return Err(self.refuse("upkeep.recall_cpu_percent", percent));
+        }
+        let bytes_per_s: u64 =
+            self.parsed("upkeep.scrub_bytes_per_s", "a number of bytes; 0 for no limit")?;
+        Ok(UpkeepPolicy {
+            rebuild_growth_percent: self
+                .parsed("upkeep.rebuild_growth_percent", "a whole number of percent; 0 for never")?,
+            retrain_after: self.duration("upkeep.retrain_after")?,
+            build_threads: self.parsed("upkeep.build_threads", "a whole number; 0 for half the CPUs")?,
+            backup_every: self.duration("backups.every")?,
+            backups_kept: self.positive("backups.kept")?,
+            scrub_every: self.duration("upkeep.scrub_every")?,
+            scrub_bytes_per_s: (bytes_per_s > 0).then_some(bytes_per_s),
+            recall_sample_every: self
+                .parsed("upkeep.recall_sample_every", "a whole number; 0 for no samples")?,
+            recall_cpu_percent,
+            settle: self.duration("upkeep.settle")?.unwrap_or_default(),
+            ..UpkeepPolicy::default()
+        })
+    }
+
+    /// `24h`, `7d 12h`; `None` for `off` and `0`.
+    fn duration(&self, name: &str) -> Result<Option<Duration>, Failure> {
+        let value = self.text(name).unwrap_or_default();
+        match value.trim() {
+            "off" | "0" => Ok(None),
+            value => match humantime::parse_duration(value) {
+                Ok(duration) => Ok((!duration.is_zero()).then_some(duration)),
+                Err(_) => Err(self.refuse(name, "a time such as 90s, 12h or 7d; off or 0 for never")),
+            },
+        }
+    }
+
     fn refuse(&self, name: &str, expected: &str) -> Failure {
         let setting = self.find(name);
         let value = setting.and_then(|setting| setting.value.as_deref()).unwrap_or_default();
@@ -311,6 +351,11 @@ mod tests {
             ("BILIN_LISTEN", "8000"),
             ("BILIN_MAX_BODY_BYTES", "0"),
             ("BILIN_REQUEST_TIMEOUT_MS", "-1"),
+            ("BILIN_BACKUPS_EVERY", "daily"),
+            ("BILIN_BACKUPS_KEPT", "0"),
+            ("BILIN_SCRUB_BYTES_PER_S", "64 MB"),
+            ("BILIN_RECALL_CPU_PERCENT", "101"),
+            ("BILIN_RETRAIN_AFTER", "-1d"),
         ] {
             let settings = resolve(vec![], &[(variable.to_owned(), bad.to_owned())], &[]).unwrap();
             let failure = Config::from_settings(settings).unwrap_err();
@@ -329,6 +374,24 @@ mod tests {
         assert_eq!(config.engine.target_recall, engine.target_recall);
         assert_eq!(config.engine.default_text_model, engine.default_text_model);
         assert_eq!(config.engine.default_image_model, engine.default_image_model);
+        assert_eq!(config.engine.upkeep, engine.upkeep);
         assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    }
+
+    #[test]
+    fn periods_are_read_as_people_write_them_and_can_be_off() {
+        let read = |every: &str| {
+            let variables = [("BILIN_BACKUPS_EVERY".to_owned(), every.to_owned())];
+            Config::from_settings(resolve(vec![], &variables, &[]).unwrap())
+                .unwrap()
+                .engine
+                .upkeep
+                .backup_every
+        };
+        assert_eq!(read("90s"), Some(Duration::from_secs(90)));
+        assert_eq!(read("1d 12h"), Some(Duration::from_secs(36 * 3_600)));
+        for off in ["off", "0", "0s"] {
+            assert_eq!(read(off), None, "{off}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bilin_engine::{CollectionInfo, Effort, IndexSpec, Kind, Metric, NewCollection};
+use bilin_engine::{CollectionInfo, Effort, IndexSpec, Kind, LiveRecall, Metric, NewCollection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -90,6 +90,8 @@ pub struct CollectionView {
     recall: f32,
     /// Recall at 10 that is aimed at.
     target_recall: f32,
+    /// What live queries find; null until some were measured, and where search is exact.
+    live_recall: Option<LiveRecallView>,
     /// Rows since the index was built, searched exactly.
     tail_rows: usize,
     /// Bytes on disk.
@@ -98,6 +100,30 @@ pub struct CollectionView {
     health: String,
     /// Why it is degraded.
     warnings: Vec<String>,
+}
+
+/// Recall at 10 of a sample of live queries, with its 95 % confidence interval.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LiveRecallView {
+    /// Mean of the newest samples.
+    #[schema(example = 0.96)]
+    recall_at_10: f32,
+    /// Lower end of the interval.
+    #[schema(example = 0.94)]
+    low: f32,
+    /// Upper end of the interval.
+    #[schema(example = 0.97)]
+    high: f32,
+    /// Queries it is of, at most 1000.
+    #[schema(example = 200)]
+    samples: usize,
+}
+
+impl From<LiveRecall> for LiveRecallView {
+    fn from(live: LiveRecall) -> LiveRecallView {
+        let LiveRecall { recall_at_10, low, high, samples } = live;
+        LiveRecallView { recall_at_10, low, high, samples }
+    }
 }
 
 /// The index of a collection.
@@ -156,6 +182,7 @@ impl From<CollectionInfo> for CollectionView {
             recall: generation.and_then(|g| g.recall_at_10).unwrap_or(1.0),
             index,
             target_recall: info.settings.target_recall,
+            live_recall: info.live_recall.map(LiveRecallView::from),
             tail_rows: info.status.tail_rows,
             disk_bytes: info.status.disk_bytes,
             health: info.health,

@@ -15,7 +15,12 @@ struct Service {
 
 impl Service {
     fn start(workspace: &Workspace) -> Service {
-        let mut child = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]).spawn().unwrap();
+        Service::start_with(workspace, &[])
+    }
+
+    fn start_with(workspace: &Workspace, variables: &[(&str, &str)]) -> Service {
+        let mut command = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let listening: Value =
@@ -113,4 +118,46 @@ fn a_taken_port_is_told_before_the_work() {
         run.hints("--listen");
     }
     assert!(!workspace.path("bilin-data").exists());
+}
+
+#[test]
+fn a_served_collection_gets_its_index_and_its_backup_by_itself() {
+    let workspace = Workspace::new();
+    let variables = [("BILIN_BACKUPS_EVERY", "1s"), ("BILIN_SETTLE", "0s"), ("BILIN_BACKUPS_KEPT", "2")];
+    let mut service = Service::start_with(&workspace, &variables);
+    let (status, body) =
+        service.request("PUT", "/v1/collections/points", r#"{"dim": 4, "index": "HNSW8", "metric": "l2"}"#);
+    assert_eq!(status, 201, "{body}");
+    let documents: Vec<String> = (0..400)
+        .map(|number| {
+            let (a, b) = (number % 20, number / 20);
+            format!(r#"{{"id": "{number}", "vector": [{a}, {b}, {}, 1]}}"#, (a * b) % 7)
+        })
+        .collect();
+    let body = format!(r#"{{"documents": [{}]}}"#, documents.join(","));
+    let (status, body) = service.request("POST", "/v1/collections/points/documents", &body);
+    assert_eq!(status, 200, "{body}");
+    let look = || -> Value {
+        let (status, body) = service.request("GET", "/v1/collections/points", "");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    };
+    let backups = || {
+        let folder = std::fs::read_dir(workspace.path("bilin-data/backups/points")).into_iter().flatten();
+        folder.filter(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).count()
+    };
+    let started = std::time::Instant::now();
+    while look()["index"]["generation"].is_null() || backups() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain: {} {}", look(), backups());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let view = look();
+    assert_eq!((&view["index"]["current"], &view["health"]), (&"HNSW8".into(), &"ok".into()), "{view}");
+    assert!(view["live_recall"].is_null() && view.get("live_recall").is_some(), "{view}");
+
+    let pid = service.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+    let listed = workspace.run(&["collections", "points", "--json"]).exits(0).json();
+    assert_eq!((&listed[0]["generation"], &listed[0]["live_recall"]), (&1.into(), &Value::Null));
 }

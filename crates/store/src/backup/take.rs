@@ -20,9 +20,9 @@ use crate::time;
 /// Copied and hashed in pieces of this size.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
 
-/// Makes a backup of the newest commit in a folder of its own under `backups`, and reads it back.
-pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, StoreError> {
-    let disk = &*collection.disk;
+/// Makes a backup of the newest commit in a folder of its own under `backups`, and reads it back. `disk` is the
+/// collection's, read at a pace.
+pub(crate) fn take(collection: &Collection, disk: &dyn Disk, backups: &Path) -> Result<Backup, StoreError> {
     make_dirs(disk, backups)?;
     remove_unfinished(disk, backups)?;
     let before = list(disk, backups)?.good;
@@ -33,12 +33,12 @@ pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, St
     let name = time::compact(taken_unix_s);
     let aside = backups.join(format!("{MAKING}{name}"));
     let has_links = before.is_some();
-    let made = match make(collection, &aside, taken_unix_s, before) {
+    let made = match make(collection, disk, &aside, taken_unix_s, before) {
         Err(error @ StoreError::Corrupt { .. }) if has_links => {
             // The files may be damaged that it shares with the backup before; that must not keep new backups from being made.
             tracing::warn!(collection = collection.name, %error, "making the backup anew without links to the one before");
             remove_unfinished(disk, backups)?;
-            make(collection, &aside, taken_unix_s, None)
+            make(collection, disk, &aside, taken_unix_s, None)
         }
         made => made,
     };
@@ -59,11 +59,11 @@ pub(crate) fn take(collection: &Collection, backups: &Path) -> Result<Backup, St
 /// Makes a backup in the new folder `aside` and reads it back.
 fn make(
     collection: &Collection,
+    disk: &dyn Disk,
     aside: &Path,
     taken_unix_s: u64,
     before: Option<Before>,
 ) -> Result<Manifest, StoreError> {
-    let disk = &*collection.disk;
     let folders = [aside.to_owned(), aside.join(VECTORS), aside.join(generation::FOLDER)];
     for folder in &folders {
         disk.create_dir(folder).map_err(|source| io_error("create", folder, source))?;

@@ -56,6 +56,13 @@ pub(crate) fn state(connection: &Connection) -> rusqlite::Result<State> {
     })
 }
 
+/// When everything was last read back, as it was noted.
+pub(crate) fn scrubbed(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM settings WHERE name = 'scrubbed_unix_s'", [], |row| row.get(0))
+        .optional()
+}
+
 /// What happened to the collection that somebody should know.
 pub(crate) fn incident(connection: &Connection) -> rusqlite::Result<Option<String>> {
     connection

@@ -260,3 +260,19 @@ pub(crate) fn set_generation(
     )?;
     Ok(())
 }
+
+/// Another search effort for a generation; changes nothing when it is not the current one.
+pub(crate) fn set_effort(connection: &Connection, number: u64, effort: &str) -> rusqlite::Result<()> {
+    let changed = "UPDATE generations SET effort = ?2 WHERE number = ?1 AND state = 'current'";
+    connection.execute(changed, params![number as i64, effort]).map(drop)
+}
+
+/// When everything was last read back and found good, seconds since 1970.
+pub(crate) fn set_scrubbed(connection: &Connection, unix_s: u64) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "INSERT INTO settings VALUES ('scrubbed_unix_s', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [unix_s.to_string()],
+        )
+        .map(drop)
+}

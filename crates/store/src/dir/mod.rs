@@ -8,6 +8,7 @@
 #[cfg(test)]
 pub(crate) mod faulty;
 mod own;
+mod paced;
 #[cfg(test)]
 mod power;
 
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{StoreError, io_error};
 use crate::map::Map;
 pub(crate) use own::OwnDisk;
+pub use paced::Pace;
+pub(crate) use paced::Paced;
 
 /// Operations on names.
 pub(crate) trait Disk: Send + Sync {

@@ -17,5 +17,6 @@ mod processes;
 mod readers;
 mod sample;
 mod serving_again;
+mod upkeep;
 mod witness;
 mod world;

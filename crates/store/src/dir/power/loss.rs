@@ -1,7 +1,7 @@
 //! Power is lost at every operation of a working life, and nothing that was acknowledged is missing afterwards.
 //!
-//! One run of a seeded workload (create, small and large adds, replaces, deletes, builds, backups, prune, reopening, restore,
-//! remove) on a [`PowerDisk`]; then, for each operation, what a power loss there could have left is put into a fresh folder
+//! One run of a seeded workload (create, small and large adds, replaces, deletes, builds, compaction, backups, prune, reopening,
+//! restore, remove) on a [`PowerDisk`]; then, for each operation, what a power loss there could have left is put into a fresh folder
 //! under several damages, opened, verified and compared with the promises of that time. The short form draws damages, the
 //! long form (`BILIN_LONG=1`) takes all of them at every operation and goes on writing on what was left.
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use super::{PowerDisk, Record};
 use crate::backup::{Backup, Manifest};
 use crate::batch::{Batch, NewDocument, NewItem};
 use crate::collection::Collection;
+use crate::compact::CompactOptions;
 use crate::data_dir::DataDir;
 use crate::dir::OsDisk;
 use crate::error::StoreError;
@@ -58,6 +59,7 @@ struct Worker {
     collection: Option<Arc<Collection>>,
     documents: Arc<Documents>,
     version: usize,
+    segments_dropped: usize,
 }
 
 /// Where tests write much and care little: memory, where there is such a folder.
@@ -94,6 +96,7 @@ impl Worker {
             collection: None,
             documents: Arc::default(),
             version: 0,
+            segments_dropped: 0,
         }
     }
 
@@ -205,6 +208,13 @@ impl Worker {
         Ok(())
     }
 
+    /// Changes no document, so there is nothing new to promise.
+    fn compact(&mut self) -> Result<(), StoreError> {
+        let compacted = self.collection().compact(&CompactOptions { force: true, progress: None })?;
+        self.segments_dropped += compacted.segments_dropped;
+        Ok(())
+    }
+
     fn back_up(&mut self) -> Result<Backup, StoreError> {
         let backup = self.data().backup(self.collection())?;
         let held = (backup.taken_unix_s, Arc::clone(&self.documents));
@@ -253,6 +263,15 @@ impl Worker {
         self.restore()?;
         self.small(5)?;
         self.large()?;
+        self.apply(1, 1, 20)?;
+        self.compact()?;
+        self.small(2)?;
+        self.build()?;
+        self.compact()?;
+        self.small(3)?;
+        self.back_up()?;
+        self.restore()?;
+        self.small(2)?;
         self.remove()?;
         self.create()?;
         self.small(4)
@@ -401,8 +420,9 @@ fn power_is_lost_at_every_operation() {
     let seed = seed();
     let mut worker = Worker::new(seed);
     worker.live().expect("a life without faults");
+    assert!(worker.segments_dropped > 0, "there was nothing to compact");
     worker.look("at the end");
-    let images = worker.lose_power(0, seed, "life", |random, _| is_long() || random.below(DAMAGES.len()) < 2);
+    let images = worker.lose_power(0, seed, "life", |random, _| is_long() || random.below(6) == 0);
     println!("{images} power losses at {} operations", worker.disk.operations());
 }
 
@@ -412,7 +432,7 @@ fn every_sync_fails_in_turn() {
     let mut random = Random(seed);
     let mut images = 0;
     for number in 0.. {
-        if !is_long() && random.below(3) > 0 {
+        if !is_long() && random.below(5) > 0 {
             // Beyond the last sync of a life there is nothing to fail.
             if number > 1000 { break } else { continue }
         }
@@ -434,7 +454,7 @@ fn every_sync_fails_in_turn() {
         worker.go_on().unwrap_or_else(|error| panic!("{at}: {error}"));
         worker.look(&at);
         images +=
-            worker.lose_power(from, random.next(), &at, |random, is_last| is_last || random.below(20) == 0);
+            worker.lose_power(from, random.next(), &at, |random, is_last| is_last || random.below(25) == 0);
     }
     println!("{images} power losses after failed syncs");
 }
@@ -464,7 +484,7 @@ fn power_is_lost_after_a_process_was_killed() {
         let recorder = worker.disk.lock();
         let record = &recorder.records[number];
         world.apply(&record.op);
-        if !is_long() && random.below(12) > 0 {
+        if !is_long() && random.below(18) > 0 {
             continue;
         }
         let root = fast_folder();
@@ -479,7 +499,7 @@ fn power_is_lost_after_a_process_was_killed() {
         next.look(&at);
         next.go_on().unwrap_or_else(|error| panic!("{at}: {error}"));
         images += next
-            .lose_power(number + 1, random.next(), &at, |random, is_last| is_last || random.below(20) == 0);
+            .lose_power(number + 1, random.next(), &at, |random, is_last| is_last || random.below(25) == 0);
     }
     println!("{images} power losses after kills");
 }

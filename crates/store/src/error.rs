@@ -202,7 +202,7 @@ pub(crate) fn catalog_error(what: &str, source: rusqlite::Error) -> StoreError {
     let is_damaged_page =
         source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_DATA);
     if is_damaged_page && let Some(mismatch) = crate::catalog::take_mismatch() {
-        return StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: mismatch.to_string() };
+        return StoreError::Corrupt { what: mismatch.file().to_owned(), detail: mismatch.to_string() };
     }
     // The memory that connections share is a file, made at open; that it cannot be made long enough has one usual reason.
     let has_no_memory =

@@ -94,7 +94,7 @@ impl Collection {
         })?;
         if let Some(misfit) = misfit {
             self.snapshot().missing_items.fetch_add(misfit.missing_items as u64, Ordering::Relaxed);
-            return Err(StoreError::Corrupt { what: "catalog.sqlite".to_owned(), detail: misfit.detail });
+            return Err(StoreError::Corrupt { what: misfit.file.to_owned(), detail: misfit.detail });
         }
         let folder = self.folder.join(VECTORS);
         let (layout, depth) = (&self.layout, Depth::Full);

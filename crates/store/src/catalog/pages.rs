@@ -8,9 +8,11 @@
 //! What is not: a page that the disk silently left as it was before; the witness of the newest commit ([`crate::witness`]) and
 //! the counts at open look for that.
 //!
-//! Only the main file is sealed. Frames of the write-ahead log have checksums of SQLite's, checked when a log is recovered, and
-//! are sealed on their way into the main file (a checkpoint); journals and shared memory go straight to the platform.
-//! The interface: <https://sqlite.org/vfs.html>; the idea of reserved bytes: <https://sqlite.org/cksumvfs.html>.
+//! Only the main file is sealed. Frames of the write-ahead log have checksums of SQLite's, which it checks when it recovers a
+//! log and then never again; here they are checked whenever a page is read from the log, so that damage is neither served nor
+//! sealed into the main file by a checkpoint. Journals and shared memory go straight to the platform.
+//! The interface: <https://sqlite.org/vfs.html>; the idea of reserved bytes: <https://sqlite.org/cksumvfs.html>; the log:
+//! <https://sqlite.org/fileformat2.html#the_write_ahead_log>.
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
@@ -29,6 +31,11 @@ const FILE_HEADER_BYTES: i64 = 100;
 /// Where page 1 keeps the page size (2 bytes, big-endian) and the reserved bytes (1).
 const PAGE_SIZE_AT: usize = 16;
 const RESERVED_AT: usize = 20;
+/// A log begins with this many bytes, the last eight of them the checksum that the first frame's continues.
+const LOG_HEADER_BYTES: i64 = 32;
+/// Before each page in a log: page number, 12 more bytes, and the checksum of this frame and all before it.
+const FRAME_HEADER_BYTES: usize = 24;
+const FRAME_BYTES: i64 = (FRAME_HEADER_BYTES + PAGE_BYTES) as i64;
 /// Name under which SQLite knows this layer.
 pub(crate) const VFS: &CStr = c"bilin-pages";
 
@@ -41,6 +48,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     page: u64,
+    is_in_log: bool,
     /// In the page, and of its content; `None` when the file ends before the end of the page.
     sums: Option<([u8; SUM_BYTES], [u8; SUM_BYTES])>,
 }
@@ -57,6 +65,13 @@ impl fmt::Display for Mismatch {
             ),
             None => write!(formatter, "page {}: the file ends before its end", self.page),
         }
+    }
+}
+
+impl Mismatch {
+    /// The damaged file.
+    pub(crate) fn file(&self) -> &'static str {
+        if self.is_in_log { "catalog.sqlite-wal" } else { "catalog.sqlite" }
     }
 }
 
@@ -143,17 +158,18 @@ fn check(page: u64, bytes: &[u8; PAGE_BYTES]) -> bool {
     let expected = bytes.last_chunk().copied().unwrap_or_default();
     let found = seal(page, bytes);
     if expected != found {
-        MISMATCH.set(Some(Mismatch { page, sums: Some((expected, found)) }));
+        MISMATCH.set(Some(Mismatch { page, is_in_log: false, sums: Some((expected, found)) }));
     }
     expected == found
 }
 
-/// What SQLite holds of an open catalog file; the platform's own struct follows it in the same memory.
+/// What SQLite holds of an open catalog or log; the platform's own struct follows it in the same memory, aligned as this is.
 #[repr(C)]
 struct SealedFile {
     base: ffi::sqlite3_file,
-    /// Keeps the platform's struct at the alignment that SQLite gives ours.
-    _align: u64,
+    /// Of a log: from here on this connection wrote what it has not synced since. Within one transaction SQLite may write a frame
+    /// again and mend the checksums behind it only when it commits, and a commit syncs.
+    unsynced_from: i64,
 }
 
 /// The platform's file behind ours.
@@ -165,7 +181,7 @@ unsafe fn inner(file: *mut ffi::sqlite3_file) -> *mut ffi::sqlite3_file {
     unsafe { file.cast::<SealedFile>().add(1).cast() }
 }
 
-/// Opens a file: a main database gets our methods around the platform's, everything else is the platform's alone.
+/// Opens a file: a main database and a log get our methods around the platform's, everything else is the platform's alone.
 unsafe extern "C" fn open_file(
     _layer: *mut ffi::sqlite3_vfs,
     name: ffi::sqlite3_filename,
@@ -179,15 +195,18 @@ unsafe extern "C" fn open_file(
     unsafe {
         (*file).pMethods = std::ptr::null();
         let Some(open) = (*real).xOpen else { return ffi::SQLITE_CANTOPEN };
-        if flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
-            return open(real, name, file, flags, out_flags);
-        }
+        let methods = match flags & (ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_WAL) {
+            ffi::SQLITE_OPEN_MAIN_DB => &raw const METHODS,
+            ffi::SQLITE_OPEN_WAL => &raw const LOG_METHODS,
+            _ => return open(real, name, file, flags, out_flags),
+        };
+        (*file.cast::<SealedFile>()).unsynced_from = i64::MAX;
         let inside = inner(file);
         (*inside).pMethods = std::ptr::null();
         let code = open(real, name, inside, flags, out_flags);
         // SQLite closes a file that has methods even when it could not be opened, and so must we.
         if !(*inside).pMethods.is_null() {
-            (*file).pMethods = &raw const METHODS;
+            (*file).pMethods = methods;
         }
         code
     }
@@ -267,7 +286,7 @@ unsafe fn read_page(file: *mut ffi::sqlite3_file, buffer: *mut [u8; PAGE_BYTES],
             if sized != ffi::SQLITE_OK || bytes == 0 {
                 return if sized == ffi::SQLITE_OK { code } else { sized };
             }
-            MISMATCH.set(Some(Mismatch { page, sums: None }));
+            MISMATCH.set(Some(Mismatch { page, is_in_log: false, sums: None }));
             ffi::SQLITE_IOERR_DATA
         }
         code => code,
@@ -297,6 +316,90 @@ unsafe extern "C" fn write(
         *to = sum;
     }
     delegate!(file, xWrite, ffi::SQLITE_IOERR_WRITE, page.as_ptr().cast(), amount, offset)
+}
+
+/// Reads from a log, and compares a page with the checksum of its frame.
+unsafe extern "C" fn read_log(
+    file: *mut ffi::sqlite3_file,
+    buffer: *mut c_void,
+    amount: c_int,
+    offset: i64,
+) -> c_int {
+    let code = delegate!(file, xRead, ffi::SQLITE_IOERR_READ, buffer, amount, offset);
+    let frame_at = offset - FRAME_HEADER_BYTES as i64;
+    let is_page = amount == PAGE_BYTES as c_int
+        && frame_at >= LOG_HEADER_BYTES
+        && (frame_at - LOG_HEADER_BYTES) % FRAME_BYTES == 0;
+    // SAFETY: the file is one of ours, and SQLite uses it on one thread at a time.
+    let is_settled = offset < unsafe { (*file.cast::<SealedFile>()).unsynced_from };
+    if code != ffi::SQLITE_OK || !is_page || !is_settled {
+        return code;
+    }
+    let mut header = [0_u8; FRAME_HEADER_BYTES];
+    let mut before = [0_u8; 8];
+    let before_at =
+        if frame_at == LOG_HEADER_BYTES { LOG_HEADER_BYTES } else { frame_at - PAGE_BYTES as i64 } - 8;
+    let (header_to, before_to) = (header.as_mut_ptr().cast(), before.as_mut_ptr().cast());
+    for (to, bytes, at) in [(header_to, header.len(), frame_at), (before_to, before.len(), before_at)] {
+        let code = delegate!(file, xRead, ffi::SQLITE_IOERR_READ, to, bytes as c_int, at);
+        if code != ffi::SQLITE_OK {
+            return code;
+        }
+    }
+    // SAFETY: the platform has filled the page.
+    let page: &[u8; PAGE_BYTES] = unsafe { &*buffer.cast() };
+    if check_frame(before, &header, page) { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_DATA }
+}
+
+/// Whether a frame continues the checksum of those before it; remembers what is wrong with it if not.
+fn check_frame(before: [u8; 8], header: &[u8; FRAME_HEADER_BYTES], page: &[u8; PAGE_BYTES]) -> bool {
+    // As a machine of little-endian numbers writes them: two sums over pairs of words, kept big-endian.
+    let (first, second) = header.split_at(8);
+    let mut sums = words(&before, u32::from_be_bytes);
+    for part in [first, page.as_slice()] {
+        for pair in part.chunks_exact(8) {
+            let [x, y] = words(pair, u32::from_le_bytes);
+            sums[0] = sums[0].wrapping_add(x).wrapping_add(sums[1]);
+            sums[1] = sums[1].wrapping_add(y).wrapping_add(sums[0]);
+        }
+    }
+    let expected = words(second.get(8..).unwrap_or_default(), u32::from_be_bytes);
+    if expected != sums {
+        let page = words(first, u32::from_be_bytes)[0].into();
+        let number = |sums: [u32; 2]| (u64::from(sums[0]) << 32 | u64::from(sums[1])).to_le_bytes();
+        MISMATCH.set(Some(Mismatch { page, is_in_log: true, sums: Some((number(expected), number(sums))) }));
+    }
+    expected == sums
+}
+
+/// The two numbers in eight bytes.
+fn words(bytes: &[u8], order: fn([u8; 4]) -> u32) -> [u32; 2] {
+    let mut words = [0; 2];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = bytes.try_into().map_or(0, order);
+    }
+    words
+}
+
+unsafe extern "C" fn write_log(
+    file: *mut ffi::sqlite3_file,
+    bytes: *const c_void,
+    amount: c_int,
+    offset: i64,
+) -> c_int {
+    // SAFETY: as in `read_log`.
+    let unsynced_from = unsafe { &mut (*file.cast::<SealedFile>()).unsynced_from };
+    *unsynced_from = offset.min(*unsynced_from);
+    delegate!(file, xWrite, ffi::SQLITE_IOERR_WRITE, bytes, amount, offset)
+}
+
+unsafe extern "C" fn sync_log(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
+    let code = delegate!(file, xSync, ffi::SQLITE_IOERR_FSYNC, flags);
+    if code == ffi::SQLITE_OK {
+        // SAFETY: as in `read_log`.
+        unsafe { (*file.cast::<SealedFile>()).unsynced_from = i64::MAX };
+    }
+    code
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
@@ -392,4 +495,11 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xShmUnmap: Some(shm_unmap),
     xFetch: None,
     xUnfetch: None,
+};
+
+static LOG_METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
+    xRead: Some(read_log),
+    xWrite: Some(write_log),
+    xSync: Some(sync_log),
+    ..METHODS
 };

@@ -103,6 +103,8 @@ fn count_live(connection: &Connection) -> rusqlite::Result<(usize, usize)> {
 
 /// What a catalog holds that does not fit together.
 pub(crate) struct Misfit {
+    /// The file that is damaged.
+    pub file: &'static str,
     pub detail: String,
     /// Live rows without an item.
     pub missing_items: usize,
@@ -115,12 +117,15 @@ pub(crate) fn find_misfit(
     state: &State,
     deep: bool,
 ) -> rusqlite::Result<Option<Misfit>> {
-    let found = |detail: String| Ok(Some(Misfit { detail, missing_items: 0 }));
+    let file = super::FILE_NAME;
+    let found = |detail: String| Ok(Some(Misfit { file, detail, missing_items: 0 }));
     let check = if deep { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
     let said: String = connection.query_row(check, [], |row| row.get(0))?;
     if said != "ok" {
-        let page = super::take_mismatch().map(|page| page.to_string());
-        return found(page.unwrap_or(said));
+        return match super::take_mismatch() {
+            Some(page) => Ok(Some(Misfit { file: page.file(), detail: page.to_string(), missing_items: 0 })),
+            None => found(said),
+        };
     }
     if deep {
         let orphans =
@@ -144,6 +149,7 @@ pub(crate) fn find_misfit(
     let (documents, items) = count_live(connection)?;
     if (documents, items) != (state.documents, state.items) {
         return Ok(Some(Misfit {
+            file,
             detail: format!(
                 "expected {} documents and {} items, found {documents} and {items}",
                 state.documents, state.items

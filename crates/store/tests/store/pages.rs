@@ -144,6 +144,73 @@ fn a_catalog_that_was_never_sealed_is_not_taken_for_one_of_ours() {
 }
 
 #[test]
+fn a_log_that_is_damaged_while_it_is_in_use_is_neither_served_nor_folded_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, notes, model) = filled(folder.path(), 300);
+    let log = catalog(folder.path()).with_extension("sqlite-wal");
+    let mut bytes = fs::read(&log).unwrap();
+    let at = bytes.len()
+        - 1
+        - bytes
+            .iter()
+            .rev()
+            .collect::<Vec<_>>()
+            .windows(9)
+            .position(|window| window.iter().rev().copied().eq(b"needle 77"))
+            .unwrap();
+    bytes[at] ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    let told = |error: &StoreError| error.to_string().starts_with("catalog.sqlite-wal is damaged: page ");
+    let error = notes.snapshot().document("77").unwrap_err();
+    assert!(told(&error), "{error}");
+    assert!(told(&notes.verify(true).unwrap_err()));
+    // Many pages later a checkpoint is due; it stops at the damaged frame.
+    let text = "x".repeat(40_000);
+    for round in 0..60 {
+        let upsert = (0..3).map(|at| document(&format!("{round}-{at}"), vec![item(vec![1.0; DIM], &text)]));
+        notes.apply(Batch { upsert: upsert.collect(), ..Batch::default() }).unwrap();
+    }
+    assert!(told(&notes.snapshot().document("77").unwrap_err()));
+    assert_eq!(notes.snapshot().document("299").unwrap()[0].text, model["299"].items[0].text);
+    drop((notes, data));
+    let data = DataDir::open(folder.path()).unwrap();
+    let error = data.open_collection("notes").err().unwrap();
+    assert!(matches!(error, StoreError::CommitsMissing { .. } | StoreError::Corrupt { .. }), "{error}");
+}
+
+/// Larger than the writer's page cache: SQLite then writes pages to the log amid the transaction, reads them again, writes them
+/// once more in their old place, and mends the checksums behind them when it commits.
+#[test]
+fn a_commit_that_does_not_fit_into_memory_is_not_taken_for_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let notes = data.create("notes", &settings(DIM, Metric::L2, IndexSpec::FLAT)).unwrap();
+    let (mut random, mut model, text) = (Random(33), Model::default(), "y".repeat(9000));
+    for round in 0..2 {
+        let upsert: Vec<_> = (0..5000)
+            .map(|at| {
+                // Ids and files in no order, so that pages of their indexes are met again and again.
+                let mut document =
+                    document(&format!("{:x}-{at}", at * 7919 % 5000), vec![item(random.vector(DIM), &text)]);
+                document.file = Some(format!("/{:x}/{round}", at * 104_729 % 5000));
+                document
+            })
+            .collect();
+        model.extend(upsert.iter().map(|document| (document.id.clone(), document.clone())));
+        assert_eq!(notes.apply(Batch { upsert, ..Batch::default() }).unwrap().seq, round + 1);
+    }
+    let log = fs::metadata(catalog(folder.path()).with_extension("sqlite-wal")).unwrap().len();
+    assert!(log > 40 << 20, "{log}");
+    notes.verify(true).unwrap();
+    compare(&notes.snapshot(), &model, Metric::L2, &mut random);
+    drop((notes, data));
+    let data = DataDir::open(folder.path()).unwrap();
+    let notes = data.open_collection("notes").unwrap();
+    compare(&notes.snapshot(), &model, Metric::L2, &mut random);
+    notes.verify(true).unwrap();
+}
+
+#[test]
 fn a_row_without_its_item_is_an_error_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let (_data, notes, _) = filled(folder.path(), 30);

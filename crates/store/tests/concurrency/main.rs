@@ -1,4 +1,4 @@
-//! 16 readers and 4 writers, while builds, retraining, backups and verification go on all the time: every view is one
+//! 16 readers and 4 writers, while builds, retraining, compaction, backups and verification go on all the time: every view is one
 //! commit, and what it answers is what brute force over it answers.
 //!
 //! Two minutes; `BILIN_MINUTES` makes it longer, `BILIN_SEED` different; `./soak concurrency` sets both. What searches

@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use bilin_store::{DataDir, MaintainOptions};
+use bilin_store::{CompactOptions, DataDir, MaintainOptions};
 
 use crate::sample::Random;
 use crate::{StopOnPanic, Subject};
 
-/// Builds and retrains, backs up and verifies until told to stop. Each thread says in the end what it did.
+/// Builds and retrains, compacts, backs up and verifies until told to stop. Each thread says in the end what it did.
 pub fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     data: &'env DataDir,
@@ -37,6 +37,9 @@ pub fn start<'scope, 'env>(
         repeat("backups", 200, |data, subject| {
             data.backup(&subject.collection).unwrap();
             data.prune_backups(&subject.name, 2).unwrap();
+        }),
+        repeat("compactions", 100, |_, subject| {
+            subject.collection.compact(&CompactOptions { force: true, progress: None }).unwrap();
         }),
         repeat("verifications", 500, |_, subject| {
             subject.collection.verify(false).unwrap();

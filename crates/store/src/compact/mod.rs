@@ -68,6 +68,14 @@ impl Collection {
     pub fn compact(&self, options: &CompactOptions<'_>) -> Result<Compacted, StoreError> {
         // One at a time with builds: an index that is being built holds rows, too.
         let _one = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
+        // On a full disk this is the way to get room, and needs a little itself. Begun again, it goes on where it was.
+        match &self.reserve {
+            Some(reserve) => reserve.help(|| self.compact_once(options)),
+            None => self.compact_once(options),
+        }
+    }
+
+    fn compact_once(&self, options: &CompactOptions<'_>) -> Result<Compacted, StoreError> {
         let bytes_before = disk_bytes(&self.folder)?;
         self.remove_dropped_files()?;
         let figures = self.figures()?;

@@ -14,17 +14,18 @@ use crate::error::{StoreError, catalog_error, io_error};
 use crate::rows::{self, Layout};
 use crate::snapshot::Snapshot;
 
-/// Room that any step may need for its pages in the write-ahead log, estimates included.
-pub(super) const STEP_BYTES: u64 = 16 << 20;
+/// Room that any step may need for its pages in the write-ahead log, estimates included. No more than the reserve of a data
+/// folder can give on a full disk, where compaction is the way to get room.
+pub(super) const STEP_BYTES: u64 = 4 << 20;
 /// A moved item is in the write-ahead log and in the catalog, and its old version is marked; with room for the indexes.
 const CATALOG_COPIES: u64 = 4;
 /// Items moved by one commit, and bytes of their texts and pictures; one document more than fits.
 const MOVE_ITEMS: usize = 1024;
 const MOVE_BYTES: usize = 4 << 20;
 /// Items purged by one transaction.
-const PURGE_ITEMS: usize = 1024;
+const PURGE_ITEMS: usize = 256;
 /// Catalog pages given back by one transaction.
-const GIVE_BACK_PAGES: usize = 1024;
+const GIVE_BACK_PAGES: usize = 256;
 /// Free pages that are left, since the next writes use them.
 pub(super) const FREE_PAGES_LEFT: u64 = 64;
 /// Between steps, so that a writer who waits gets the lock.

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bilin_index::{Codec, IndexSpec, Metric};
-use bilin_store::{Batch, Collection, DataDir, MaintainOptions, StoreError};
+use bilin_store::{Batch, Collection, CompactOptions, DataDir, MaintainOptions, StoreError};
 use tempfile::TempDir;
 
 use crate::sample::{Model, Random, compare, document, item, settings};
@@ -169,6 +169,20 @@ fn live_on_a_full_disk(folder: &Path, seed: u64) {
     compare(&collection.snapshot(), &model, Metric::L2, &mut random);
     collection.verify(true).unwrap();
     assert_eq!(collection.status().warnings, Vec::<String>::new());
+
+    // What was deleted gives room, also on a full disk: two segments without a document that counts.
+    for first in (1024..3072).step_by(128) {
+        let delete: Vec<String> = (first..first + 128).map(|number| number.to_string()).collect();
+        delete.iter().for_each(|id| drop(model.remove(id)));
+        collection.apply(Batch { delete, ..Batch::default() }).unwrap();
+    }
+    is_full(collection.apply(batch(&mut random, &mut unused, next, 500)));
+    let compacted = collection.compact(&CompactOptions { force: false, progress: None }).unwrap();
+    assert!(compacted.segments_dropped >= 2, "{}", compacted.reason);
+    let more = batch(&mut random, &mut model, next, 500);
+    collection.apply(more).unwrap();
+    compare(&collection.snapshot(), &model, Metric::L2, &mut random);
+    next += 500;
 
     // Room again: all of it works by itself.
     fs::remove_file(&filler).unwrap();

@@ -119,6 +119,21 @@ fn delete(collection: &Collection, model: &mut Model, documents: usize) {
     }
 }
 
+/// Adds large and small batches until none fits; returns the number of the next document.
+fn add_until_full(collection: &Collection, model: &mut Model, mut next: usize, random: &mut Random) -> usize {
+    for documents in [500, 50, 1] {
+        loop {
+            let mut later = model.clone();
+            let batch = batch(random, &mut later, next, documents);
+            match collection.apply(batch) {
+                Ok(_) => (*model, next) = (later, next + documents),
+                full => break is_full(full.map(drop)),
+            }
+        }
+    }
+    next
+}
+
 fn live_on_a_full_disk(folder: &Path, seed: u64) {
     println!("seed {seed}");
     let mut random = Random(seed);
@@ -135,18 +150,7 @@ fn live_on_a_full_disk(folder: &Path, seed: u64) {
     let built = collection.maintain(&options).unwrap().built.unwrap();
     data.backup(&collection).unwrap();
 
-    // Large and small batches, until neither fits.
-    let mut next = 200;
-    for documents in [500, 50, 1] {
-        loop {
-            let mut later = model.clone();
-            let batch = batch(&mut random, &mut later, next, documents);
-            match collection.apply(batch) {
-                Ok(_) => (model, next) = (later, next + documents),
-                full => break is_full(full.map(drop)),
-            }
-        }
-    }
+    let mut next = add_until_full(&collection, &mut model, 200, &mut random);
     fill(&filler);
     compare(&collection.snapshot(), &model, Metric::L2, &mut random);
     collection.verify(true).unwrap();

@@ -63,7 +63,7 @@ pub fn inside(house: &mut House, random: &mut Random) {
 
 /// Over HTTP, as a client sees it.
 pub fn over_http(house: &mut House, random: &mut Random) {
-    let mut server = Process::serve(house.data());
+    let mut server = Process::serve(house.data(), false);
     let mut client = Client::connect(server.address().expect("a server that starts")).unwrap();
     let mut ask = |method: &str, path: &str, body: Option<&Value>| client.ask(method, path, body).unwrap();
     let mut figures = Figures::default();

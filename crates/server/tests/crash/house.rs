@@ -6,7 +6,7 @@ use crate::process::{Process, Span};
 use crate::record::{DIM, Random, Write, Writer, document};
 use bilin_engine::{Engine, EngineConfig, Metric, NewCollection};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::{Add, RangeInclusive};
@@ -91,6 +91,8 @@ pub struct Figures {
     pub unanswered: u64,
     pub unanswered_there: u64,
     pub compared: u64,
+    /// Files and folders that the killed process was in the middle of making.
+    pub half_made: u64,
 }
 
 impl Add for Figures {
@@ -102,6 +104,7 @@ impl Add for Figures {
             unanswered: self.unanswered + other.unanswered,
             unanswered_there: self.unanswered_there + other.unanswered_there,
             compared: self.compared + other.compared,
+            half_made: self.half_made + other.half_made,
         }
     }
 }
@@ -112,6 +115,8 @@ pub struct House {
     pub collections: Vec<Expected>,
     pub figures: Figures,
     pub killed: BTreeMap<Phase, u64>,
+    /// What kills left half made, and nobody has cleared away yet.
+    half_made: BTreeSet<String>,
     opening: Span,
     spans: BTreeMap<Phase, Span>,
 }
@@ -123,6 +128,7 @@ impl House {
             collections,
             figures: Figures::default(),
             killed: BTreeMap::new(),
+            half_made: BTreeSet::new(),
             opening: Span::guess(50),
             spans: BTreeMap::new(),
         }
@@ -153,7 +159,7 @@ impl House {
     }
 
     fn with_residents(mut self) -> House {
-        let mut server = Process::serve(self.data());
+        let mut server = Process::serve(self.data(), false);
         let mut client = Client::connect(server.address().unwrap()).unwrap();
         for expected in self.collections.iter_mut().filter(|expected| !expected.is_exact) {
             let mut residents = Writer::new("resident", RESIDENTS);
@@ -197,6 +203,9 @@ impl House {
         if killed {
             *self.killed.entry(phase).or_default() += 1;
         }
+        let left = half_made(self.folder.path());
+        self.figures.half_made += left.difference(&self.half_made).count() as u64;
+        self.half_made = left;
     }
 
     /// Compares everything; `inside`: by the engine in this process, else over HTTP.
@@ -237,7 +246,7 @@ impl House {
     /// Clients write to a server until it is killed. With a request: within its time; whether it was.
     fn serve(&mut self, during: Option<&Request>, random: &mut Random) -> bool {
         let started = Instant::now();
-        let mut server = Process::serve(self.folder.path());
+        let mut server = Process::serve(self.folder.path(), random.below(2) == 0);
         let address = server.address().expect("a server that starts");
         self.opening.learn(started);
         let life = Duration::from_micros(random.below(LIFE_MS * 1_000));
@@ -281,7 +290,7 @@ impl House {
     fn recover(&mut self, random: &mut Random) -> bool {
         self.serve(None, random);
         *self.killed.entry(Phase::Write).or_default() += 1;
-        let mut server = Process::serve(self.folder.path());
+        let mut server = Process::serve(self.folder.path(), random.below(2) == 0);
         self.opening.sleep_part(random, || false);
         server.kill();
         // A server that listened had recovered.
@@ -316,6 +325,22 @@ impl House {
         expected.restored = Some(Restored { held, was_killed });
         was_killed
     }
+}
+
+/// Indexes, backups and copies under the names that they have until they are whole.
+fn half_made(data: &Path) -> BTreeSet<String> {
+    let below = |folder: &'static str| {
+        names(&data.join(folder)).into_iter().map(move |name| format!("{folder}/{name}"))
+    };
+    let collections = below("collections").map(|name| format!("{name}/index"));
+    let places = below("backups").chain(collections).chain(["collections".to_owned()]);
+    let made = places.flat_map(|place| {
+        let names = names(&data.join(&place)).into_iter();
+        names
+            .filter(|name| name.starts_with('.') || name.ends_with(".tmp"))
+            .map(move |name| format!("{place}/{name}"))
+    });
+    made.collect()
 }
 
 /// What the server is asked to do while it is killed.

@@ -96,12 +96,13 @@ fn a_killed_bilin_loses_nothing_acknowledged_and_leaves_nothing_half_done() {
     }
     println!(
         "{} kills {killed:?}: {} writes acknowledged, 0 lost; of {} unanswered ones {} were there whole, 0 half; \
-         {} documents compared, {:.1} s",
+         {} documents compared, {} indexes, backups and copies found half made, {:.1} s",
         killed.values().sum::<u64>(),
         figures.acknowledged,
         figures.unanswered,
         figures.unanswered_there,
         figures.compared,
+        figures.half_made,
         started.elapsed().as_secs_f64()
     );
     assert!(kills < KILLS || killed.len() == PHASES, "some phase was never hit: {killed:?}");

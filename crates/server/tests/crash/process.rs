@@ -7,6 +7,18 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Upkeep whose every job is due all the time.
+const BUSY: [(&str, &str); 8] = [
+    ("BILIN_REBUILD_GROWTH_PERCENT", "1"),
+    ("BILIN_RETRAIN_AFTER", "1s"),
+    ("BILIN_SCRUB_EVERY", "1s"),
+    ("BILIN_SCRUB_BYTES_PER_S", "0"),
+    ("BILIN_BACKUPS_EVERY", "1s"),
+    ("BILIN_BACKUPS_KEPT", "3"),
+    ("BILIN_SETTLE", "0"),
+    ("BILIN_RECALL_SAMPLE_EVERY", "1"),
+];
+
 /// A process that is killed when it is dropped, at the latest.
 pub struct Process {
     child: Child,
@@ -16,12 +28,17 @@ pub struct Process {
 impl Process {
     /// Without any setting of the machine's.
     pub fn start(data: &Path, arguments: &[&str]) -> Process {
+        Process::start_with(data, &[], arguments)
+    }
+
+    fn start_with(data: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bilin"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BILIN_") {
                 command.env_remove(name);
             }
         }
+        command.envs(settings.iter().copied());
         command.arg("--json").arg("--data").arg(data).args(arguments);
         command.current_dir(data).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -29,8 +46,10 @@ impl Process {
         Process { child, stdout }
     }
 
-    pub fn serve(data: &Path) -> Process {
-        Process::start(data, &["serve", "--listen", "127.0.0.1:0"])
+    /// A server; `busy`: one that does everything by itself that it can, as often as it can.
+    pub fn serve(data: &Path, busy: bool) -> Process {
+        let settings: &[_] = if busy { &BUSY } else { &[] };
+        Process::start_with(data, settings, &["serve", "--listen", "127.0.0.1:0"])
     }
 
     /// Where it listens, once it does; `None` when it ended before.

@@ -15,8 +15,8 @@ use crate::lookup::{self, FoundDocument};
 use crate::models::{ModelPool, encode_in_batches};
 use crate::recall::Recorder;
 use crate::search::{self, Answer, Query};
+use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
-use crate::storage::{Upkeep, VectorStore};
 use crate::tune::{self, TuneOptions, Tuned};
 use crate::upkeep::Board;
 use bilin_encode::{Input, Modality, ModelCard, Prompt};
@@ -209,13 +209,6 @@ impl Engine {
         let encoded = self.foreground.install(|| encode_in_batches(&*encoder, &inputs, || true))?;
         let vectors = encoded.map(|encoded| encoded.vectors).unwrap_or_default();
         Ok((vectors, encoder.card().dim))
-    }
-
-    /// Brings a collection's index up to date when that is due (or `force`); says what was done and why.
-    pub fn maintain(&self, collection: &str, force: bool) -> Result<String, Error> {
-        let store = self.stores.collection(collection)?;
-        let upkeep = Upkeep { policy: self.build_policy(&store), ..self.config.upkeep(force) };
-        VectorStore::maintain(&*store, &upkeep, &|_, _| true)
     }
 
     /// Measures which index suits a collection; changes it when told to.

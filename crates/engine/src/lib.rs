@@ -45,6 +45,7 @@ pub mod faiss;
 mod health;
 mod keeping;
 mod lookup;
+mod merging;
 mod models;
 pub mod npy;
 mod recall;
@@ -65,6 +66,7 @@ pub use error::{Error, ErrorKind};
 pub use health::Health;
 pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem};
+pub use merging::Merged;
 pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
@@ -75,5 +77,6 @@ pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLi
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{
-    Applied, Backup, BuildPolicy, Filter, Generation, Kind, Metadata, Settings, Status, Verified, parse_utc,
+    Applied, Backup, BuildPolicy, Clash, Filter, Generation, Kind, Metadata, Settings, Status, Verified,
+    parse_utc,
 };

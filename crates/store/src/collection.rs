@@ -570,7 +570,7 @@ pub(crate) fn keep_log(
 }
 
 /// From one commit to the next.
-fn advance(
+pub(crate) fn advance(
     snapshot: &mut Snapshot,
     state: &State,
     first_new: usize,

@@ -94,6 +94,20 @@ pub enum StoreError {
         /// What came, with units.
         received: String,
     },
+    /// Two collections whose vectors cannot be compared.
+    #[error("collections of different vector spaces cannot be merged: {differ}")]
+    Spaces {
+        /// Each setting that differs, with both values.
+        differ: String,
+    },
+    /// Documents that both collections of a merge have.
+    #[error("{count} documents are in both collections by id or file, {} among them", quoted(examples))]
+    Clash {
+        /// How many.
+        count: usize,
+        /// Some of their ids.
+        examples: Vec<String>,
+    },
     /// Stored bytes are not what was written.
     #[error("{what} is damaged: {detail}")]
     Corrupt {
@@ -177,6 +191,10 @@ pub(crate) fn commits(found: u64, known: u64) -> String {
     } else {
         format!("commits {} to {known} are", found + 1)
     }
+}
+
+fn quoted(ids: &[String]) -> String {
+    ids.iter().map(|id| format!("{id:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn list(names: &[String]) -> String {

@@ -44,6 +44,7 @@ mod filter;
 mod generation;
 mod maintain;
 mod map;
+mod merge;
 mod name;
 mod opening;
 mod reserve;
@@ -73,6 +74,7 @@ pub use filter::{
 };
 pub use generation::Generation;
 pub use maintain::{BuildPolicy, Due, LowRecall, MaintainOptions, Maintained};
+pub use merge::{Clash, Merged};
 pub use name::{MAX_NAME_CHARS, check as check_name};
 pub use settings::{Kind, MAX_DIM, Metadata, ModelRef, Settings};
 pub use snapshot::{Snapshot, StoredItem};

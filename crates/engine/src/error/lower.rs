@@ -61,6 +61,14 @@ fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
         StoreError::CollectionExists { .. } => {
             (ErrorKind::Conflict, Some("add to it, or choose another name"))
         }
+        StoreError::Spaces { .. } => (
+            ErrorKind::Conflict,
+            Some("merge collections of one kind, model, dimension and metric; nothing was changed"),
+        ),
+        StoreError::Clash { .. } => (
+            ErrorKind::Conflict,
+            Some("say with --on-conflict keep or replace whose documents count; nothing was changed"),
+        ),
         StoreError::Name { .. } => (ErrorKind::InvalidInput, Some("choose another name")),
         StoreError::Setting { .. }
         | StoreError::Dimension { .. }

@@ -13,8 +13,9 @@ use crate::models::{kind_of, model_ref};
 use crate::storage::VectorStore;
 use bilin_index::faiss::{self, Decoder, Index, MetricType, TransformKind, Vectors};
 use bilin_index::{IndexSpec, Metric};
-use bilin_store::{Batch, Kind, NewDocument, NewItem};
+use bilin_store::{Batch, Clash, Kind, NewDocument, NewItem};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ const BATCH_VALUES: usize = 16 << 20;
 const UNIT_LENGTH_TOLERANCE: f32 = 1e-3;
 /// The same for vectors that come out of codes, which change lengths.
 const DECODED_LENGTH_TOLERANCE: f32 = 5e-2;
+
+/// Ids that an error names.
+const NAMED_CLASHES: usize = 5;
 
 /// See [`Engine::import_faiss`].
 pub(crate) fn import(
@@ -66,7 +70,11 @@ pub(crate) fn import(
     let facts = Facts::of(&index, &decoder, options).map_err(context)?;
     let arranged = arrange(&decoder.ids(), keeps_order(&index), entries)?;
     let (store, created) = target(engine, collection, &facts, options)?;
-    let result = write(&*store, &decoder, arranged, progress)
+    let result = without_clashes(&*store, arranged, options.on_conflict.unwrap_or(Clash::Replace))
+        .and_then(|(arranged, kept)| {
+            let written = write(&*store, &decoder, arranged, progress)?;
+            Ok(Imported { kept, ..written })
+        })
         .and_then(|written| add::watch_maintenance(engine, &*store, progress).map(|()| written));
     let written = match result {
         Ok(written) => written,
@@ -79,7 +87,6 @@ pub(crate) fn import(
     };
     Ok(Imported {
         source: faiss::describe(&index),
-        items: decoder.len(),
         is_exact: decoder.is_exact(),
         metric: facts.metric,
         dim: decoder.dim(),
@@ -236,6 +243,36 @@ fn new_collection(engine: &Engine, facts: &Facts, options: &ImportOptions) -> Re
     })
 }
 
+/// The vectors to take in, and how many documents stay out because the collection has them.
+fn without_clashes(
+    store: &dyn VectorStore,
+    arranged: Vec<Arranged>,
+    clash: Clash,
+) -> Result<(Vec<Arranged>, usize), Error> {
+    if clash == Clash::Replace {
+        return Ok((arranged, 0));
+    }
+    let ids: BTreeSet<&str> = arranged.iter().map(|next| next.document.as_str()).collect();
+    let mut held = BTreeSet::new();
+    for id in ids {
+        if store.document_file(id)?.is_some() {
+            held.insert(id.to_owned());
+        }
+    }
+    if clash == Clash::Fail && !held.is_empty() {
+        let named: Vec<String> = held.iter().take(NAMED_CLASHES).map(|id| format!("{id:?}")).collect();
+        let (count, name) = (held.len(), store.name());
+        let message = format!(
+            "{count} documents of the index are in collection {name:?} already, {} among them",
+            named.join(", ")
+        );
+        return Err(Error::new(ErrorKind::Conflict, message)
+            .with_hint("say with --on-conflict keep or replace whose documents count; nothing was changed"));
+    }
+    let arranged = arranged.into_iter().filter(|next| !held.contains(&next.document)).collect();
+    Ok((arranged, held.len()))
+}
+
 /// Decodes and commits, batch by batch.
 fn write(
     store: &dyn VectorStore,
@@ -253,6 +290,7 @@ fn write(
         items: 0,
         added: 0,
         updated: 0,
+        kept: 0,
         seq: store.view().seq(),
         is_exact: true,
         metric: store.settings().metric,

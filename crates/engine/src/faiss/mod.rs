@@ -17,6 +17,7 @@ pub(crate) use export::export;
 pub(crate) use import::import;
 
 use bilin_index::{IndexSpec, Metric};
+use bilin_store::Clash;
 use std::path::PathBuf;
 
 /// Name of the index file that an export writes.
@@ -38,6 +39,9 @@ pub struct ImportOptions {
     pub index: Option<IndexSpec>,
     /// Take vectors as they came out of transforms that cannot be undone.
     pub transformed: bool,
+    /// What happens to documents that the collection has already; `None` = they are replaced, so that an import that was
+    /// stopped can be run again.
+    pub on_conflict: Option<Clash>,
 }
 
 /// What an import did.
@@ -51,6 +55,8 @@ pub struct Imported {
     pub added: usize,
     /// Documents that replaced one of the same id.
     pub updated: usize,
+    /// Documents of the index that were left out, since the collection has them.
+    pub kept: usize,
     /// The newest commit.
     pub seq: u64,
     /// False when the file held codes, so that the vectors are approximations of what FAISS was given.

@@ -4,10 +4,11 @@
 
 use super::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data};
+use crate::merging::Merged;
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
-    Applied, Backup, Batch, Collection, DataDir, FailOver, FileStamp, MaintainOptions, Pace,
-    Settings, Snapshot, Status, StoreError, StoredItem, Verified,
+    Applied, Backup, Batch, Clash, Collection, CompactOptions, Compacted, DataDir, FailOver, FileStamp,
+    MaintainOptions, Pace, Settings, Snapshot, Status, StoreError, StoredItem, Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -208,6 +209,59 @@ impl EmbeddedStores {
             // A good backup may take its place later: it stays as it is, and is tried again.
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes all of `sources` into `target`, which is made like the first of them where it is missing.
+    pub(crate) fn merge(
+        &self,
+        target: &str,
+        sources: &[String],
+        clash: Clash,
+        rows_per_segment: Option<usize>,
+    ) -> Result<Merged, Error> {
+        let failed = |error| for_collection(error, target);
+        let sources = sources
+            .iter()
+            .map(|name| self.collection(name))
+            .collect::<Result<Vec<Arc<Collection>>, Error>>()?;
+        let Some(first) = sources.first() else { return Ok(Merged::default()) };
+        for source in &sources {
+            first.same_space(source.name(), &Collection::settings(source)).map_err(failed)?;
+        }
+        let (into, created) = match self.collection(target) {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.create(target, &Collection::settings(first), rows_per_segment)?;
+                (self.collection(target)?, true)
+            }
+            found => (found?, false),
+        };
+        let mut merged = Merged { created, ..Merged::default() };
+        for source in &sources {
+            let done = match into.merge_from(source, clash) {
+                Ok(done) => done,
+                Err(error) => {
+                    if created && merged.sources == 0 {
+                        self.remove(target)?;
+                    }
+                    let source = source.name();
+                    let before = merged.sources;
+                    return Err(failed(error).within(&format!("merging {source:?}, after {before} sources")));
+                }
+            };
+            merged.sources += 1;
+            merged.added += done.applied.added;
+            merged.updated += done.applied.updated;
+            merged.kept += done.kept;
+            merged.items += done.items;
+            merged.seq = done.applied.seq;
+        }
+        Ok(merged)
+    }
+
+    /// Gives back the space of what was deleted.
+    pub(crate) fn compact(&self, name: &str, force: bool) -> Result<Compacted, Error> {
+        let options = CompactOptions { force, progress: None };
+        self.collection(name)?.compact(&options).map_err(|error| for_collection(error, name))
     }
 
     /// Reads a collection back whole.

@@ -2,7 +2,7 @@
 
 use crate::support::{Place, text_query, texts};
 use bilin_engine::faiss::{ExportIds, ExportOptions, INDEX_FILE, ImportOptions, Imported, METADATA_FILE};
-use bilin_engine::{Error, ErrorKind, Kind, Metric, Query, Target};
+use bilin_engine::{Clash, Error, ErrorKind, Kind, Metric, Query, Target};
 use bilin_index::faiss as format;
 use bilin_index::{BuildOptions, RowChunks, build};
 use serde_json::{Value, json};
@@ -209,4 +209,23 @@ fn what_is_refused_changes_nothing() {
     refused(&wide, ImportOptions::default(), &["dimension 2", "3"]);
     let settings = place.engine.collection("moved").expect("there");
     assert_eq!((settings.status.seq, settings.settings.kind), (seq, Kind::Vector));
+}
+
+#[test]
+fn a_second_index_joins_the_first_by_the_rule_that_was_chosen() {
+    let place = Place::new();
+    let first = index_file(&place, four_rows(), 2, Metric::L2, "Flat", Some(&[1, 2, 3, 4]));
+    import(&place, &first, &ImportOptions::default()).expect("imported");
+    let moved: Vec<f32> = four_rows().iter().map(|value| value + 100.0).collect();
+    let second = index_file(&place, moved, 2, Metric::L2, "Flat", Some(&[3, 4, 5, 6]));
+    let by = |clash| ImportOptions { on_conflict: Some(clash), ..ImportOptions::default() };
+    let count = || place.engine.collection("moved").expect("there").status.items;
+
+    let error = import(&place, &second, &by(Clash::Fail)).expect_err("3 and 4 are in both");
+    assert_eq!((error.kind, count()), (ErrorKind::Conflict, 4));
+    assert!(error.message.contains("2 documents") && error.message.contains("\"3\", \"4\""), "{error}");
+    let kept = import(&place, &second, &by(Clash::Keep)).expect("imported");
+    assert_eq!((kept.added, kept.updated, kept.kept, kept.items, count()), (2, 0, 2, 2, 6));
+    let replaced = import(&place, &second, &by(Clash::Replace)).expect("imported");
+    assert_eq!((replaced.added, replaced.updated, replaced.kept, count()), (0, 4, 0, 6));
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Place, text_query};
 use bilin_engine::{
-    DocumentContent, Engine, EngineConfig, ErrorKind, Kind, Metric, NewCollection, NewDocument, Query,
+    Clash, DocumentContent, Engine, EngineConfig, ErrorKind, Kind, Metric, NewCollection, NewDocument, Query,
     Target, TuneOptions,
 };
 
@@ -173,4 +173,53 @@ fn tuning_measures_on_the_rows_and_builds_when_told_to() {
     assert_eq!(error.kind, ErrorKind::InvalidInput);
     let stopped = place.engine.tune("v", &TuneOptions::default(), &|_, _| false).expect_err("stopped");
     assert_eq!(stopped.kind, ErrorKind::Cancelled);
+}
+
+#[test]
+fn collections_of_one_space_are_united_and_others_refused() {
+    let place = with_vectors(Metric::L2);
+    let engine = &place.engine;
+    let new = NewCollection { dim: Some(3), metric: Some(Metric::L2), ..NewCollection::default() };
+    engine.create("w", &new).expect("made");
+    engine
+        .add_documents("w", vec![vector("z", &[9.0, 9.0, 9.0]), vector("new", &[1.0, 1.0, 1.0])])
+        .expect("added");
+    let sources = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+
+    let merge = |target: &str, names: &[&str], clash| engine.merge(target, &sources(names), clash);
+    for (target, names, kind, word) in [
+        ("v", vec![], ErrorKind::InvalidInput, "no source"),
+        ("v", vec!["w", "v"], ErrorKind::InvalidInput, "into itself"),
+        ("v", vec!["w", "w"], ErrorKind::InvalidInput, "twice"),
+        ("v", vec!["nobody"], ErrorKind::NotFound, "nobody"),
+        (
+            "v",
+            vec!["w"],
+            ErrorKind::Conflict,
+            "1 documents are in both collections by id or file, \"z\" among them",
+        ),
+    ] {
+        let error = merge(target, &names, Clash::Fail).expect_err(word);
+        assert!(error.kind == kind && error.message.contains(word), "{error}");
+        assert!(error.hint.is_some());
+    }
+    let other = NewCollection { dim: Some(2), ..new.clone() };
+    engine.create("flat", &other).expect("made");
+    let error = merge("v", &["w", "flat"], Clash::Keep).expect_err("another dimension");
+    assert!(error.message.contains("dimension 3 in") && error.message.contains("2 in \"flat\""), "{error}");
+    assert_eq!(engine.collection("v").expect("there").status.items, 3, "nothing was merged");
+
+    let kept = merge("v", &["w"], Clash::Keep).expect("merged");
+    assert_eq!((kept.created, kept.added, kept.updated, kept.kept, kept.items), (false, 1, 0, 1, 1));
+    // A target that is not there is made; of two sources the later counts when told so.
+    let made = merge("both", &["v", "w"], Clash::Replace).expect("merged");
+    assert_eq!((made.created, made.sources, made.added, made.updated, made.items), (true, 2, 4, 2, 6));
+    let answer = engine.search("both", &query(&[9.0, 9.0, 9.0])).expect("an answer");
+    assert_eq!((answer.results[0].id.as_str(), answer.results[0].l2_distance), ("z", 0.0));
+    merge("new", &["v", "w"], Clash::Fail).expect_err("they share documents");
+    let report = engine.compact("both", true).expect("compacted");
+    assert!(report.contains("purged 2 items"), "{report}");
+    assert!(
+        engine.maintain("both", true).expect("maintained").contains("index: 4 rows are searched exactly")
+    );
 }

@@ -11,10 +11,10 @@ use serde::Serialize;
 pub(super) struct Collections {
     /// Only this one
     name: Option<String>,
-    /// Build a new index where one is due
+    /// Give back the space of what was deleted, and build a new index, where that is due
     #[arg(long)]
     maintain: bool,
-    /// Build it in any case
+    /// Do both in any case
     #[arg(long, requires = "maintain")]
     force: bool,
 }

@@ -1,6 +1,7 @@
 //! `bilin import faiss`: a FAISS index file, and the list of metadata beside it, into a collection.
 
 use super::add::{Drawing, remove_empty};
+use super::merge::OnConflict;
 use super::values::{self, MetricWord};
 use super::{Context, Exit, Failure};
 use bilin_engine::IndexSpec;
@@ -39,6 +40,9 @@ pub(super) struct Faiss {
     /// Take vectors as they came out of transforms that cannot be undone
     #[arg(long)]
     transformed: bool,
+    /// What to do with documents that the collection has already
+    #[arg(long, value_enum, default_value_t = OnConflict::Replace)]
+    on_conflict: OnConflict,
 }
 
 /// The line of `--json`.
@@ -49,6 +53,7 @@ struct Record<'a> {
     items: usize,
     added: usize,
     updated: usize,
+    kept: usize,
     created: bool,
     exact: bool,
     metric: String,
@@ -69,6 +74,7 @@ pub(super) fn run(args: &Import, context: &Context) -> Result<Exit, Failure> {
         metric: args.metric.map(Into::into),
         index: args.index.clone(),
         transformed: args.transformed,
+        on_conflict: Some(args.on_conflict.into()),
     };
     let drawing = Drawing::new(&context.printer, "importing");
     let result = engine.import_faiss(&args.collection, &args.index_file, &options, &drawing);
@@ -94,6 +100,7 @@ fn report(collection: &str, imported: &Imported, started: Instant, context: &Con
                 items: *items,
                 added: imported.added,
                 updated: imported.updated,
+                kept: imported.kept,
                 created: imported.created,
                 exact: imported.is_exact,
                 metric: metric.to_string(),
@@ -107,6 +114,10 @@ fn report(collection: &str, imported: &Imported, started: Instant, context: &Con
         printer.line(format_args!(
             "{collection}: {items} vectors of {source} imported ({dim} values, {metric}) in {seconds:.1} s"
         ))?;
+        if imported.kept > 0 {
+            printer
+                .note(format_args!("{} documents that were there already stay as they are", imported.kept));
+        }
     }
     if !imported.is_exact {
         printer

@@ -16,6 +16,7 @@ mod export;
 mod failure;
 mod import;
 mod log;
+mod merge;
 mod model;
 mod open;
 mod restore;
@@ -85,6 +86,8 @@ enum Command {
     Collections(collections::Collections),
     /// Delete documents, or a whole collection
     Delete(delete::Delete),
+    /// Unite collections of one vector space
+    Merge(merge::Merge),
     /// Take in a FAISS index with its metadata
     #[command(subcommand)]
     Import(import::Import),
@@ -167,6 +170,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Serve(args) => serve::run(&args, context),
         Command::Collections(args) => collections::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
+        Command::Merge(args) => merge::run(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Encode(args) => encode::run(&args, context),

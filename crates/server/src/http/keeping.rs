@@ -84,7 +84,7 @@ pub(super) async fn verify(
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaintainCollection {
-    /// Build a new index also when none is due.
+    /// Give back whatever space there is and build a new index also when neither is due.
     force: bool,
 }
 
@@ -95,7 +95,7 @@ pub struct MaintainedView {
     done: String,
 }
 
-/// Bring a collection's index up to date where that is due
+/// Give back the space of what was deleted and bring the index up to date, where that is due
 ///
 /// Answered when it is done. Searches and writes go on meanwhile.
 #[utoipa::path(post, path = "/v1/collections/{collection}/maintain", operation_id = "maintainCollection", tag = "keeping",

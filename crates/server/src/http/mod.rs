@@ -11,6 +11,7 @@ mod embeddings;
 mod error;
 mod extract;
 mod keeping;
+mod merge;
 mod openapi;
 mod page;
 mod probes;

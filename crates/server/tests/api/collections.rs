@@ -41,3 +41,33 @@ async fn the_list_shows_what_an_add_did() {
     assert_eq!(course["recall"], 1.0);
     assert!(course["disk_bytes"].as_u64().unwrap() > 0);
 }
+
+#[tokio::test]
+async fn collections_are_merged_and_clashes_refused() {
+    let service = Service::new();
+    for name in ["a", "b"] {
+        service.put(&format!("/v1/collections/{name}"), &json!({"dim": 2, "metric": "l2"})).await.expect(201);
+        let documents = json!({"documents": [
+            {"id": "both", "vector": [1, 2], "metadata": {"of": name}}, {"id": name, "vector": [3, 4]}]});
+        service.post(&format!("/v1/collections/{name}/documents"), &documents).await.expect(200);
+    }
+    let route = "/v1/collections/a/merge";
+    let message = service.post(route, &json!({"sources": ["b"]})).await.refused(409, "conflict");
+    assert!(message.contains("\"both\""), "{message}");
+    service.post(route, &json!({"sources": []})).await.refused(422, "invalid_input");
+    service.post(route, &json!({"sources": ["a"]})).await.refused(422, "invalid_input");
+    service.post(route, &json!({"sources": ["c"]})).await.refused(404, "not_found");
+    service.post(route, &json!({"sources": ["b"], "rule": "keep"})).await.refused(422, "invalid_input");
+    service.put("/v1/collections/wide", &json!({"dim": 3, "metric": "l2"})).await.expect(201);
+    let message = service.post(route, &json!({"sources": ["wide"]})).await.refused(409, "conflict");
+    assert!(message.contains("dimension"), "{message}");
+    let merged = service.post(route, &json!({"sources": ["b"], "on_conflict": "replace"})).await.expect(200);
+    assert_eq!(
+        (&merged["created"], &merged["added"], &merged["updated"]),
+        (&json!(false), &json!(1), &json!(1))
+    );
+    let both = service.get("/v1/collections/a/documents/both").await.expect(200);
+    assert!(both.to_string().contains("\"of\":\"b\""), "{both}");
+    let made = service.post("/v1/collections/new/merge", &json!({"sources": ["a"]})).await.expect(200);
+    assert_eq!((&made["created"], &made["added"], &made["kept"]), (&json!(true), &json!(3), &json!(0)));
+}

@@ -34,6 +34,33 @@ fn maintenance_builds_on_demand() {
 }
 
 #[test]
+fn collections_are_merged_by_the_rule_that_was_chosen() {
+    let workspace = Workspace::with_notes();
+    workspace.write("other.txt", "Birds fly.\n");
+    workspace.run(&["add", "more", "corpus.txt", "other.txt"]).exits(0);
+    workspace.run(&["merge", "notes", "more"]).exits(1).complains(&[
+        "1 documents",
+        "corpus.txt",
+        "--on-conflict",
+    ]);
+    workspace.run(&["merge", "notes", "notes"]).exits(1).complains(&["into itself"]);
+    workspace.run(&["merge", "notes", "nots"]).exits(1).complains(&["nots"]);
+    workspace.run(&["merge", "notes"]).exits(2);
+    let merged = ["merge", "notes", "more", "--on-conflict", "keep", "--json"];
+    let merged = workspace.run(&merged).exits(0).json().remove(0);
+    assert_eq!((&merged["type"], &merged["collection"]), (&"merged".into(), &"notes".into()));
+    assert_eq!((&merged["added"], &merged["kept"], &merged["items"]), (&1.into(), &1.into(), &1.into()));
+    let told = workspace.run(&["merge", "all", "notes", "more", "--on-conflict", "replace"]).exits(0).text();
+    assert!(told.starts_with("all: made like \"notes\", 2 documents added, 2 replaced"), "{told}");
+    assert_eq!(workspace.answers(&["search", "all", "FAISS的架构", "--json"]).len(), 3);
+    // The stamps came along: an unchanged file is not read again.
+    let again = workspace.run(&["add", "all", "other.txt", "--json"]).exits(0).json().pop().unwrap();
+    assert_eq!((&again["files_unchanged"], &again["items_added"]), (&1.into(), &0.into()), "{again}");
+    let freed = workspace.run(&["collections", "all", "--maintain", "--force"]).exits(0).text();
+    assert!(freed.contains("space: ") && freed.contains("index: "), "{freed}");
+}
+
+#[test]
 fn tuning_says_what_suits_and_changes_nothing_by_itself() {
     let workspace = Workspace::with_notes();
     let tuned = workspace.run(&["tune", "notes", "--explain", "--json"]).exits(0).json().remove(0);

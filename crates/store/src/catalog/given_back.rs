@@ -208,7 +208,8 @@ pub(crate) fn documents_to_move(
     Ok((documents, slots.end))
 }
 
-fn document_to_move(connection: &Connection, number: i64) -> rusqlite::Result<MovedDocument> {
+/// A document version by its number.
+pub(crate) fn document_to_move(connection: &Connection, number: i64) -> rusqlite::Result<MovedDocument> {
     let (id, file) = connection
         .prepare_cached("SELECT id, file FROM documents WHERE number = ?1")?
         .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;

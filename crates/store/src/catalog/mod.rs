@@ -6,6 +6,7 @@
 //! opened through [`pages`], so that no byte of it is used that was not compared with a checksum.
 mod given_back;
 mod log;
+mod merge;
 mod pages;
 mod pool;
 mod read;
@@ -20,6 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub(crate) use given_back::*;
 pub(crate) use log::*;
+pub(crate) use merge::*;
 pub(crate) use pages::take_mismatch;
 pub(crate) use pool::ReadPool;
 pub(crate) use read::*;

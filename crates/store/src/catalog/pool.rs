@@ -77,6 +77,19 @@ impl ReadPool {
         Ok(())
     }
 
+    /// As [`ReadPool::read`], for work that has errors of its own.
+    pub(crate) fn read_checked<T>(
+        &self,
+        what: &str,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let lent = self.lend(what)?;
+        match &lent.connection {
+            Some(connection) => read(connection),
+            None => Err(catalog_error(what, rusqlite::Error::InvalidQuery)),
+        }
+    }
+
     /// Closes connections that nobody uses; the next reader opens one again. Those of a detached pool stay, until the last
     /// snapshot goes.
     pub(crate) fn close_idle(&self) {

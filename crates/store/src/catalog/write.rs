@@ -102,7 +102,7 @@ pub(crate) fn apply(
 }
 
 /// Whether it differs from the one before.
-fn set_stamp(connection: &Connection, stamp: &FileStamp) -> rusqlite::Result<bool> {
+pub(super) fn set_stamp(connection: &Connection, stamp: &FileStamp) -> rusqlite::Result<bool> {
     let changed = connection
         .prepare_cached(
             "INSERT INTO files VALUES (?1, ?2, ?3, ?4) ON CONFLICT (path) DO UPDATE
@@ -113,7 +113,7 @@ fn set_stamp(connection: &Connection, stamp: &FileStamp) -> rusqlite::Result<boo
     Ok(changed > 0)
 }
 
-fn insert_document<'a>(
+pub(super) fn insert_document<'a>(
     connection: &Connection,
     document: &NewDocument,
     metadata: &mut impl Iterator<Item = &'a String>,
@@ -140,7 +140,7 @@ fn insert_document<'a>(
 }
 
 /// Whether there was such a document.
-fn delete_document(
+pub(super) fn delete_document(
     connection: &Connection,
     id: &str,
     seq: u64,
@@ -156,7 +156,7 @@ fn delete_document(
 }
 
 /// Deletes the documents of a file, whose ids are added to `deleted`, and its stamp.
-fn delete_file(
+pub(super) fn delete_file(
     connection: &Connection,
     path: &str,
     seq: u64,

@@ -41,6 +41,8 @@ pub struct Compacted {
     pub segments_dropped: usize,
     /// Live rows that were written anew to empty their segments.
     pub rows_moved: usize,
+    /// Empty segments that are given back once the index is built anew.
+    pub segments_waiting: usize,
     /// Bytes on disk before less those after.
     pub bytes_freed: u64,
     /// Why something was done, or not, and what is left to do; for the log.
@@ -82,7 +84,12 @@ impl Collection {
         let plan = decide(&figures, options.force);
         tracing::info!(collection = self.name, ?plan, "compaction");
         let (work, reason) = match plan {
-            Plan::Keep(reason) => return Ok(Compacted { reason, ..Compacted::default() }),
+            Plan::Keep(reason) => {
+                let full = figures.rows_per_segment;
+                let waiting =
+                    figures.segments.iter().filter(|segment| segment.held && segment.is_empty(full));
+                return Ok(Compacted { segments_waiting: waiting.count(), reason, ..Compacted::default() });
+            }
             Plan::Work(work, reason) => (work, reason),
         };
         let rows_to_move = work.iter().map(|segment| segment.live).sum();
@@ -96,7 +103,7 @@ impl Collection {
             segments_dropped: 0,
         };
         run.all(&work)?;
-        let left = run.left()?;
+        let (segments_waiting, left) = run.left()?;
         let bytes_after = disk_bytes(&self.folder)?;
         let bytes_freed = bytes_before.saturating_sub(bytes_after);
         let Run { rows_moved, items_purged, segments_dropped, .. } = run;
@@ -107,7 +114,7 @@ impl Collection {
             mebibytes(bytes_after)
         );
         tracing::info!(collection = self.name, reason, "compacted");
-        Ok(Compacted { segments_dropped, rows_moved, bytes_freed, reason })
+        Ok(Compacted { segments_dropped, rows_moved, segments_waiting, bytes_freed, reason })
     }
 
     /// While it is held, no row segment that the catalog names now loses its file.
@@ -176,7 +183,7 @@ impl Run<'_> {
     }
 
     /// What could not be given back yet, and what it waits for.
-    fn left(&self) -> Result<String, StoreError> {
+    fn left(&self) -> Result<(usize, String), StoreError> {
         let segments = self.collection.segment_figures()?;
         let full = self.figures.rows_per_segment;
         let empty = segments.iter().filter(|segment| segment.is_empty(full));
@@ -195,6 +202,6 @@ impl Run<'_> {
                 seen.len()
             );
         }
-        Ok(left)
+        Ok((held.len(), left))
     }
 }

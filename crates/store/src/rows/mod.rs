@@ -153,17 +153,19 @@ impl RowStore {
 
     /// Writes rows (`[n, dim]`) behind the committed ones. Not durable before [`RowStore::sync`].
     pub(crate) fn write(&mut self, values: &[f32]) -> Result<Pending, StoreError> {
+        let (rows, blocks, last_checksum) = (self.committed, Vec::new(), self.last_checksum);
+        let mut pending = Pending { rows, blocks, last_checksum, bytes: 0, synced: false };
+        self.append(&mut pending, values)?;
+        Ok(pending)
+    }
+
+    /// Writes more rows behind those that are pending.
+    pub(crate) fn append(&mut self, pending: &mut Pending, values: &[f32]) -> Result<(), StoreError> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
-        let mut pending = Pending {
-            rows: self.committed,
-            blocks: Vec::new(),
-            last_checksum: self.last_checksum,
-            bytes: bytes.len(),
-            synced: false,
-        };
+        pending.bytes += bytes.len();
         let row_bytes = self.layout.row_bytes();
         let full = self.layout.segment_bytes();
-        for (number, row, part) in self.layout.split(self.committed, bytes) {
+        for (number, row, part) in self.layout.split(pending.rows, bytes) {
             self.ensure_segment(number)?;
             let start = row * row_bytes;
             if let Some(segment) = self.segments.get_mut(number) {
@@ -177,7 +179,7 @@ impl RowStore {
                 checksum_blocks(number, start, part, pending.last_checksum, &mut pending.blocks);
             pending.rows += part.len() / row_bytes;
         }
-        Ok(pending)
+        Ok(())
     }
 
     /// Whether [`RowStore::sync`] has to come before the commit: these rows are too many for the row log, or it is full.

@@ -13,6 +13,7 @@ use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
 use crate::health::{self, Health};
 use crate::lookup::{self, FoundDocument};
 use crate::models::{ModelPool, encode_in_batches};
+use crate::offsite::Offsite;
 use crate::recall::Recorder;
 use crate::search::{self, Answer, Query};
 use crate::storage::VectorStore;
@@ -41,6 +42,8 @@ pub struct Engine {
     pub(crate) board: Board,
     /// What live queries find.
     pub(crate) recall: Recorder,
+    /// Backups beyond this machine.
+    pub(crate) offsite: Offsite,
 }
 
 impl std::fmt::Debug for Engine {
@@ -65,6 +68,7 @@ impl Engine {
             background,
             board: Board::default(),
             recall: Recorder::default(),
+            offsite: Offsite::default(),
         })
     }
 

@@ -11,6 +11,7 @@
 //! | `search` | a query becomes an answer |
 //! | `tune` | which index suits a collection |
 //! | `lookup`, `health` | single documents; whether all is well |
+//! | `offsite` | backups beyond this machine |
 //! | `keeping` | backups, restoring, verifying |
 //! | `upkeep` | builds, backups, checks and fail-overs by themselves |
 //! | `recall` | what live queries find |
@@ -48,6 +49,7 @@ mod lookup;
 mod merging;
 mod models;
 pub mod npy;
+mod offsite;
 mod recall;
 mod search;
 mod storage;
@@ -67,6 +69,7 @@ pub use health::Health;
 pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem};
 pub use merging::Merged;
+pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
 pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};

@@ -9,4 +9,5 @@ pub mod console;
 pub mod demo;
 pub mod http;
 mod metrics;
+mod offsite;
 pub mod printer;

@@ -17,8 +17,19 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("server", &["engine"]),
 ];
 /// Only the server may know these.
-const SERVER_ONLY: [&str; 8] =
-    ["axum", "clap", "tokio", "hyper", "tower", "tower-http", "utoipa", "indicatif"];
+const SERVER_ONLY: [&str; 11] = [
+    "axum",
+    "clap",
+    "tokio",
+    "hyper",
+    "tower",
+    "tower-http",
+    "utoipa",
+    "indicatif",
+    "object_store",
+    "reqwest",
+    "rustls",
+];
 const MAX_LINES: usize = 800;
 const MAX_DEPTH: usize = 3;
 /// Names that tell nobody what is inside.

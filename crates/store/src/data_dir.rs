@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::backup::{Backup, Backups};
+use crate::backup::{Backup, BackupFile, Backups, Receiving};
 use crate::collection::Collection;
 use crate::dir::{Disk, OsDisk, OwnDisk, Pace, Paced, list_if_there, make_dirs, sync_names};
 use crate::error::{StoreError, io_error, is_full};
@@ -272,6 +272,27 @@ impl DataDir {
             Err(StoreError::Io { .. }) if pace.is_stopped() => Err(StoreError::Cancelled),
             read => read,
         }
+    }
+
+    /// Every file of a backup with its length and checksum, its manifest last.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when its manifest cannot be used, or those of the disk.
+    pub fn backup_files(&self, backup: &Backup) -> Result<Vec<BackupFile>, StoreError> {
+        backup::files(&*self.disk, backup)
+    }
+
+    /// Begins to take in a backup that was kept elsewhere; it counts when [`Receiving::finish`] has read it back. A folder
+    /// that stands in its place is moved to `quarantine/` then.
+    ///
+    /// # Errors
+    /// [`StoreError::Name`], or those of the disk.
+    pub fn receive_backup(&self, name: &str, taken_unix_s: u64) -> Result<Receiving<'_>, StoreError> {
+        name::check(name)?;
+        let folder = self.backups(name);
+        make_dirs(&*self.disk, &folder)?;
+        let making = Making::begin(&self.making, name);
+        Receiving::begin(&*self.disk, folder, self.path.join(QUARANTINE), taken_unix_s, making)
     }
 
     /// Puts a backup in the place of a collection. What stood there, `replaced`, is moved to `quarantine/` and never
@@ -544,7 +565,7 @@ impl DataDir {
 }
 
 /// A backup under way.
-struct Making<'a> {
+pub(crate) struct Making<'a> {
     all: &'a Mutex<BTreeSet<String>>,
     name: String,
 }

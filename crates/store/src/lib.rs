@@ -58,7 +58,7 @@ mod verify;
 mod views;
 mod witness;
 
-pub use backup::{Backup, Backups};
+pub use backup::{Backup, BackupFile, Backups, Receiving};
 pub use batch::{
     Applied, Batch, FileStamp, MAX_BATCH_ITEMS, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES,
     MAX_THUMBNAIL_BYTES, NewDocument, NewItem,
@@ -79,5 +79,5 @@ pub use name::{MAX_NAME_CHARS, check as check_name};
 pub use settings::{Kind, MAX_DIM, Metadata, ModelRef, Settings};
 pub use snapshot::{Snapshot, StoredItem};
 pub use status::Status;
-pub use time::parse_utc;
+pub use time::{compact as compact_time, parse_utc};
 pub use verify::Verified;

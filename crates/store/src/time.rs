@@ -16,7 +16,7 @@ pub(crate) fn utc(unix_s: u64) -> String {
 }
 
 /// `20260131T120000Z`: sorts by time, and every file system takes it.
-pub(crate) fn compact(unix_s: u64) -> String {
+pub fn compact(unix_s: u64) -> String {
     let [year, month, day, hour, minute, second] = civil(unix_s);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }

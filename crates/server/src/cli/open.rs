@@ -1,12 +1,23 @@
 //! Opening the data folder for a command.
 
 use super::{Context, Failure};
+use crate::offsite;
 use bilin_engine::Engine;
 
 impl Context {
     /// Opens the data folder; makes it when it is not there.
     pub(super) fn open(&self) -> Result<Engine, Failure> {
         Ok(Engine::open(self.config.engine.clone())?)
+    }
+
+    /// Gives the engine the place for backups beyond this machine, which must be configured.
+    pub(super) fn connect_offsite(&self, engine: &Engine) -> Result<(), Failure> {
+        if offsite::connect(engine, &self.config)? {
+            return Ok(());
+        }
+        Err(Failure::mendable("no place for backups beyond this machine is configured").with_hint(
+            "set backups.remote_url (BILIN_BACKUP_URL), such as s3://bucket/prefix or file:///mnt/backups",
+        ))
     }
 
     /// Opens the data folder that must be there already: looking for something makes nothing on disk.

@@ -11,14 +11,23 @@ pub(super) struct Restore {
     /// The newest backup at or before this time (UTC), such as 2026-01-31 or 2026-01-31T12:00 [default: the newest]
     #[arg(long, value_name = "TIME", value_parser = values::time)]
     at: Option<u64>,
+    /// From the other place, by way of the folder of backups
+    #[arg(long)]
+    remote: bool,
 }
 
 pub(super) fn run(args: &Restore, context: &Context) -> Result<Exit, Failure> {
-    let engine = context.open_existing()?;
+    // What comes from elsewhere may come into an empty folder.
+    let engine = if args.remote { context.open()? } else { context.open_existing()? };
     let printer = &context.printer;
     let (restored, info) = {
         let _bar = printer.bar("restoring", None);
-        engine.restore(&args.collection, args.at)?
+        if args.remote {
+            context.connect_offsite(&engine)?;
+            engine.restore_offsite(&args.collection, args.at)?
+        } else {
+            engine.restore(&args.collection, args.at)?
+        }
     };
     backup::show(&restored, "restored", printer)?;
     printer.note(format_args!("{} serves commit {} again", info.name, info.status.seq));

@@ -5,6 +5,7 @@
 
 use super::{Context, Exit, Failure};
 use crate::http::{self, ServeError, ServeOptions};
+use crate::offsite::{self, Sending};
 use crate::printer::BOLD;
 use bilin_engine::Engine;
 use clap::Args;
@@ -59,6 +60,11 @@ pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Fail
     warm(&engine);
     // Goes on until the service has ended.
     let _upkeep = engine.start_upkeep();
+    // Held until the service ends.
+    let _sending = match offsite::connect(&engine, config)? {
+        true => Some(Sending::start(&engine, config.engine.upkeep.backups_kept)?),
+        false => None,
+    };
     // The address is told from inside the runtime; the printer stays here, on the thread that started.
     let (tell, told_address) = std::sync::mpsc::channel();
     let options = ServeOptions {

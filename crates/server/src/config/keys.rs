@@ -26,6 +26,10 @@ const fn text(
     Key { name, variable, default, is_secret: false, is_text: true, about }
 }
 
+const fn secret(name: &'static str, variable: &'static str, about: &'static str) -> Key {
+    Key { name, variable, default: None, is_secret: true, is_text: true, about }
+}
+
 const fn number(
     name: &'static str,
     variable: &'static str,
@@ -108,15 +112,32 @@ pub const KEYS: &[Key] = &[
     ),
     text("backups.every", "BILIN_BACKUPS_EVERY", Some("24h"), "how often what changed is backed up, or off"),
     number("backups.kept", "BILIN_BACKUPS_KEPT", "7", "backups kept of each collection"),
+    text(
+        "backups.remote_url",
+        "BILIN_BACKUP_URL",
+        None,
+        "where backups are sent to as well: s3://bucket/prefix, or file:///folder; for one data folder alone",
+    ),
+    text(
+        "backups.s3_endpoint",
+        "BILIN_S3_ENDPOINT",
+        None,
+        "address of an S3 service other than Amazon's; plain http on this machine only",
+    ),
+    text(
+        "backups.s3_region",
+        "BILIN_S3_REGION",
+        None,
+        "region of the bucket; unset is AWS_REGION, or us-east-1",
+    ),
+    secret("backups.s3_access_key", "BILIN_S3_ACCESS_KEY", "id of the key to S3; unset is AWS_ACCESS_KEY_ID"),
+    secret("backups.s3_secret_key", "BILIN_S3_SECRET_KEY", "the key to S3; unset is AWS_SECRET_ACCESS_KEY"),
     text("serve.listen", "BILIN_LISTEN", Some("127.0.0.1:8000"), "address and port of the HTTP service"),
-    Key {
-        name: "serve.api_key",
-        variable: "BILIN_API_KEY",
-        default: None,
-        is_secret: true,
-        is_text: true,
-        about: "key that requests bring as Authorization: Bearer KEY; needed to listen beyond this machine",
-    },
+    secret(
+        "serve.api_key",
+        "BILIN_API_KEY",
+        "key that requests bring as Authorization: Bearer KEY; needed to listen beyond this machine",
+    ),
     text("serve.text_collection", "BILIN_TEXT_COLLECTION", None, "collection that /text-search means"),
     text("serve.image_collection", "BILIN_IMAGE_COLLECTION", None, "collection that /image-search means"),
     number("serve.max_body_bytes", "BILIN_MAX_BODY_BYTES", "67108864", "longest request body"),

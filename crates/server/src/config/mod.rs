@@ -77,10 +77,58 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// Requests worked on at one time.
     pub max_concurrent_requests: usize,
+    /// Backups beyond this machine.
+    pub offsite: OffsiteConfig,
     /// Log filter; `None` lets the command choose.
     pub log: Option<String>,
     /// All of the above as text, with origins, in the order of [`KEYS`].
     pub settings: Vec<Setting>,
+}
+
+/// The place for backups beyond this machine.
+#[derive(Clone, Default)]
+pub struct OffsiteConfig {
+    /// `s3://bucket/prefix` or `file:///folder`; `None` = there is none.
+    pub url: Option<String>,
+    /// Address of an S3 service other than Amazon's.
+    pub endpoint: Option<String>,
+    /// Region of the bucket.
+    pub region: Option<String>,
+    /// Id of the key.
+    pub access_key: Option<String>,
+    /// The key itself.
+    pub secret_key: Option<String>,
+}
+
+impl OffsiteConfig {
+    fn read(read: &Reader<'_>) -> Result<OffsiteConfig, Failure> {
+        let (access_key, secret_key) =
+            (read.text("backups.s3_access_key"), read.text("backups.s3_secret_key"));
+        if access_key.is_some() != secret_key.is_some() {
+            return Err(Failure::mendable(
+                "one of backups.s3_access_key and backups.s3_secret_key is set alone",
+            )
+            .with_hint("set both, or neither and use the AWS_* variables"));
+        }
+        Ok(OffsiteConfig {
+            url: read.text("backups.remote_url"),
+            endpoint: read.text("backups.s3_endpoint"),
+            region: read.text("backups.s3_region"),
+            access_key,
+            secret_key,
+        })
+    }
+}
+
+impl fmt::Debug for OffsiteConfig {
+    /// Without the keys.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("OffsiteConfig")
+            .field("url", &self.url)
+            .field("endpoint", &self.endpoint)
+            .finish()
+    }
 }
 
 impl Config {
@@ -143,6 +191,7 @@ impl Config {
             max_body_bytes: read.positive("serve.max_body_bytes")?,
             request_timeout_ms: read.positive("serve.request_timeout_ms")? as u64,
             max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
+            offsite: OffsiteConfig::read(&read)?,
             log: read.text("log"),
             settings: Vec::new(),
         };

@@ -10,7 +10,7 @@ use super::extract::{Json, JsonOrNothing, PathParts, QueryString};
 use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
-use bilin_engine::{BACKUPS_KEPT, Backup, Engine, Error, ErrorKind, parse_utc};
+use bilin_engine::{Backup, Engine, Error, ErrorKind, OffsiteList, RemoteBackup, parse_utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -51,16 +51,29 @@ impl From<&Backup> for BackupView {
     }
 }
 
+impl From<RemoteBackup> for BackupView {
+    fn from(backup: RemoteBackup) -> BackupView {
+        let RemoteBackup { collection, time, taken_unix_s, seq, documents, items, bytes } = backup;
+        BackupView { collection, time, taken_unix_s, seq, documents, items, bytes }
+    }
+}
+
 /// A backup that cannot be restored.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct BadBackup {
-    /// The collection that it is of.
+    /// The collection that it is of; empty for one in the other place, which the reason names.
     collection: String,
-    /// Its time in UTC, which names it.
+    /// Its time in UTC, which names it; empty for one in the other place.
     #[schema(example = "20261122T120000Z")]
     time: String,
     /// What is wrong with it.
     reason: String,
+}
+
+impl BadBackup {
+    fn elsewhere(reason: String) -> BadBackup {
+        BadBackup { collection: String::new(), time: String::new(), reason }
+    }
 }
 
 /// Backups, by collection, newest first.
@@ -78,6 +91,10 @@ pub struct BackupList {
 pub struct ListBackups {
     /// Only those of this collection, which need not exist any more.
     collection: Option<String>,
+    /// Those in the other place instead of those on this machine.
+    #[serde(default)]
+    #[param(required = false)]
+    remote: bool,
 }
 
 /// The backups there are
@@ -87,6 +104,15 @@ pub(super) async fn list(
     State(state): State<AppState>,
     QueryString(wish): QueryString<ListBackups>,
 ) -> Result<Answer<BackupList>, ApiError> {
+    if wish.remote {
+        let look = move |engine: &Engine| engine.offsite_backups(wish.collection.as_deref());
+        // A look elsewhere takes the time of the network.
+        let OffsiteList { good, bad } = state.crossing.run(Lane::Upkeep, &state.engine, look).await?;
+        return Ok(Answer(BackupList {
+            backups: good.into_iter().map(BackupView::from).collect(),
+            bad: bad.into_iter().map(BadBackup::elsewhere).collect(),
+        }));
+    }
     let look = move |engine: &Engine| engine.backups(wish.collection.as_deref());
     let lists = state.crossing.run(Lane::Look, &state.engine, look).await?;
     let mut found = BackupList { backups: Vec::new(), bad: Vec::new() };
@@ -108,9 +134,12 @@ pub struct MakeBackups {
     /// Only of this collection; of all that are open when left out.
     #[schema(example = "course")]
     collection: Option<String>,
-    /// How many backups of each collection to keep, this one included; older ones are removed. Default 7.
+    /// How many backups of each collection to keep, this one included; older ones are removed. As
+    /// configured when left out: 7, unless something else is said.
     #[schema(minimum = 1, example = 7)]
     keep: Option<usize>,
+    /// Answer when they were sent to the other place, too. The server sends them in any case when one is configured.
+    remote: bool,
 }
 
 /// Backups that were made, or removed.
@@ -129,13 +158,20 @@ pub(super) async fn make(
     State(state): State<AppState>,
     JsonOrNothing(wish): JsonOrNothing<MakeBackups>,
 ) -> Result<Answer<BackupsDone>, ApiError> {
-    let keep = kept(wish.keep.unwrap_or(BACKUPS_KEPT))?;
+    let keep = kept(wish.keep.unwrap_or(state.engine.config().upkeep.backups_kept))?;
     let make = move |engine: &Engine| {
         let names = match wish.collection {
             Some(name) => vec![name],
             None => engine.collections().into_iter().map(|info| info.name).collect(),
         };
-        names.iter().map(|name| engine.backup(name, keep)).collect::<Result<Vec<Backup>, Error>>()
+        let make = |name: &String| {
+            let backup = engine.backup(name, keep)?;
+            if wish.remote {
+                engine.push_offsite(&backup)?;
+            }
+            Ok(backup)
+        };
+        names.iter().map(make).collect::<Result<Vec<Backup>, Error>>()
     };
     let made = state.crossing.run(Lane::Upkeep, &state.engine, make).await?;
     Ok(Answer(BackupsDone { backups: made.iter().map(BackupView::from).collect() }))
@@ -152,6 +188,9 @@ pub struct RestoreBackup {
     #[serde(default)]
     #[schema(example = "20261122T120000Z")]
     at: Option<String>,
+    /// From the other place instead of this machine.
+    #[serde(default)]
+    remote: bool,
 }
 
 /// What a restore did.
@@ -173,7 +212,10 @@ pub(super) async fn restore(
     Json(wish): Json<RestoreBackup>,
 ) -> Result<Answer<RestoredView>, ApiError> {
     let at = wish.at.as_deref().map(|at| time("at", at)).transpose()?;
-    let restore = move |engine: &Engine| engine.restore(&wish.collection, at);
+    let restore = move |engine: &Engine| match wish.remote {
+        true => engine.restore_offsite(&wish.collection, at),
+        false => engine.restore(&wish.collection, at),
+    };
     let (backup, info) = state.crossing.run(Lane::Upkeep, &state.engine, restore).await?;
     Ok(Answer(RestoredView { backup: BackupView::from(&backup), collection: info.into() }))
 }

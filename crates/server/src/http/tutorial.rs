@@ -11,7 +11,7 @@ use super::state::AppState;
 use super::top_k::TopK;
 use axum::Json as Answer;
 use axum::extract::{Request, State};
-use bilin_engine::{Found, Kind, Metadata, Query, Target};
+use bilin_engine::{Found, Kind, Metadata, OffsiteState, OffsiteStatus, Query, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -236,6 +236,40 @@ pub struct HealthResponse {
     collections: Vec<CollectionView>,
     /// Collections that could not be opened, with the reason.
     broken: BTreeMap<String, String>,
+    /// How sending backups to another place goes; null when none is configured.
+    offsite: Option<OffsiteView>,
+}
+
+/// Backups beyond this machine.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OffsiteView {
+    /// The place.
+    #[schema(example = "s3://backups/course")]
+    address: String,
+    /// By collection; those of which nothing was sent since the start are missing.
+    collections: BTreeMap<String, OffsiteCollectionView>,
+}
+
+/// How sending the backups of one collection goes, since the start.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OffsiteCollectionView {
+    /// When the newest backup that is known to be there was taken, seconds since 1970.
+    newest_unix_s: Option<u64>,
+    /// Why the last attempt failed; it is made again. Null when it did not.
+    error: Option<String>,
+}
+
+impl From<OffsiteState> for OffsiteView {
+    fn from(state: OffsiteState) -> OffsiteView {
+        let view = |status: OffsiteStatus| OffsiteCollectionView {
+            newest_unix_s: status.newest_unix_s,
+            error: status.error,
+        };
+        OffsiteView {
+            address: state.address,
+            collections: state.collections.into_iter().map(|(name, status)| (name, view(status))).collect(),
+        }
+    }
 }
 
 /// How the service and every collection are
@@ -260,6 +294,7 @@ pub(super) async fn health(State(state): State<AppState>) -> Result<Answer<Healt
                 model_path: model.unwrap_or_else(|| config.default_text_model.clone()),
                 status: health.status,
                 broken: health.broken.into_iter().collect(),
+                offsite: engine.offsite_status().map(OffsiteView::from),
                 collections: health.collections.into_iter().map(CollectionView::from).collect(),
             })
         })

@@ -3,7 +3,8 @@
 //! Times are given as Unix times, as Prometheus advises: the age of a thing is `time() - ..._timestamp_seconds`.
 
 use super::page::Page;
-use bilin_engine::{BackupList, CollectionInfo, Engine, Error};
+use super::upkeep;
+use bilin_engine::{BackupList, CollectionInfo, Engine, Error, OffsiteState};
 
 /// Label of every family here.
 const BY: [&str; 1] = ["collection"];
@@ -75,6 +76,8 @@ pub(super) fn put(page: &Page, engine: &Engine) -> prometheus::Result<()> {
             }
         }
     }
+    upkeep::put_recall(page, &health.collections)?;
+    upkeep::put(page, &engine.upkeep_status())?;
     let missing = page.counter(
         "bilin_missing_items_total",
         "Live rows that were found to have no item or metadata: cannot happen, more than 0 is an incident.",
@@ -98,7 +101,30 @@ pub(super) fn put(page: &Page, engine: &Engine) -> prometheus::Result<()> {
     quarantined.with_label_values::<&str>(&[]).set(engine.quarantined_collections() as f64);
     let version = page.gauge("bilin_build_info", "Always 1; the version is the label.", &["version"])?;
     version.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-    backups(page, &engine.backups(None))
+    backups(page, &engine.backups(None))?;
+    match engine.offsite_status() {
+        Some(state) => offsite(page, &state),
+        None => Ok(()),
+    }
+}
+
+fn offsite(page: &Page, state: &OffsiteState) -> prometheus::Result<()> {
+    let taken = page.gauge(
+        "bilin_offsite_newest_timestamp_seconds",
+        "When the newest backup that is known to be in the other place was taken.",
+        &BY,
+    )?;
+    let sent = page.counter("bilin_offsite_sent_total", "Backups that were sent to the other place.", &BY)?;
+    let failed = page.counter("bilin_offsite_failed_total", "Attempts to send a backup that failed.", &BY)?;
+    for (name, status) in &state.collections {
+        let name = [name.as_str()];
+        if let Some(newest) = status.newest_unix_s {
+            taken.with_label_values(&name).set(newest as f64);
+        }
+        sent.with_label_values(&name).inc_by(status.sent as f64);
+        failed.with_label_values(&name).inc_by(status.failed as f64);
+    }
+    Ok(())
 }
 
 fn backups(page: &Page, found: &Result<Vec<BackupList>, Error>) -> prometheus::Result<()> {

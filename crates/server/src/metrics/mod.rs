@@ -10,6 +10,7 @@ mod collections;
 mod page;
 mod process;
 mod requests;
+mod upkeep;
 
 use bilin_engine::Engine;
 use page::Page;

@@ -92,10 +92,13 @@ async fn collections_tell_what_they_hold_and_how_they_do() {
         ("bilin_collection_quarantined_files", 0.0),
         ("bilin_index_recall", 1.0),
         ("bilin_backups", 1.0),
+        ("bilin_fail_overs_total", 0.0),
         ("bilin_backups_bad", 0.0),
     ] {
         assert_eq!(of(name), Some(expected), "{name}:\n{text}");
     }
+    let builds = "bilin_upkeep_runs_total{collection=\"points\",job=\"build\",outcome=\"failed\"}";
+    assert_eq!(value(&text, builds), Some(0.0), "{text}");
     assert!(of("bilin_collection_disk_bytes").is_some_and(|bytes| bytes > 4096.0));
     assert!(of("bilin_backup_newest_bytes").is_some_and(|bytes| bytes > 4096.0));
     assert!(of("bilin_backup_newest_timestamp_seconds").is_some_and(|at| at > 1.7e9));

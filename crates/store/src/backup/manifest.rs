@@ -11,7 +11,7 @@ use crate::dir::Disk;
 use crate::error::{StoreError, io_error};
 
 /// File name inside a backup's folder.
-const FILE_NAME: &str = "manifest.json";
+pub(super) const FILE_NAME: &str = "manifest.json";
 /// Format written; the only one read.
 const FORMAT: u64 = 1;
 /// No manifest is longer: some 100 bytes for each of a million segments.
@@ -128,7 +128,7 @@ impl FileSum {
 }
 
 /// `name` or `folder/name`, nothing that could lead elsewhere.
-fn is_plain(path: &str) -> bool {
+pub(super) fn is_plain(path: &str) -> bool {
     let is_name = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')

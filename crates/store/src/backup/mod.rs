@@ -12,6 +12,7 @@
 //! a backup costs what is new; no file is shared with the live collection, so damage there never reaches a backup.
 
 mod manifest;
+mod receive;
 mod restore;
 mod take;
 
@@ -21,6 +22,8 @@ use crate::dir::{Disk, list_if_there, sync_names};
 use crate::error::{StoreError, io_error};
 use crate::time;
 pub(crate) use manifest::Manifest;
+pub(crate) use receive::files;
+pub use receive::{BackupFile, Receiving};
 pub(crate) use restore::copy_into;
 pub(crate) use take::{hash_file, take, verify_made};
 

@@ -47,9 +47,14 @@ pub(crate) struct Kept {
     pub(crate) scrubbed_ms: Option<Option<u64>>,
     /// A build that could not be: at which commit, for which index.
     pub(crate) unbuildable: Option<(u64, String)>,
+    /// When space was last looked for, and in which commit and generation.
+    pub(crate) compacted: Option<(u64, Compacted)>,
     /// A generation that no effort brings to its target, and what was measured.
     pub(crate) exhausted: Option<(u64, String)>,
 }
+
+/// Number of the commit, and of the generation if there is one.
+pub(crate) type Compacted = (u64, Option<u64>);
 
 /// The newest good backup.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@
 //! out of the backups kept.
 
 use super::UpkeepPolicy;
-use super::board::Kept;
+use super::board::{Compacted, Kept};
 use super::clock::ms;
 
 /// When a job is due, milliseconds since 1970, and why.
@@ -49,6 +49,24 @@ pub(super) fn scrub(policy: &UpkeepPolicy, kept: &Kept, seq: u64) -> Option<Due>
             reason: "it was not checked yet".to_owned(),
         },
     })
+}
+
+/// Whether space is to be looked for: something was deleted, and commit or generation are others than at the last look,
+/// which was a period ago, or the index is about to be built over what is there.
+pub(super) fn compact(
+    policy: &UpkeepPolicy,
+    kept: &Kept,
+    now: Compacted,
+    builds: bool,
+    now_ms: u64,
+) -> Option<String> {
+    let every = policy.compact_every?;
+    let due = match kept.compacted {
+        Some((_, last)) if last == now => false,
+        Some((at_ms, _)) => builds || at_ms.saturating_add(ms(every)) <= now_ms,
+        None => true,
+    };
+    due.then(|| "rows were deleted since the last look".to_owned())
 }
 
 #[cfg(test)]
@@ -112,5 +130,21 @@ mod tests {
         assert_eq!(scrub(&policy, &kept, 0), None, "nothing to read");
         let short = UpkeepPolicy { scrub_every: Some(Duration::from_millis(5)), ..policy };
         assert_eq!(scrub(&short, &kept, 1).map(|due| due.at_ms), Some(NOW_MS - HOUR_MS + 5));
+    }
+
+    #[test]
+    fn space_is_looked_for_once_per_commit_and_generation() {
+        let policy = UpkeepPolicy::default();
+        let mut kept = Kept::default();
+        let due = |kept: &Kept, now, builds| compact(&policy, kept, now, builds, NOW_MS).is_some();
+        assert!(due(&kept, (5, None), false), "after a start");
+        kept.compacted = Some((NOW_MS - HOUR_MS / 2, (5, None)));
+        assert!(!due(&kept, (5, None), true), "nothing was deleted since");
+        assert!(!due(&kept, (6, None), false), "a moment ago");
+        assert!(due(&kept, (6, None), true), "before a build");
+        kept.compacted = Some((NOW_MS - HOUR_MS, (5, Some(1))));
+        assert!(due(&kept, (5, Some(2)), false), "the index that held rows is gone");
+        let off = UpkeepPolicy { compact_every: None, ..policy.clone() };
+        assert_eq!(compact(&off, &kept, (6, None), true, NOW_MS), None);
     }
 }

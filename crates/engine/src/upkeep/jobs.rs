@@ -3,13 +3,13 @@
 //! Damage that a job meets is not acted upon there: it becomes a suspicion, and the fail-over looks again before it gives
 //! up commits that no backup holds.
 
-use super::board::NewestBackup;
+use super::board::{Compacted, NewestBackup};
 use super::lanes::newest_backup;
 use super::status::{Job, Outcome};
 use super::{clock, due};
 use crate::Engine;
 use crate::recall;
-use bilin_store::{Collection, Due, MaintainOptions, Pace, StoreError};
+use bilin_store::{Collection, CompactOptions, Due, MaintainOptions, Pace, Snapshot, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -76,6 +76,7 @@ fn perform(engine: &Engine, task: &Task) -> Done {
     match job {
         Job::FailOver => fail_over(engine, collection, pace),
         Job::Build => build(engine, collection, pace),
+        Job::Compact => compact(engine, collection, pace),
         Job::Effort => effort(engine, collection, pace),
         Job::Backup => backup(engine, collection, pace),
         Job::Scrub => scrub(engine, collection, pace),
@@ -98,6 +99,21 @@ fn build(engine: &Engine, collection: &Collection, pace: &Pace) -> Done {
     let state = (collection.snapshot().seq(), collection.settings().index.to_string());
     engine.board.change(collection.name(), |kept| kept.unbuildable = Some(state));
     Ok((Outcome::Skipped, maintained.reason))
+}
+
+/// What compaction would find again while nothing changes.
+pub(super) fn compacted(snapshot: &Snapshot) -> Compacted {
+    (snapshot.seq(), snapshot.generation().map(|generation| generation.number))
+}
+
+fn compact(engine: &Engine, collection: &Collection, pace: &Pace) -> Done {
+    let options = CompactOptions { force: false, progress: Some(&|_, _| !pace.is_stopped()) };
+    let done = collection.compact(&options)?;
+    let is_changed = (done.segments_dropped, done.rows_moved, done.bytes_freed) != (0, 0, 0);
+    // What was done may have left something to do (a view that was held, an index that holds rows): looked for once more.
+    let state = if is_changed { (0, None) } else { compacted(&collection.snapshot()) };
+    engine.board.change(collection.name(), |kept| kept.compacted = Some((clock::now_ms(), state)));
+    Ok((if is_changed { Outcome::Ok } else { Outcome::Skipped }, done.reason))
 }
 
 fn effort(engine: &Engine, collection: &Collection, pace: &Pace) -> Done {
@@ -194,7 +210,7 @@ fn fail_over(engine: &Engine, collection: &Arc<Collection>, pace: &Arc<Pace>) ->
             // What was known of the one before says nothing of this one.
             kept.suspect = None;
             (kept.newest_backup, kept.scrubbed_ms, kept.changed_since_ms) = (None, None, None);
-            (kept.unbuildable, kept.exhausted) = (None, None);
+            (kept.unbuildable, kept.exhausted, kept.compacted) = (None, None, None);
         }
         kept.fail_overs += u64::from(replaced.is_ok());
     });

@@ -81,14 +81,24 @@ fn next(engine: &Engine, lane: Lane, after: &str) -> Option<Task> {
 
 fn build_due(engine: &Engine, collection: &Collection, kept: &Kept) -> Option<(Job, String)> {
     let now_ms = clock::now_ms();
-    match collection.due(&engine.build_policy(collection)) {
+    let due = collection.due(&engine.build_policy(collection));
+    let snapshot = collection.snapshot();
+    let is_building = matches!(due, Due::Build(_));
+    if snapshot.count() < snapshot.rows().len()
+        && !kept.is_held_back(Job::Compact, now_ms)
+        && let Some(reason) =
+            due::compact(&engine.config.upkeep, kept, jobs::compacted(&snapshot), is_building, now_ms)
+    {
+        return Some((Job::Compact, reason));
+    }
+    match due {
         Due::Build(reason) => {
-            let state = (collection.snapshot().seq(), collection.settings().index.to_string());
+            let state = (snapshot.seq(), collection.settings().index.to_string());
             let is_possible = kept.unbuildable.as_ref() != Some(&state);
             (is_possible && !kept.is_held_back(Job::Build, now_ms)).then_some((Job::Build, reason))
         }
         Due::Effort(reason) => {
-            let number = collection.snapshot().generation().map(|generation| generation.number);
+            let number = snapshot.generation().map(|generation| generation.number);
             let is_exhausted = kept.exhausted.as_ref().map(|exhausted| exhausted.0) == number;
             (!is_exhausted && !kept.is_held_back(Job::Effort, now_ms)).then_some((Job::Effort, reason))
         }

@@ -9,6 +9,8 @@ pub struct UpkeepPolicy {
     pub rebuild_growth_percent: usize,
     /// Age from which IVF centroids are learned anew where rows have changed; `None` = never.
     pub retrain_after: Option<Duration>,
+    /// How often space of what was deleted is looked for, besides before every build; `None` = never.
+    pub compact_every: Option<Duration>,
     /// Threads of a build; 0 = half the CPUs.
     pub build_threads: usize,
     /// How often a collection that changed is backed up; `None` = never.
@@ -38,6 +40,7 @@ impl Default for UpkeepPolicy {
         UpkeepPolicy {
             rebuild_growth_percent: 50,
             retrain_after: Some(7 * DAY),
+            compact_every: Some(Duration::from_secs(3_600)),
             build_threads: 0,
             backup_every: Some(DAY),
             backups_kept: crate::keeping::BACKUPS_KEPT,

@@ -9,6 +9,8 @@ pub enum Job {
     FailOver,
     /// A new index.
     Build,
+    /// Space of what was deleted is given back.
+    Compact,
     /// More search effort for the index there is, measured on live queries.
     Effort,
     /// A backup.
@@ -19,13 +21,15 @@ pub enum Job {
 
 impl Job {
     /// Every one.
-    pub const ALL: [Job; 5] = [Job::FailOver, Job::Build, Job::Effort, Job::Backup, Job::Scrub];
+    pub const ALL: [Job; 6] =
+        [Job::FailOver, Job::Build, Job::Compact, Job::Effort, Job::Backup, Job::Scrub];
 
-    /// `fail_over`, `build`, `effort`, `backup`, `scrub`.
+    /// `fail_over`, `build`, `compact`, `effort`, `backup`, `scrub`.
     pub fn name(self) -> &'static str {
         match self {
             Job::FailOver => "fail_over",
             Job::Build => "build",
+            Job::Compact => "compact",
             Job::Effort => "effort",
             Job::Backup => "backup",
             Job::Scrub => "scrub",

@@ -206,3 +206,26 @@ fn upkeep_stops_at_once_and_can_be_started_again() {
     let query = Query::new(Target::Vector(vectors(1, DIM, 1).remove(0)));
     assert_eq!(engine.search("points", &query).expect("an answer").results[0].id, "1");
 }
+
+#[test]
+fn space_of_what_was_deleted_is_given_back() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut config = config(root.path());
+    config.upkeep = UpkeepPolicy { compact_every: Some(Duration::from_millis(100)), ..quick() };
+    config.rows_per_segment = Some(64);
+    let engine = Arc::new(Engine::open(config).expect("an engine"));
+    let _upkeep = engine.start_upkeep();
+    create(&engine, "points", "Flat");
+    add(&engine, "points", 0, 1_000);
+    let segments = || {
+        std::fs::read_dir(root.path().join("data/collections/points/vectors")).expect("a folder").count()
+    };
+    assert_eq!(segments(), 16);
+    let ids: Vec<String> = (0..900).map(|number| number.to_string()).collect();
+    engine.delete_documents("points", &ids).expect("deleted");
+    wait_until("fewer segments", || segments() < 8);
+    wait_until("the job's end", || job(&engine, "points", Job::Compact).ok > 0);
+    let query = Query::new(Target::Vector(vectors(1, DIM, 950).remove(0)));
+    assert_eq!(engine.search("points", &query).expect("an answer").results[0].id, "950");
+    engine.verify("points", true).expect("all as it was written");
+}

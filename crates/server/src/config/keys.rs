@@ -79,6 +79,12 @@ pub const KEYS: &[Key] = &[
         Some("7d"),
         "age from which the centroids of an IVF index are learned anew where rows have changed, or off",
     ),
+    text(
+        "upkeep.compact_every",
+        "BILIN_COMPACT_EVERY",
+        Some("1h"),
+        "how often space of what was deleted is looked for, besides before every build, or off",
+    ),
     number("upkeep.build_threads", "BILIN_BUILD_THREADS", "0", "threads of a build; 0 is half the CPUs"),
     text(
         "upkeep.scrub_every",

@@ -308,6 +308,7 @@ impl Reader<'_> {
             rebuild_growth_percent: self
                 .parsed("upkeep.rebuild_growth_percent", "a whole number of percent; 0 for never")?,
             retrain_after: self.duration("upkeep.retrain_after")?,
+            compact_every: self.duration("upkeep.compact_every")?,
             build_threads: self.parsed("upkeep.build_threads", "a whole number; 0 for half the CPUs")?,
             backup_every: self.duration("backups.every")?,
             backups_kept: self.positive("backups.kept")?,

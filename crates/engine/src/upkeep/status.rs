@@ -21,8 +21,7 @@ pub enum Job {
 
 impl Job {
     /// Every one.
-    pub const ALL: [Job; 6] =
-        [Job::FailOver, Job::Build, Job::Compact, Job::Effort, Job::Backup, Job::Scrub];
+    pub const ALL: [Job; 6] = [Job::FailOver, Job::Build, Job::Compact, Job::Effort, Job::Backup, Job::Scrub];
 
     /// `fail_over`, `build`, `compact`, `effort`, `backup`, `scrub`.
     pub fn name(self) -> &'static str {

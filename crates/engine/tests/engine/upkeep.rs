@@ -216,10 +216,16 @@ fn space_of_what_was_deleted_is_given_back() {
     let engine = Arc::new(Engine::open(config).expect("an engine"));
     let _upkeep = engine.start_upkeep();
     create(&engine, "points", "Flat");
-    add(&engine, "points", 0, 1_000);
-    let segments = || {
-        std::fs::read_dir(root.path().join("data/collections/points/vectors")).expect("a folder").count()
-    };
+    // With so much beside the vectors that giving it back is worth the work.
+    let note = serde_json::json!("n".repeat(6_000));
+    let documents = (0..1_000).map(|number| NewDocument {
+        id: Some(number.to_string()),
+        content: Some(DocumentContent::Vector(vectors(1, DIM, number).remove(0))),
+        metadata: [("note".to_owned(), note.clone())].into_iter().collect(),
+    });
+    engine.add_documents("points", documents.collect()).expect("added");
+    let segments =
+        || std::fs::read_dir(root.path().join("data/collections/points/vectors")).expect("a folder").count();
     assert_eq!(segments(), 16);
     let ids: Vec<String> = (0..900).map(|number| number.to_string()).collect();
     engine.delete_documents("points", &ids).expect("deleted");

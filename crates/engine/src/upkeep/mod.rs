@@ -61,7 +61,7 @@ impl Drop for Upkeeper {
 }
 
 impl Engine {
-    /// Looks after the collections from now on, by [`crate::EngineConfig::upkeep`], until the answer is dropped. Where
+    /// Looks after the collections from now on, by `EngineConfig::upkeep`, until the answer is dropped. Where
     /// upkeep runs already, nothing more is started.
     pub fn start_upkeep(self: &Arc<Engine>) -> Upkeeper {
         let mut threads = Vec::new();

@@ -222,11 +222,16 @@ impl House {
 
     /// A request that takes as long as a phase does.
     fn request(&self, phase: Phase, random: &mut Random) -> Request {
-        let indexed: Vec<_> = self.collections.iter().filter(|expected| !expected.is_exact).collect();
-        let any = &self.collections[random.below(self.collections.len() as u64) as usize];
-        let of = match phase {
-            Phase::Build if !indexed.is_empty() => indexed[random.below(indexed.len() as u64) as usize],
-            _ => any,
+        // Asked to maintain, a collection without an index has only its space to give back.
+        let fits = |expected: &&Expected| match phase {
+            Phase::Build => !expected.is_exact,
+            Phase::Compaction => expected.is_exact,
+            _ => true,
+        };
+        let fitting: Vec<_> = self.collections.iter().filter(fits).collect();
+        let of = match fitting.len() as u64 {
+            0 => &self.collections[random.below(self.collections.len() as u64) as usize],
+            count => fitting[random.below(count) as usize],
         };
         let name = &of.name;
         match phase {
@@ -238,7 +243,7 @@ impl House {
             _ => Request {
                 phase,
                 path: format!("/v1/collections/{name}/maintain"),
-                body: json!({"force": phase == Phase::Build}),
+                body: json!({"force": true}),
             },
         }
     }

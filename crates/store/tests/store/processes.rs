@@ -80,7 +80,9 @@ fn a_second_process_is_told_who_holds_the_folder() {
         .create("notes", &settings(DIM, Metric::L2, IndexSpec::FLAT))
         .unwrap();
     let mut child = start_child(folder.path());
-    lines(&mut child, "opened").next().unwrap();
+    // Kept, for without a reader of what it says the child would end, and give up the folder.
+    let mut said = lines(&mut child, "opened");
+    said.next().unwrap();
     let error = DataDir::open(folder.path()).err().unwrap();
     let StoreError::Locked { path, holder } = &error else { panic!("{error}") };
     assert_eq!(path, &folder.path().canonicalize().unwrap());

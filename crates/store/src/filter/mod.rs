@@ -13,7 +13,7 @@
 //! Words of the language are case-insensitive. Meaning:
 //! * A condition is true or false, never unknown. Where the field is missing, or is a list or an object, every comparison is
 //!   false, so `!=` and `NOT` are true there. `= null` is true for a missing field and for JSON null; `EXISTS` is its opposite.
-//! * A **number** compares by value with JSON numbers and with strings that spell one (`"5"`, `"1e3"`): metadata that came
+//! * A **number** compares by value with JSON numbers and with strings that spell one (`"5"`, `"1e3"`, `" 5 "`): metadata that came
 //!   as text, as the tutorial's does, can still be compared with `<`.
 //! * A **string** compares byte by byte with strings, and, when it spells a number itself, by value with JSON numbers.
 //! * `true` and `false` equal JSON booleans and the strings that spell them; they have no order.

@@ -66,7 +66,8 @@ fn compares(found: Option<&Json>, comparison: Comparison, value: &Value) -> bool
     let by_value = |wanted: f64, with_text: bool| {
         let found = match found {
             Some(Json::Number(found)) => found.as_f64(),
-            Some(Json::String(text)) if with_text => number(text),
+            // With spaces around it, too, as columns of CSV files have them.
+            Some(Json::String(text)) if with_text => number(text.trim_matches(' ')),
             _ => None,
         };
         ordered(found.and_then(|found| found.partial_cmp(&wanted)))
@@ -219,6 +220,8 @@ fn metadata_of_the_tutorial_compares_as_expected() {
     assert_eq!(of("chapter like '第%'"), [0]);
     assert_eq!(of("page EXISTS or (category='cats' and not page exists)"), [1, 2]);
     assert_eq!(of("page = null"), [0, 2, 3]);
+    let spaced = [json!({"price": " 9.5 "}).as_object().expect("an object").clone()];
+    assert_eq!(selected(&"price < 10".parse().expect("a filter"), &spaced), [0]);
     assert_eq!(of("`category` == \"cats\""), [2]);
 }
 

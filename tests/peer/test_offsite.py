@@ -36,6 +36,7 @@ class S3:
         command = [pathlib.Path(sys.executable).with_name("weed"), "server", f"-dir={self.folder / 'data'}"]
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self.folder / 's3.json'}"]
         command += ["-master.volumeSizeLimitMB=64", "-volume.max=16", "-master.telemetry=false", "-s3.port.iceberg=0"]
+        command += ["-s3.port.lance=0"]
         for name in self.ports:
             command += [f"-{name}.port={self.ports[name]}", f"-{name}.port.grpc={self.grpc[name]}"]
         self.log = open(self.folder / "log", "ab")
@@ -45,11 +46,13 @@ class S3:
             assert self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
             try:
                 made = requests.post(f"{self.filer}/buckets/{BUCKET}/", timeout=5).status_code
-                if made < 300 and requests.get(self.url, timeout=5).status_code == 403:
+                # 409: it was there before, from a start or a moment ago.
+                if (made < 300 or made == 409) and requests.get(self.url, timeout=5).status_code == 403:
                     return
             except requests.ConnectionError:
                 pass
             time.sleep(0.2)
+        self.stop()
         raise AssertionError("the S3 server does not start:\n" + (self.folder / "log").read_text()[-3000:])
 
     def stop(self):

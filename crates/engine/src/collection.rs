@@ -46,12 +46,13 @@ pub struct CollectionInfo {
 }
 
 /// All that is known of an open collection. A model that this build does not have is one more warning, and so is upkeep
-/// that fails or is late.
+/// that fails or is late, and a backup that does not reach the other place.
 pub(crate) fn info(engine: &Engine, store: &dyn VectorStore) -> CollectionInfo {
     let settings = store.settings();
     let mut status = store.status();
     status.warnings.extend(mismatch(store.name(), &settings));
     status.warnings.extend(engine.board.warnings(store.name(), &engine.config.upkeep, status.seq));
+    status.warnings.extend(engine.offsite.warning(store.name()));
     let health = if status.warnings.is_empty() { "ok" } else { "degraded" }.to_owned();
     let live_recall = engine.recall.live(store.name(), store.view().approximate());
     CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall }

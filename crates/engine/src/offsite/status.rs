@@ -58,6 +58,12 @@ impl Offsite {
         self.lock().get(collection).and_then(|status| status.newest_unix_s) >= Some(taken_unix_s)
     }
 
+    /// Why the newest backup of a collection is not in the other place.
+    pub(crate) fn warning(&self, collection: &str) -> Option<String> {
+        let error = self.lock().get(collection)?.error.clone()?;
+        Some(format!("its backup was not sent to the other place, which is tried again: {error}"))
+    }
+
     pub(super) fn told(&self) -> BTreeMap<String, OffsiteStatus> {
         self.lock().clone()
     }

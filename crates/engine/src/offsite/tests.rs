@@ -130,10 +130,14 @@ fn an_interrupted_run_goes_on_where_it_stopped_and_trusts_nothing_unread() {
     assert_eq!(shelf.keys("/parts/").len(), 2);
     let status = engine.offsite_status().unwrap().collections.remove("点").unwrap();
     assert_eq!((status.failed, status.error.as_deref()), (1, Some("the store is gone")));
+    let health = engine.health();
+    assert_eq!(health.status, "degraded");
+    assert!(health.collections[0].status.warnings[0].contains("the store is gone"), "{health:?}");
     shelf.puts_left.store(0, Ordering::Relaxed);
     shelf.flip(&shelf.keys("/parts/")[0]);
     let pushed = engine.push_offsite(&backup).unwrap();
     assert_eq!(pushed.parts_kept, 1, "the one that was whole: {pushed:?}");
+    assert_eq!(engine.health().status, "healthy");
     let listed = engine.offsite_backups(Some("点")).unwrap();
     engine.verify_offsite(&listed.good[0]).unwrap();
 }

@@ -62,9 +62,10 @@ pub(super) fn run(args: &Merge, context: &Context) -> Result<Exit, Failure> {
         let record = Record { collection, created, sources, added, updated, kept, items, seq };
         printer.record("merged", &record)?;
     } else {
+        let documents = if added == 1 { "document" } else { "documents" };
         let made = if created { format!("made like {:?}, ", args.sources[0]) } else { String::new() };
         printer.line(format_args!(
-            "{collection}: {made}{added} documents added, {updated} replaced, {kept} kept as they were ({items} items from {sources} collections)"
+            "{collection}: {made}{added} {documents} added, {updated} replaced, {kept} kept as they were ({items} items from {sources} collections)"
         ))?;
     }
     Ok(Exit::Success)

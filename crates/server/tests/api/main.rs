@@ -8,8 +8,11 @@ mod bad_input;
 mod collections;
 mod description;
 mod documents;
+mod full_disk;
 mod limits;
 mod metrics;
+#[path = "../../../store/tests/store/mounted.rs"]
+mod mounted;
 mod page;
 mod search;
 mod service;

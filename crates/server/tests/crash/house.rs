@@ -3,9 +3,10 @@ use crate::Phase;
 use crate::client::Client;
 use crate::compare;
 use crate::process::{Process, Span};
-use crate::record::{DIM, Random, Write, Writer, document};
+use crate::record::{DIM, Random, Write, Writer};
+use crate::requests::{Request, send, write_on};
 use bilin_engine::{Engine, EngineConfig, Metric, NewCollection};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
@@ -21,6 +22,11 @@ const RESIDENTS: u64 = 1_000;
 /// Writers of a collection, and ids of each.
 const WRITERS: usize = 2;
 const IDS: u64 = 30;
+/// The collection that is merged into others, and the writer of what came from it.
+const SOURCE: &str = "source";
+const MERGED: &str = "merged";
+/// What [`Writer::put_all`] puts before a merge: more than a segment.
+const MERGED_IDS: u64 = 80;
 /// Backups of a collection that are kept.
 const BACKUPS_KEPT: usize = 3;
 /// Longest life of a server that answers writes.
@@ -52,7 +58,10 @@ pub struct Restored {
 
 impl Expected {
     fn new(name: &str, is_text: bool, is_exact: bool) -> Expected {
-        let writers = (0..WRITERS).map(|number| Writer::new(&format!("w{number}"), IDS)).collect();
+        let mut writers = vec![Writer::quiet(MERGED, MERGED_IDS)];
+        if name != SOURCE {
+            writers.extend((0..WRITERS).map(|number| Writer::new(&format!("w{number}"), IDS)));
+        }
         let name = name.to_owned();
         Expected {
             name,
@@ -63,6 +72,10 @@ impl Expected {
             restored: None,
             began: Vec::new(),
         }
+    }
+
+    fn writer(&mut self, name: &str) -> &mut Writer {
+        self.writers.iter_mut().find(|writer| writer.name == name).unwrap()
     }
 
     fn states(&self) -> Vec<u64> {
@@ -140,9 +153,11 @@ impl House {
             Expected::new("plain", false, true),
             Expected::new("graph", false, false),
             Expected::new("lists", false, false),
+            Expected::new(SOURCE, false, true),
         ]);
         let engine = house.engine();
-        for (name, index) in [("plain", "Flat"), ("graph", "HNSW8"), ("lists", "IVF8,Flat")] {
+        for (name, index) in [("plain", "Flat"), ("graph", "HNSW8"), ("lists", "IVF8,Flat"), (SOURCE, "Flat")]
+        {
             let (metric, index) = (Some(Metric::L2), Some(index.parse().unwrap()));
             let new = NewCollection { dim: Some(DIM), metric, index, ..NewCollection::default() };
             engine.create(name, &new).unwrap();
@@ -153,8 +168,12 @@ impl House {
 
     /// Collections of texts, whose vectors the built-in model makes.
     pub fn of_texts() -> House {
-        let house = House::new(vec![Expected::new("texts", true, true)]);
-        house.engine().create("texts", &NewCollection::default()).unwrap();
+        let house = House::new(vec![Expected::new("texts", true, true), Expected::new(SOURCE, true, true)]);
+        let engine = house.engine();
+        for expected in &house.collections {
+            engine.create(&expected.name, &NewCollection::default()).unwrap();
+        }
+        drop(engine);
         house
     }
 
@@ -162,9 +181,8 @@ impl House {
         let mut server = Process::serve(self.data(), false);
         let mut client = Client::connect(server.address().unwrap()).unwrap();
         for expected in self.collections.iter_mut().filter(|expected| !expected.is_exact) {
-            let mut residents = Writer::new("resident", RESIDENTS);
-            let all = (0..RESIDENTS).map(|number| (residents.id(number), 1)).collect();
-            residents.unanswered = Some(Write::Put(all));
+            let mut residents = Writer::quiet("resident", RESIDENTS);
+            residents.unanswered = Some(residents.put_all());
             send(&mut client, &expected.name, &mut residents, false).unwrap();
             expected.writers.push(residents);
         }
@@ -226,6 +244,7 @@ impl House {
         let fits = |expected: &&Expected| match phase {
             Phase::Build => !expected.is_exact,
             Phase::Compaction => expected.is_exact,
+            Phase::Merge => expected.name != SOURCE,
             _ => true,
         };
         let fitting: Vec<_> = self.collections.iter().filter(fits).collect();
@@ -239,13 +258,33 @@ impl House {
                 phase,
                 path: "/v1/backups".to_owned(),
                 body: json!({"collection": name, "keep": BACKUPS_KEPT}),
+                target: None,
+            },
+            Phase::Merge => Request {
+                phase,
+                path: format!("/v1/collections/{name}/merge"),
+                body: json!({"sources": [SOURCE], "on_conflict": "replace"}),
+                target: Some(name.clone()),
             },
             _ => Request {
                 phase,
                 path: format!("/v1/collections/{name}/maintain"),
                 body: json!({"force": true}),
+                target: None,
             },
         }
+    }
+
+    /// Before a merge its source changes, so that half a merge would be seen; what the target gets is written down.
+    fn prepare_merge(&mut self, address: SocketAddr, target: &str) {
+        let source = self.collections.iter_mut().find(|expected| expected.name == SOURCE).unwrap();
+        let is_text = source.is_text;
+        let writer = source.writer(MERGED);
+        writer.unanswered = Some(writer.put_all());
+        send(&mut Client::connect(address).unwrap(), SOURCE, writer, is_text).unwrap();
+        let documents = writer.documents.clone();
+        let target = self.collections.iter_mut().find(|expected| expected.name == target).unwrap();
+        target.writer(MERGED).unanswered = Some(Write::Merge(documents));
     }
 
     /// Clients write to a server until it is killed. With a request: within its time; whether it was.
@@ -254,20 +293,24 @@ impl House {
         let mut server = Process::serve(self.folder.path(), random.below(2) == 0);
         let address = server.address().expect("a server that starts");
         self.opening.learn(started);
+        let target = during.and_then(|request| request.target.as_deref());
+        if let Some(target) = target {
+            self.prepare_merge(address, target);
+        }
         let life = Duration::from_micros(random.below(LIFE_MS * 1_000));
         let spans = &mut self.spans;
-        let (acknowledged, killed) = thread::scope(|scope| {
+        let (acknowledged, killed, answered) = thread::scope(|scope| {
             let mut threads = Vec::new();
             for expected in &mut self.collections {
-                for writer in expected.writers.iter_mut().filter(|writer| writer.name != "resident") {
+                for writer in expected.writers.iter_mut().filter(|writer| writer.is_client) {
                     let (name, is_text, seed) = (expected.name.clone(), expected.is_text, random.next());
                     threads
                         .push(scope.spawn(move || write_on(address, &name, writer, is_text, Random(seed))));
                 }
             }
             thread::sleep(life);
-            let killed = match during {
-                None => true,
+            let (killed, asked) = match during {
+                None => (true, None),
                 Some(request) => {
                     let span = spans.entry(request.phase).or_insert_with(|| Span::guess(20));
                     let asked = scope.spawn(move || request.send(address));
@@ -277,13 +320,20 @@ impl House {
                     if was_faster {
                         span.learn(begun);
                     }
-                    !was_faster
+                    (!was_faster, Some(asked))
                 }
             };
             assert!(server.kill(), "the server ended by itself");
-            (threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>(), killed)
+            let acknowledged = threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>();
+            // An answer may have been on its way when the kill came.
+            (acknowledged, killed, asked.is_some_and(|asked| asked.join().unwrap()))
         });
         self.figures.acknowledged += acknowledged;
+        if let Some(target) = target.filter(|_| answered) {
+            let expected = self.collections.iter_mut().find(|expected| expected.name == target).unwrap();
+            expected.writer(MERGED).answered();
+            self.figures.acknowledged += 1;
+        }
         if !killed {
             // Killed all the same, while it wrote.
             *self.killed.entry(Phase::Write).or_default() += 1;
@@ -348,59 +398,8 @@ fn half_made(data: &Path) -> BTreeSet<String> {
     made.collect()
 }
 
-/// What the server is asked to do while it is killed.
-struct Request {
-    phase: Phase,
-    path: String,
-    body: Value,
-}
-
-impl Request {
-    /// An answer, if it comes, must be good.
-    fn send(&self, address: SocketAddr) {
-        let asked =
-            Client::connect(address).and_then(|mut client| client.ask("POST", &self.path, Some(&self.body)));
-        if let Ok((status, answer)) = asked {
-            assert_eq!(status, 200, "{}: {answer}", self.path);
-        }
-    }
-}
-
 /// Names in a folder, which need not be there.
 fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-/// Writes until the server is gone; returns how many requests were answered.
-fn write_on(address: SocketAddr, name: &str, writer: &mut Writer, is_text: bool, mut random: Random) -> u64 {
-    let mut acknowledged = 0;
-    let Ok(mut client) = Client::connect(address) else { return 0 };
-    loop {
-        writer.unanswered = Some(writer.next(&mut random));
-        if send(&mut client, name, writer, is_text).is_err() {
-            return acknowledged;
-        }
-        acknowledged += 1;
-    }
-}
-
-/// Sends the writer's unanswered request.
-fn send(client: &mut Client, name: &str, writer: &mut Writer, is_text: bool) -> std::io::Result<()> {
-    let collection = format!("/v1/collections/{name}");
-    let documents = format!("{collection}/documents");
-    let (status, answer) = match writer.unanswered.as_ref().unwrap() {
-        Write::Put(new) => {
-            let new: Vec<_> = new.iter().map(|(id, version)| document(id, *version, is_text)).collect();
-            client.ask("POST", &documents, Some(&json!({"documents": new})))?
-        }
-        Write::Delete(id) => client.ask("DELETE", &format!("{documents}/{id}"), None)?,
-        Write::DeleteBelow(bound) => {
-            let filter = format!("writer = \"{}\" AND version < {bound}", writer.name);
-            client.ask("POST", &format!("{collection}/delete"), Some(&json!({"filter": filter})))?
-        }
-    };
-    assert_eq!(status, 200, "{:?}: {answer}", writer.unanswered);
-    writer.answered();
-    Ok(())
 }

@@ -15,6 +15,7 @@ mod compare;
 mod house;
 mod process;
 mod record;
+mod requests;
 
 use house::House;
 use record::Random;
@@ -25,7 +26,7 @@ const KILLS: u64 = 200;
 const TEXTS_EVERY: u64 = 10;
 
 /// Kinds of [`Phase`].
-const PHASES: usize = 6;
+const PHASES: usize = 7;
 
 /// When the kill comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,16 +43,19 @@ pub enum Phase {
     Backup,
     /// While a backup takes the place of a collection.
     Restore,
+    /// While clients write and another collection is merged into theirs.
+    Merge,
 }
 
 /// Which phase a kill is for.
 fn phase(random: &mut Random) -> Phase {
-    match random.below(13) {
+    match random.below(15) {
         0..3 => Phase::Write,
         3..5 => Phase::Recovery,
         5 | 6 => Phase::Build,
         7 | 8 => Phase::Compaction,
         9 | 10 => Phase::Backup,
+        11 | 12 => Phase::Merge,
         _ => Phase::Restore,
     }
 }

@@ -68,6 +68,8 @@ pub enum Write {
     Delete(String),
     /// All of the writer's below a version, by a filter.
     DeleteBelow(u64),
+    /// What another collection holds, put by merging it.
+    Merge(Documents),
 }
 
 impl Write {
@@ -78,6 +80,7 @@ impl Write {
                 documents.remove(id);
             }
             Write::DeleteBelow(bound) => documents.retain(|_, version| *version >= *bound),
+            Write::Merge(source) => documents.extend(source.clone()),
         }
     }
 }
@@ -87,6 +90,8 @@ impl Write {
 pub struct Writer {
     /// Starts the ids that are its own.
     pub name: String,
+    /// A client that writes all the time; else it writes only when the house says so.
+    pub is_client: bool,
     pub ids: u64,
     pub documents: Documents,
     pub next_version: u64,
@@ -101,7 +106,12 @@ impl Writer {
     pub fn new(name: &str, ids: u64) -> Writer {
         let history = BTreeMap::from([(0, Documents::new())]);
         let (name, documents) = (name.to_owned(), Documents::new());
-        Writer { name, ids, documents, next_version: 1, unanswered: None, history }
+        Writer { name, is_client: true, ids, documents, next_version: 1, unanswered: None, history }
+    }
+
+    /// One that writes only when the house says so.
+    pub fn quiet(name: &str, ids: u64) -> Writer {
+        Writer { is_client: false, ..Writer::new(name, ids) }
     }
 
     /// Number of the newest state.
@@ -130,6 +140,13 @@ impl Writer {
 
     pub fn id(&self, number: u64) -> String {
         format!("{}-{number}", self.name)
+    }
+
+    /// Puts all of its ids with a new version.
+    pub fn put_all(&mut self) -> Write {
+        let version = self.next_version;
+        self.next_version += 1;
+        Write::Put((0..self.ids).map(|number| (self.id(number), version)).collect())
     }
 
     /// Its next request.

@@ -1,4 +1,4 @@
-//! 16 readers and 4 writers, while builds, retraining, compaction, backups and verification go on all the time: every view is one
+//! 16 readers and 4 writers, while builds, retraining, compaction, merges, backups and verification go on all the time: every view is one
 //! commit, and what it answers is what brute force over it answers.
 //!
 //! Two minutes; `BILIN_MINUTES` makes it longer, `BILIN_SEED` different; `./soak concurrency` sets both. What searches
@@ -42,7 +42,7 @@ pub(crate) struct Subject {
     pub(crate) is_exact: bool,
     pub(crate) residents: usize,
     pub(crate) collection: Arc<Collection>,
-    /// One for each writer.
+    /// One for each writer, and one for what is merged into it.
     pub(crate) ledgers: Vec<Ledger>,
     pub(crate) latencies: Latencies,
 }
@@ -54,7 +54,7 @@ fn subject(data: &DataDir, name: &str, index: &str) -> Subject {
     let collection = data.create_with_segments(name, &settings, ROWS_PER_SEGMENT).unwrap();
     let upsert = (0..RESIDENTS).map(|number| document(&format!("resident-{number}"), 1)).collect();
     collection.apply(Batch { upsert, ..Batch::default() }).unwrap();
-    let ledgers = (0..WRITERS).map(|_| Ledger::new()).collect();
+    let ledgers = (0..=WRITERS).map(|_| Ledger::new()).collect();
     let (name, residents) = (name.to_owned(), RESIDENTS);
     Subject { name, is_exact, residents, collection, ledgers, latencies: Latencies::new() }
 }
@@ -100,6 +100,9 @@ fn every_view_is_one_commit_whatever_goes_on() {
     let data = DataDir::open(folder.path()).unwrap();
     let kinds = [("exact", "Flat"), ("graph", "HNSW8"), ("lists", "IVF16,Flat")];
     let subjects = kinds.map(|(name, index)| subject(&data, name, index));
+    let source =
+        data.create_with_segments("source", &settings(DIM, Metric::L2, IndexSpec::FLAT), ROWS_PER_SEGMENT);
+    let source = source.unwrap();
     let stop = AtomicBool::new(false);
     let (views, searches) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let deadline = Instant::now() + Duration::from_secs(60 * minutes);
@@ -127,7 +130,7 @@ fn every_view_is_one_commit_whatever_goes_on() {
                 }
             });
         }
-        let upkeep = upkeep::start(scope, &data, &subjects, &stop, seed);
+        let upkeep = upkeep::start(scope, &data, &subjects, &source, &stop, seed);
         scope.spawn(|| watch(&subjects, &stop));
         while Instant::now() < deadline && !stop.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(50));
@@ -143,6 +146,7 @@ fn every_view_is_one_commit_whatever_goes_on() {
         kept_up.join(", ")
     );
     tell_latencies(&subjects);
+    drop(source);
     reopened_is_the_same(folder.path(), data, subjects);
 }
 

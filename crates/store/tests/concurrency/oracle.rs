@@ -78,6 +78,13 @@ pub fn next(writer: usize, batch: u64, state: &mut State, random: &mut Random) -
     changes
 }
 
+/// What a merge that replaces makes of a target: the source's groups, and its own where the source has none.
+pub fn merged(source: &State, target: &mut State) {
+    for (ours, theirs) in target.iter_mut().zip(source) {
+        *ours = theirs.or(*ours);
+    }
+}
+
 fn is_of(id: &str, writer: usize, group: usize) -> bool {
     place(id).is_some_and(|(of, at, _)| (of, at) == (writer, group))
 }

@@ -3,16 +3,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use bilin_store::{CompactOptions, DataDir, MaintainOptions};
+use bilin_store::{Clash, Collection, CompactOptions, DataDir, MaintainOptions};
 
+use crate::oracle::{self, GROUPS};
 use crate::sample::Random;
-use crate::{StopOnPanic, Subject};
+use crate::{StopOnPanic, Subject, WRITERS};
 
-/// Builds and retrains, compacts, backs up and verifies until told to stop. Each thread says in the end what it did.
+/// Most milliseconds between two merges.
+const MERGE_PAUSE_MS: usize = 200;
+
+/// Builds and retrains, compacts, merges, backs up and verifies until told to stop. Each thread says in the end what it did.
 pub fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     data: &'env DataDir,
     subjects: &'env [Subject],
+    source: &'env Collection,
     stop: &'env AtomicBool,
     seed: u64,
 ) -> Vec<ScopedJoinHandle<'scope, String>> {
@@ -29,7 +34,12 @@ pub fn start<'scope, 'env>(
             format!("{times} {what}")
         })
     };
+    let merges = scope.spawn(move || {
+        let _guard = StopOnPanic(stop);
+        format!("{} merges", merge(subjects, source, &mut Random(seed), stop))
+    });
     vec![
+        merges,
         repeat("builds", 100, |_, subject| {
             let options = MaintainOptions { force: true, threads: 1, memory_bytes: None, progress: None };
             subject.collection.maintain(&options).unwrap();
@@ -45,4 +55,26 @@ pub fn start<'scope, 'env>(
             subject.collection.verify(false).unwrap();
         }),
     ]
+}
+
+/// Changes the source and merges it into a collection, until told to stop; returns the number of merges. To the readers of
+/// a collection a merge is a batch of one more writer.
+fn merge(subjects: &[Subject], source: &Collection, random: &mut Random, stop: &AtomicBool) -> u64 {
+    let mut state = vec![None; GROUPS];
+    let mut targets = vec![vec![None; GROUPS]; subjects.len()];
+    let mut batches = vec![0; subjects.len()];
+    let mut changes = 0;
+    while !stop.load(Ordering::Relaxed) {
+        changes += 1;
+        source.apply(oracle::next(WRITERS, changes, &mut state, random)).unwrap();
+        let at = random.below(subjects.len());
+        batches[at] += 1;
+        oracle::merged(&state, &mut targets[at]);
+        let ledger = &subjects[at].ledgers[WRITERS];
+        ledger.begin(batches[at], targets[at].clone());
+        subjects[at].collection.merge_from(source, Clash::Replace).unwrap();
+        ledger.end(batches[at]);
+        thread::sleep(Duration::from_millis(random.below(MERGE_PAUSE_MS) as u64));
+    }
+    changes
 }

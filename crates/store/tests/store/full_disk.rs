@@ -1,63 +1,23 @@
 //! A real file system that is really full: reads go on, writes say so and change nothing, deletes work, writes come back.
-//!
-//! The test mounts a small file system (a tmpfs; an ext4 image) and needs the right to do so: as root, or by `sudo`.
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use bilin_index::{Codec, IndexSpec, Metric};
 use bilin_store::{Batch, Collection, CompactOptions, DataDir, MaintainOptions, StoreError};
-use tempfile::TempDir;
 
+use crate::mounted::{Mounted, fill};
 use crate::sample::{Model, Random, compare, document, item, settings};
 
 const DIM: usize = 512;
 const MIB: usize = 1 << 20;
 
-/// A file system of its own; unmounted when dropped.
-struct Mounted(TempDir);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // What fails here leaves a mount behind, which harms nothing.
-        let _ = as_root(&["umount", &self.0.path().to_string_lossy()]);
-    }
-}
-
-/// Runs a command as root; why not, if that fails.
-fn as_root(command: &[&str]) -> Result<(), String> {
-    let mut why = String::new();
-    for sudo in [&[][..], &["sudo", "-n"][..]] {
-        let line = [sudo, command].concat();
-        match Command::new(line[0]).args(&line[1..]).output() {
-            Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => why += &format!("{line:?}: {}; ", String::from_utf8_lossy(&output.stderr).trim()),
-            Err(error) => why += &format!("{line:?}: {error}; "),
-        }
-    }
-    Err(why)
-}
-
-fn mounted(options: &[&str], source: &str) -> Mounted {
-    let folder = tempfile::tempdir().unwrap();
-    let target = folder.path().to_string_lossy().into_owned();
-    let command = [&["mount"][..], options, &[source, &target]].concat();
-    as_root(&command).unwrap_or_else(|why| {
-        panic!(
-            "this test mounts a small file system and needs root, or sudo without a password, for that: {why}"
-        )
-    });
-    let mounted = Mounted(folder);
-    as_root(&["chmod", "777", &target]).unwrap();
-    mounted
-}
-
 #[test]
 fn a_full_tmpfs() {
-    let mounted = mounted(&["-t", "tmpfs", "-o", "size=28m"], "none");
-    live_on_a_full_disk(mounted.0.path(), 1);
+    let place = tempfile::tempdir().unwrap();
+    let _mounted = Mounted::tmpfs(place.path(), 28);
+    live_on_a_full_disk(place.path(), 1);
 }
 
 #[test]
@@ -67,26 +27,14 @@ fn a_full_ext4() {
     fs::File::create(&image).unwrap().set_len(36 * MIB as u64).unwrap();
     let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).env("PATH", path()).status();
     assert!(made.unwrap().success(), "mkfs.ext4");
-    let mounted = mounted(&["-o", "loop"], &image.to_string_lossy());
-    live_on_a_full_disk(mounted.0.path(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    let _mounted = Mounted::new(folder.path(), &["-o", "loop"], &image.to_string_lossy());
+    live_on_a_full_disk(folder.path(), 2);
 }
 
 /// Tools of the file system are not on every user's path.
 fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
-}
-
-/// Takes all that is left.
-fn fill(path: &Path) {
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-    let noise: Vec<u8> = (0..MIB).map(|at| ((at * at) >> 3) as u8).collect();
-    // Twice, since what others have freed may come back only with a sync.
-    for _ in 0..2 {
-        for bytes in [MIB, 64 << 10, 4096] {
-            while file.write_all(&noise[..bytes]).is_ok() {}
-        }
-        file.sync_all().unwrap();
-    }
 }
 
 fn batch(random: &mut Random, model: &mut Model, first: usize, documents: usize) -> Batch {

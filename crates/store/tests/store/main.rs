@@ -12,6 +12,7 @@ mod full_disk;
 mod generations;
 mod merging;
 mod model;
+mod mounted;
 mod names;
 mod pages;
 mod processes;

@@ -1,5 +1,5 @@
 //! 100 000 seeded random operations on collections and on plain maps, compared again and again, with reopening at random
-//! places, backups and restores, snapshots kept while the collection goes on, and upkeep in between.
+//! places, backups and restores, merges, snapshots kept while the collection goes on, and upkeep in between.
 //!
 //! An operation is one document put or one deletion asked for; a commit carries a few. What a commit touched is compared
 //! after it, everything at intervals. The folder lies in memory (`/dev/shm`) where there is such a place: what survives a
@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use bilin_index::{Codec, IndexSpec, Metric};
 use bilin_store::{
-    Applied, Backup, Batch, Collection, CompactOptions, DataDir, MaintainOptions, NewDocument, Snapshot,
+    Applied, Backup, Batch, Clash, Collection, CompactOptions, DataDir, MaintainOptions, NewDocument,
+    Snapshot, StoreError,
 };
 
 use crate::sample::{
@@ -26,6 +27,7 @@ const COMPARE_EVERY: usize = 40;
 /// Commits between two reopenings, on average.
 const REOPEN_EVERY: usize = 150;
 const NAME: &str = "模型";
+const SOURCE: &str = "来源";
 const DIM: usize = 5;
 const IDS: usize = 60;
 const FILES: usize = 8;
@@ -87,6 +89,35 @@ fn apply(model: &mut Model, batch: &Batch) -> Applied {
     }
 }
 
+/// What a merge does to the map; `None` when it refuses.
+fn merge(model: &mut Model, source: &Model, clash: Clash) -> Option<Applied> {
+    let files = |model: &Model| model.values().filter_map(|document| document.file.clone()).collect();
+    let (before, ours, theirs): (BTreeSet<String>, BTreeSet<_>, BTreeSet<_>) =
+        (model.keys().cloned().collect(), files(model), files(source));
+    let clashes = |new: &NewDocument| {
+        before.contains(&new.id) || new.file.as_ref().is_some_and(|file| ours.contains(file))
+    };
+    match clash {
+        Clash::Fail if source.values().any(clashes) => return None,
+        Clash::Replace => {
+            let goes = |document: &NewDocument| {
+                document.file.as_ref().is_some_and(|file| theirs.contains(file))
+                    || source.contains_key(&document.id)
+            };
+            model.retain(|_, document| !goes(document));
+        }
+        Clash::Fail | Clash::Keep => {}
+    }
+    let mut taken = 0;
+    for new in source.values().filter(|new| clash == Clash::Replace || !clashes(new)) {
+        model.insert(new.id.clone(), new.clone());
+        taken += 1;
+    }
+    let updated = source.keys().filter(|id| clash == Clash::Replace && before.contains(*id)).count();
+    let deleted = before.iter().filter(|id| !model.contains_key(*id)).count();
+    Some(Applied { seq: 0, added: taken - updated, updated, deleted })
+}
+
 /// A collection under test with the map that it should equal.
 struct Run {
     metric: Metric,
@@ -95,6 +126,8 @@ struct Run {
     /// `None` only while it is reopened.
     open: Option<(DataDir, Arc<Collection>)>,
     model: Model,
+    /// What the collection holds that is merged into the one under test.
+    source: Model,
     seq: u64,
     /// Views kept while the collection goes on.
     kept: Vec<(Arc<Snapshot>, Model)>,
@@ -111,12 +144,14 @@ impl Run {
             if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let data = DataDir::open(folder.path()).unwrap();
         let collection = data.create_with_segments(NAME, &settings(DIM, metric, index), 32).unwrap();
+        data.create_with_segments(SOURCE, &settings(DIM, metric, IndexSpec::FLAT), 32).unwrap();
         Run {
             metric,
             random: Random(seed),
             folder,
             open: Some((data, collection)),
             model: Model::new(),
+            source: Model::new(),
             seq: 0,
             kept: Vec::new(),
             backup: None,
@@ -209,6 +244,26 @@ impl Run {
         }
     }
 
+    /// Merges another collection, which changes before.
+    fn merge(&mut self) {
+        let data = &self.open.as_ref().unwrap().0;
+        let source = data.open_collection(SOURCE).unwrap();
+        let batch = random_batch(&mut self.random, 0);
+        apply(&mut self.source, &batch);
+        source.apply(batch).unwrap();
+        let clash = [Clash::Fail, Clash::Keep, Clash::Replace][self.random.below(3)];
+        let merged = self.collection().merge_from(&source, clash);
+        match merge(&mut self.model, &self.source, clash) {
+            None => assert!(matches!(merged, Err(StoreError::Clash { .. })), "{merged:?}"),
+            Some(expected) => {
+                self.seq += u64::from(expected.added + expected.updated + expected.deleted > 0);
+                assert_eq!(merged.unwrap().applied, Applied { seq: self.seq, ..expected });
+            }
+        }
+        compare(&source.snapshot(), &self.source, self.metric, &mut self.random);
+        self.compare_all();
+    }
+
     /// Something beside the commits, sometimes.
     fn between(&mut self) {
         match self.random.below(REOPEN_EVERY) {
@@ -216,7 +271,8 @@ impl Run {
             1..4 => self.maintain(),
             4 => self.back_up_or_restore(),
             5 => self.compact(),
-            6..16 => self.kept.push((self.collection().snapshot(), self.model.clone())),
+            6 | 7 => self.merge(),
+            8..18 => self.kept.push((self.collection().snapshot(), self.model.clone())),
             _ => {}
         }
         if self.random.below(COMPARE_EVERY) == 0 {

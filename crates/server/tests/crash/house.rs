@@ -25,8 +25,8 @@ const IDS: u64 = 30;
 /// The collection that is merged into others, and the writer of what came from it.
 const SOURCE: &str = "source";
 const MERGED: &str = "merged";
-/// What [`Writer::put_all`] puts before a merge: more than a segment.
-const MERGED_IDS: u64 = 80;
+/// What [`Writer::put_all`] puts before a merge.
+const MERGED_IDS: u64 = 24;
 /// Backups of a collection that are kept.
 const BACKUPS_KEPT: usize = 3;
 /// Longest life of a server that answers writes.
@@ -131,7 +131,8 @@ pub struct House {
     /// What kills left half made, and nobody has cleared away yet.
     half_made: BTreeSet<String>,
     opening: Span,
-    spans: BTreeMap<Phase, Span>,
+    /// By what takes so long, and of which collection.
+    spans: BTreeMap<(Phase, String), Span>,
 }
 
 impl House {
@@ -258,19 +259,22 @@ impl House {
                 phase,
                 path: "/v1/backups".to_owned(),
                 body: json!({"collection": name, "keep": BACKUPS_KEPT}),
-                target: None,
+                of: name.clone(),
+                is_merge: false,
             },
             Phase::Merge => Request {
                 phase,
                 path: format!("/v1/collections/{name}/merge"),
                 body: json!({"sources": [SOURCE], "on_conflict": "replace"}),
-                target: Some(name.clone()),
+                of: name.clone(),
+                is_merge: true,
             },
             _ => Request {
                 phase,
                 path: format!("/v1/collections/{name}/maintain"),
                 body: json!({"force": true}),
-                target: None,
+                of: name.clone(),
+                is_merge: false,
             },
         }
     }
@@ -293,7 +297,7 @@ impl House {
         let mut server = Process::serve(self.folder.path(), random.below(2) == 0);
         let address = server.address().expect("a server that starts");
         self.opening.learn(started);
-        let target = during.and_then(|request| request.target.as_deref());
+        let target = during.filter(|request| request.is_merge).map(|request| request.of.as_str());
         if let Some(target) = target {
             self.prepare_merge(address, target);
         }
@@ -312,13 +316,15 @@ impl House {
             let (killed, asked) = match during {
                 None => (true, None),
                 Some(request) => {
-                    let span = spans.entry(request.phase).or_insert_with(|| Span::guess(20));
+                    let key = (request.phase, request.of.clone());
+                    let span = spans.entry(key).or_insert_with(|| Span::guess(20));
                     let asked = scope.spawn(move || request.send(address));
                     let begun = Instant::now();
                     span.sleep_part(random, || asked.is_finished());
                     let was_faster = asked.is_finished();
-                    if was_faster {
-                        span.learn(begun);
+                    match was_faster {
+                        true => span.learn(begun),
+                        false => span.outlasted(begun),
                     }
                     (!was_faster, Some(asked))
                 }
@@ -368,11 +374,13 @@ impl House {
         let mut process = Process::start(self.folder.path(), &["restore", &expected.name]);
         let has_begun = process.wait_until(|| names(&collections).iter().any(|name| name.starts_with('.')));
         let begun = Instant::now();
-        let span = self.spans.entry(Phase::Restore).or_insert_with(|| Span::guess(20));
+        let key = (Phase::Restore, expected.name.clone());
+        let span = self.spans.entry(key).or_insert_with(|| Span::guess(20));
         span.sleep_part(random, || false);
         let was_killed = has_begun && process.is_running();
         if was_killed {
             process.kill();
+            span.outlasted(begun);
         } else {
             assert_eq!(process.finish().0, Some(0), "a restore ends well");
             span.learn(begun);

@@ -112,9 +112,16 @@ impl Span {
         self.0 = started.elapsed().max(self.0 * 9 / 10);
     }
 
-    /// Sleeps a random part of it, or until `over`.
+    /// What had this time was not done: a span that is too short would never let it be, so that nothing is ever finished.
+    pub fn outlasted(&mut self, started: Instant) {
+        if started.elapsed() >= self.0 {
+            self.0 *= 2;
+        }
+    }
+
+    /// Sleeps a random part of it, or a little more than it, or until `over`.
     pub fn sleep_part(&self, random: &mut crate::record::Random, over: impl Fn() -> bool) {
-        let until = Instant::now() + self.0 * random.below(1_000) as u32 / 1_000;
+        let until = Instant::now() + self.0 * random.below(1_200) as u32 / 1_000;
         while Instant::now() < until && !over() {
             thread::sleep(Duration::from_micros(200));
         }

@@ -10,8 +10,10 @@ pub struct Request {
     pub phase: Phase,
     pub path: String,
     pub body: Value,
-    /// The collection that it merges another one into.
-    pub target: Option<String>,
+    /// The collection that it works on.
+    pub of: String,
+    /// Whether it merges the source into that one.
+    pub is_merge: bool,
 }
 
 impl Request {

@@ -100,6 +100,8 @@ pub trait Encoder: Send + Sync {
     fn card(&self) -> &ModelCard;
     /// Encodes a batch; the order of rows is that of `inputs`. An input of the other modality is `EncodeError::Modality`.
     fn encode(&self, inputs: &[Input<'_>]) -> Result<Encoded, EncodeError>;
+    /// What the model reads of a text: token ids with prompt and special tokens, cut to its longest (none for picture models).
+    fn token_ids(&self, text: &str, prompt: Prompt) -> Vec<u32>;
     /// Tokens of a text without prompt and special tokens (0 for picture models); what passage splitting counts with.
     fn count_tokens(&self, text: &str) -> usize;
 }

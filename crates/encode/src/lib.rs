@@ -24,5 +24,5 @@ mod vision;
 mod weights;
 
 pub use encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Prompt};
-pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, open};
+pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
 pub use picture::{Picture, PictureError, PictureLimits};

@@ -1,13 +1,14 @@
-//! The models compiled into the binary, and `open`, which unpacks one once per process and shares it.
+//! The models compiled into the binary, those at a path, and `open`, which unpacks a built-in one once per process.
 //!
 //! A built-in model is a row of constants. Its revision is the blake3 of its weights file (and, for text, of its
 //! tokenizer after it): written down here so that starting up hashes nothing, and compared with the files by a test.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::encoder::{Encoder, Modality, ModelCard};
-use crate::text::TextEncoder;
-use crate::vision::PictureEncoder;
+use crate::text::{TextEncoder, open_folder};
+use crate::vision::{PictureEncoder, open_file};
 
 /// The text model used when none is named.
 pub const DEFAULT_TEXT_MODEL: &str = "e5-small-zh-en";
@@ -18,7 +19,7 @@ pub const DEFAULT_IMAGE_MODEL: &str = "efficientnet-lite0";
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ModelError {
     /// No such model.
-    #[error("unknown model \"{id}\", expected one of {}", known.join(", "))]
+    #[error("unknown model \"{id}\", expected one of {}, or the path of a model", known.join(", "))]
     Unknown {
         /// What was asked for.
         id: String,
@@ -104,14 +105,34 @@ impl Builtin {
     }
 }
 
-/// Opens a built-in model by id. Unknown ids give an error that lists what there is. Weights are unpacked once per
-/// process and shared: the second call is free.
+/// Opens a built-in model by id: its weights are unpacked once per process and shared, so the second call is free. Any other
+/// id is the path of a text model's folder, or of a picture model's file of weights, which is read each time; the card's id
+/// is its full path. Unknown ids give an error that lists what there is.
 pub fn open(id: &str) -> Result<Arc<dyn Encoder>, ModelError> {
-    let Some(model) = BUILTIN.iter().find(|model| model.id == id) else {
-        let known = BUILTIN.iter().map(|model| model.id.to_owned()).collect();
-        return Err(ModelError::Unknown { id: id.to_owned(), known });
-    };
-    model.cell.get_or_init(|| (model.open)(model.card())).clone()
+    if let Some(model) = BUILTIN.iter().find(|model| model.id == id) {
+        return model.cell.get_or_init(|| (model.open)(model.card())).clone();
+    }
+    match Path::new(id).canonicalize() {
+        Ok(path) if path.is_dir() => open_folder(&path),
+        Ok(path) if path.is_file() => open_file(&path),
+        _ => {
+            let known = BUILTIN.iter().map(|model| model.id.to_owned()).collect();
+            Err(ModelError::Unknown { id: id.to_owned(), known })
+        }
+    }
+}
+
+/// Whether `id` is a path at which there may be a model, rather than the name of a built-in one.
+pub fn is_path(id: &str) -> bool {
+    BUILTIN.iter().all(|model| model.id != id) && Path::new(id).exists()
+}
+
+/// The id that the card of a model has which is asked for by `id`: the full path of one at a path.
+pub fn full_id(id: &str) -> String {
+    match Path::new(id).canonicalize() {
+        Ok(path) if is_path(id) => path.to_string_lossy().into_owned(),
+        _ => id.to_owned(),
+    }
 }
 
 /// The models compiled into this binary (cards need no weights unpacked).
@@ -136,7 +157,9 @@ mod tests {
         let error = open("gpt-9").err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("unknown model \"gpt-9\", expected one of e5-small-zh-en, efficientnet-lite0")
+            Some(
+                "unknown model \"gpt-9\", expected one of e5-small-zh-en, efficientnet-lite0, or the path of a model"
+            )
         );
     }
 

@@ -50,7 +50,7 @@ pub struct CollectionInfo {
 pub(crate) fn info(engine: &Engine, store: &dyn VectorStore) -> CollectionInfo {
     let settings = store.settings();
     let mut status = store.status();
-    status.warnings.extend(mismatch(store.name(), &settings));
+    status.warnings.extend(mismatch(&engine.models, store.name(), &settings));
     status.warnings.extend(engine.board.warnings(store.name(), &engine.config.upkeep, status.seq));
     status.warnings.extend(engine.offsite.warning(store.name()));
     let health = if status.warnings.is_empty() { "ok" } else { "degraded" }.to_owned();

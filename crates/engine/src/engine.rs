@@ -23,6 +23,7 @@ use crate::upkeep::Board;
 use bilin_encode::{Input, Modality, ModelCard, Prompt};
 use bilin_store::{Applied, Filter, Kind};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -230,9 +231,33 @@ impl Engine {
         health::health(self)
     }
 
-    /// The models of this build.
+    /// The models of this build, and those at a path that are open.
     pub fn models(&self) -> Vec<ModelCard> {
-        bilin_encode::builtin()
+        self.models.cards()
+    }
+
+    /// Refuses a model that is neither of this build nor configured nor that of a collection: callers on other machines must
+    /// not have files of this one opened.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] naming what may be asked for.
+    pub fn check_offered(&self, model: Option<&str>) -> Result<(), Error> {
+        let Some(asked) = model else { return Ok(()) };
+        let mut offered: BTreeSet<String> = bilin_encode::builtin().into_iter().map(|card| card.id).collect();
+        for configured in [&self.config.default_text_model, &self.config.default_image_model] {
+            offered.extend([configured.clone(), bilin_encode::full_id(configured)]);
+        }
+        offered.extend(
+            self.stores.all().iter().filter_map(|store| store.settings().model.map(|model| model.id)),
+        );
+        if offered.contains(asked) {
+            return Ok(());
+        }
+        let offered: Vec<&str> = offered.iter().map(String::as_str).collect();
+        let told = format!("this service has no model {asked:?}, only {}", offered.join(", "));
+        Err(Error::new(ErrorKind::NotFound, told).with_hint(
+            "it gets to know a model at a path by bilin serve --model, or from a collection made with bilin add --model",
+        ))
     }
 
     /// Unpacks the models that open collections need, so that the first search need not wait for it.

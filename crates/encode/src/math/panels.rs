@@ -57,7 +57,7 @@ impl Panels {
     }
 
     /// Packs Q4_0 matrices of equal depth, stacked: the outputs of the first come first.
-    pub(crate) fn q4(parts: &[Q4Matrix<'_>]) -> Panels {
+    pub(crate) fn q4(parts: &[Q4Matrix]) -> Panels {
         let width = native_width();
         let inputs = parts.first().map_or(0, |part| part.columns);
         let outputs: usize = parts.iter().map(|part| part.rows).sum();
@@ -210,9 +210,9 @@ mod tests {
             None,
         )
         .expect("a file");
-        let weights = crate::weights::Weights::read("m", &file).expect("readable");
+        let weights = crate::weights::Weights::read("m", &file.into()).expect("readable");
         let matrix = weights.q4("w", outputs, inputs).expect("a matrix");
-        let (panels, mut row) = (Panels::q4(&[matrix]), vec![0.0; inputs]);
+        let (panels, mut row) = (Panels::q4(std::slice::from_ref(&matrix)), vec![0.0; inputs]);
         let mut scratch = Vec::new();
         for output in 0..outputs {
             matrix.unpack_row(output, &mut row);

@@ -11,6 +11,8 @@ use pulp::{Arch, Simd, WithSimd};
 pub(crate) enum Finish {
     /// Stored as it is.
     Keep,
+    /// At least 0.
+    Relu,
     /// Clamped to 0..=6.
     Relu6,
 }
@@ -122,10 +124,11 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
             }
         }
     }
-    if job.finish == Finish::Relu6 {
-        let (zero, six) = (simd.splat_f32s(0.0), simd.splat_f32s(6.0));
+    if job.finish != Finish::Keep {
+        let most = if job.finish == Finish::Relu6 { 6.0 } else { f32::INFINITY };
+        let (zero, most) = (simd.splat_f32s(0.0), simd.splat_f32s(most));
         for sum in sums.iter_mut().flatten() {
-            *sum = simd.min_f32s(simd.max_f32s(*sum, zero), six);
+            *sum = simd.min_f32s(simd.max_f32s(*sum, zero), most);
         }
     }
     for (r, sums) in sums.iter().enumerate() {

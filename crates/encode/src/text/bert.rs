@@ -1,8 +1,9 @@
-//! The BERT encoder (Devlin et al., 2018; post-norm, learnt positions, exact GELU), forward only.
+//! The BERT encoder (Devlin et al., 2018; post-norm, learnt positions, exact GELU), forward only; RoBERTa and XLM-RoBERTa are
+//! the same network whose positions begin behind the padding token's.
 //!
 //! Shapes: the texts of a group lie one behind the other, `[tokens, dim]`; only attention knows where one ends. Weights
-//! come by Hugging Face's names for `BertModel`. Word embeddings stay in 4 bits in the file's own bytes: of 43 783 rows a
-//! query reads a dozen. Pooling is the mean over a text's tokens, special tokens included, as sentence-transformers does.
+//! come by Hugging Face's names for `BertModel`. Word embeddings stay in the file they are in: of 43 783 (or 250 002) rows a
+//! query reads a dozen.
 
 use serde::Deserialize;
 
@@ -10,11 +11,18 @@ use crate::math::attention::{Attention, Scratch};
 use crate::math::elementwise::{LayerNorm, gelu};
 use crate::math::linear::Linear;
 use crate::models::ModelError;
-use crate::weights::{Q4Matrix, Weights};
+use crate::weights::{Table, Weights};
+
+/// Before the names of tensors in checkpoints that hold more than the encoder.
+const PREFIXES: [&str; 4] = ["", "bert.", "roberta.", "0.auto_model."];
+const WORDS: &str = "embeddings.word_embeddings.weight";
 
 /// What of `config.json` the forward pass needs.
 #[derive(Deserialize)]
-struct Config {
+pub(crate) struct Config {
+    /// Absent from the oldest files, which are BERT's.
+    #[serde(default = "bert")]
+    model_type: String,
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -24,13 +32,67 @@ struct Config {
     max_position_embeddings: usize,
     type_vocab_size: usize,
     layer_norm_eps: f32,
+    #[serde(default)]
+    pad_token_id: Option<usize>,
+    /// Other than `absolute`: positions relative to one another, which is another network.
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+}
+
+fn bert() -> String {
+    "bert".to_owned()
+}
+
+impl Config {
+    /// From `config.json`; what is not this network is refused.
+    pub(crate) fn read(json: &[u8]) -> Result<Config, String> {
+        /// Read first, so that another architecture is named and not a field that it lacks.
+        #[derive(Deserialize)]
+        struct Kind {
+            #[serde(default = "bert")]
+            model_type: String,
+        }
+        let told = |error: serde_json::Error| format!("its config.json: {error}");
+        let Kind { model_type } = serde_json::from_slice(json).map_err(told)?;
+        if !matches!(model_type.as_str(), "bert" | "roberta" | "xlm-roberta" | "camembert") {
+            return Err(format!(
+                "its architecture is \"{model_type}\", expected one of bert, roberta, xlm-roberta, camembert"
+            ));
+        }
+        let config: Config = serde_json::from_slice(json).map_err(told)?;
+        let (dim, heads) = (config.hidden_size, config.num_attention_heads);
+        if config.hidden_act != "gelu" {
+            return Err(format!("its hidden_act is \"{}\", expected \"gelu\"", config.hidden_act));
+        }
+        if heads == 0 || dim == 0 || !dim.is_multiple_of(heads) {
+            return Err(format!("{dim} numbers cannot be shared among {heads} attention heads"));
+        }
+        match config.position_embedding_type.as_deref() {
+            None | Some("absolute") => {}
+            Some(other) => return Err(format!("its positions are \"{other}\", expected \"absolute\"")),
+        }
+        if config.max_tokens() == 0 {
+            return Err(format!("it has {} positions", config.max_position_embeddings));
+        }
+        Ok(config)
+    }
+
+    /// Most tokens of a text that there are positions for.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
+    /// The position of a text's first token.
+    fn first_position(&self) -> usize {
+        if self.model_type == "bert" { 0 } else { self.pad_token_id.unwrap_or(1) + 1 }
+    }
 }
 
 /// A loaded model.
 pub(crate) struct Bert {
     heads: usize,
-    words: Q4Matrix<'static>,
-    /// `[positions, dim]`, the embedding of token type 0 added.
+    words: Table,
+    /// `[positions, dim]` from that of a text's first token on, the embedding of token type 0 added.
     positions: Vec<f32>,
     norm: LayerNorm,
     layers: Vec<Layer>,
@@ -47,63 +109,48 @@ struct Layer {
 }
 
 impl Bert {
-    pub(crate) fn read(model: &str, config: &[u8], weights: &Weights<'static>) -> Result<Bert, ModelError> {
-        let broken = |reason: String| ModelError::Broken { id: model.to_owned(), reason };
-        let config: Config =
-            serde_json::from_slice(config).map_err(|error| broken(format!("its config.json: {error}")))?;
-        let (dim, heads) = (config.hidden_size, config.num_attention_heads);
-        if config.hidden_act != "gelu" {
-            let found = &config.hidden_act;
-            return Err(broken(format!("its hidden_act is \"{found}\", expected \"gelu\"")));
-        }
-        if heads == 0 || !dim.is_multiple_of(heads) {
-            return Err(broken(format!("{dim} numbers cannot be shared among {heads} attention heads")));
-        }
-        let words = weights.q4("embeddings.word_embeddings.weight", config.vocab_size, dim)?;
+    pub(crate) fn read(config: &Config, weights: Weights) -> Result<Bert, ModelError> {
+        let weights = weights.below(&PREFIXES, WORDS);
+        let dim = config.hidden_size;
+        let words = weights.table(WORDS, config.vocab_size, dim)?;
         let mut positions =
             weights.dense("embeddings.position_embeddings.weight", &[config.max_position_embeddings, dim])?;
+        positions.drain(..config.first_position() * dim);
         let kinds =
             weights.dense("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, dim])?;
         for position in positions.chunks_exact_mut(dim) {
             position.iter_mut().zip(&kinds).for_each(|(position, kind)| *position += kind);
         }
-        let norm = read_norm(weights, "embeddings.LayerNorm", &config)?;
+        let norm = read_norm(&weights, "embeddings.LayerNorm", config)?;
         let layers = (0..config.num_hidden_layers)
-            .map(|layer| Layer::read(weights, &format!("encoder.layer.{layer}"), &config))
+            .map(|layer| Layer::read(&weights, &format!("encoder.layer.{layer}"), config))
             .collect::<Result<_, _>>()?;
-        Ok(Bert { heads, words, positions, norm, layers })
+        Ok(Bert { heads: config.num_attention_heads, words, positions, norm, layers })
     }
 
-    /// Numbers in a vector.
+    /// Numbers in a token's state.
     pub(crate) fn dim(&self) -> usize {
         self.norm.weight.len()
     }
 
-    /// Weights in memory, bytes; the word embeddings are part of the binary and not counted.
+    /// How many tokens there are to know.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.words.rows()
+    }
+
+    /// Weights in memory, bytes; the word embeddings are part of their file and not counted.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(self.positions.as_slice()) + self.layers.iter().map(Layer::bytes).sum::<usize>()
     }
 
-    /// Mean-pooled vectors `[texts, dim]` of token ids; `shared` lets the other threads help.
+    /// Last states `[tokens, dim]` of token ids; `shared` lets the other threads help.
     pub(crate) fn encode(&self, texts: &[Vec<u32>], shared: bool) -> Vec<f32> {
-        let dim = self.dim();
         let mut x = self.embed(texts);
         let mut buffers = Buffers::default();
         for layer in &self.layers {
             layer.forward(&mut x, texts, self.heads, shared, &mut buffers);
         }
-        let mut vectors = vec![0.0; texts.len() * dim];
-        let mut rest = x.as_slice();
-        for (vector, text) in vectors.chunks_exact_mut(dim).zip(texts) {
-            let (tokens, after) = rest.split_at(text.len() * dim);
-            for token in tokens.chunks_exact(dim) {
-                vector.iter_mut().zip(token).for_each(|(sum, number)| *sum += number);
-            }
-            let count = text.len().max(1) as f32;
-            vector.iter_mut().for_each(|sum| *sum /= count);
-            rest = after;
-        }
-        vectors
+        x
     }
 
     /// Word + position + type embeddings, normalised: `[tokens, dim]`.
@@ -113,7 +160,7 @@ impl Bert {
         let mut x = vec![0.0; tokens * dim];
         let ids = texts.iter().flat_map(|text| text.iter().zip(self.positions.chunks_exact(dim)));
         for (row, (id, position)) in x.chunks_exact_mut(dim).zip(ids) {
-            self.words.unpack_row(*id as usize, row);
+            self.words.row(*id as usize, row);
             row.iter_mut().zip(position).for_each(|(number, position)| *number += position);
         }
         self.norm.apply(&mut x, &[]);
@@ -132,20 +179,20 @@ struct Buffers {
 }
 
 impl Layer {
-    fn read(weights: &Weights<'_>, name: &str, config: &Config) -> Result<Layer, ModelError> {
+    fn read(weights: &Weights, name: &str, config: &Config) -> Result<Layer, ModelError> {
         let (dim, wide) = (config.hidden_size, config.intermediate_size);
         let linear = |name: &str, inputs: usize, outputs: usize| -> Result<Linear, ModelError> {
-            let matrix = weights.q4(&format!("{name}.weight"), outputs, inputs)?;
-            Ok(Linear::q4(&[matrix], weights.dense(&format!("{name}.bias"), &[outputs])?))
+            let matrix = weights.matrix(&format!("{name}.weight"), outputs, inputs)?;
+            Ok(Linear::stacked(vec![matrix], inputs, weights.dense(&format!("{name}.bias"), &[outputs])?))
         };
         let (mut parts, mut bias) = (Vec::new(), Vec::new());
         for part in ["query", "key", "value"] {
             let part = format!("{name}.attention.self.{part}");
-            parts.push(weights.q4(&format!("{part}.weight"), dim, dim)?);
+            parts.push(weights.matrix(&format!("{part}.weight"), dim, dim)?);
             bias.extend(weights.dense(&format!("{part}.bias"), &[dim])?);
         }
         Ok(Layer {
-            qkv: Linear::q4(&parts, bias),
+            qkv: Linear::stacked(parts, dim, bias),
             attended: linear(&format!("{name}.attention.output.dense"), dim, dim)?,
             attention_norm: read_norm(weights, &format!("{name}.attention.output.LayerNorm"), config)?,
             wide: linear(&format!("{name}.intermediate.dense"), dim, wide)?,
@@ -186,11 +233,16 @@ fn apply(linear: &Linear, x: &[f32], tokens: usize, out: &mut Vec<f32>, shared: 
     if shared { linear.apply_shared(x, out) } else { linear.apply(x, out) }
 }
 
-fn read_norm(weights: &Weights<'_>, name: &str, config: &Config) -> Result<LayerNorm, ModelError> {
+/// The oldest checkpoints, converted from TensorFlow, call weight and bias gamma and beta.
+fn read_norm(weights: &Weights, name: &str, config: &Config) -> Result<LayerNorm, ModelError> {
     let dim = config.hidden_size;
+    let [weight, bias] = match weights.has(&format!("{name}.gamma")) {
+        true => ["gamma", "beta"],
+        false => ["weight", "bias"],
+    };
     Ok(LayerNorm {
-        weight: weights.dense(&format!("{name}.weight"), &[dim])?,
-        bias: weights.dense(&format!("{name}.bias"), &[dim])?,
+        weight: weights.dense(&format!("{name}.{weight}"), &[dim])?,
+        bias: weights.dense(&format!("{name}.{bias}"), &[dim])?,
         epsilon: config.layer_norm_eps,
     })
 }

@@ -1,19 +1,24 @@
-//! Text models: prompt, tokens, transformer, mean pooling, unit length.
+//! Text models: prompt, tokens, transformer, pooling, unit length.
 //!
 //! A batch is cut into groups of texts of about equal token counts; a thread works through a group, whose texts lie
 //! one behind the other without padding. One text alone is shared among the threads inside its layers instead.
 
 mod bert;
-mod tokenizer;
+mod folder;
+mod pooling;
+mod tokens;
 
+use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Prompt};
 use crate::math::elementwise::normalise;
 use crate::models::ModelError;
 use crate::weights::Weights;
-use bert::Bert;
-use tokenizer::Tokens;
+use bert::{Bert, Config};
+pub(crate) use folder::open_folder;
+use pooling::Pooling;
+use tokens::Tokens;
 
 /// Most tokens of a group: their activations stay in one core's second-level cache.
 const GROUP_TOKENS: usize = 512;
@@ -24,7 +29,10 @@ const SPLIT_ABOVE_TOKENS: usize = 128;
 pub(crate) struct TextEncoder {
     card: ModelCard,
     tokens: Tokens,
+    /// Texts are made small before they are cut into tokens.
+    lower_case: bool,
     bert: Bert,
+    pooling: Pooling,
 }
 
 impl TextEncoder {
@@ -36,17 +44,40 @@ impl TextEncoder {
         weights: &'static [u8],
     ) -> Result<TextEncoder, ModelError> {
         let id = card.id.clone();
+        let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
         let (tokens, bert) = rayon::join(
-            || Tokens::read(&id, tokenizer, card.max_tokens),
-            || Bert::read(&id, config, &Weights::read(&id, weights)?),
+            || Tokens::new(&id, tokens::from_json(tokenizer).map_err(broken)?, card.max_tokens),
+            || {
+                let config = Config::read(config).map_err(broken)?;
+                Bert::read(&config, Weights::read(&id, &Bytes::from_static(weights))?)
+            },
         );
         let (tokens, bert) = (tokens?, bert?);
         if bert.dim() != card.dim {
-            let reason = format!("its vectors have {} numbers, its card says {}", bert.dim(), card.dim);
-            return Err(ModelError::Broken { id, reason });
+            let (found, expected) = (bert.dim(), card.dim);
+            return Err(broken(format!("its vectors have {found} numbers, its card says {expected}")));
         }
         card.bytes = bert.bytes();
-        Ok(TextEncoder { card, tokens, bert })
+        Ok(TextEncoder { card, tokens, lower_case: false, bert, pooling: Pooling::Mean })
+    }
+
+    /// Pooled vectors `[texts, dim]`.
+    fn vectors(&self, texts: &[Vec<u32>], shared: bool) -> Vec<f32> {
+        let states = self.bert.encode(texts, shared);
+        self.pooling.apply(&states, texts, self.card.dim)
+    }
+
+    /// Token ids of a text with its prompt, and whether its end had to be cut off.
+    fn cut(&self, text: &str, prompt: Prompt) -> (Vec<u32>, bool) {
+        let prefix = match prompt {
+            Prompt::Query => self.card.query_prompt.as_str(),
+            Prompt::Document => self.card.document_prompt.as_str(),
+            Prompt::None => "",
+        };
+        match self.lower_case {
+            true => self.tokens.encode(&prefix.to_lowercase(), &text.to_lowercase()),
+            false => self.tokens.encode(prefix, text),
+        }
     }
 
     /// Token ids of every input, and how many inputs were cut.
@@ -63,17 +94,12 @@ impl TextEncoder {
             if text.trim().is_empty() {
                 return Err(EncodeError::EmptyText { index });
             }
-            let prefix = match prompt {
-                Prompt::Query => self.card.query_prompt.as_str(),
-                Prompt::Document => self.card.document_prompt.as_str(),
-                Prompt::None => "",
-            };
-            texts.push((prefix, text));
+            texts.push((prompt, text));
         }
-        let tokenized: Vec<(Vec<u32>, bool)> = if let [(prefix, text)] = texts[..] {
-            vec![self.tokens.encode(prefix, text)]
-        } else {
-            texts.par_iter().map(|(prefix, text)| self.tokens.encode(prefix, text)).collect()
+        let cut = |(prompt, text): &(Prompt, &str)| self.cut(text, *prompt);
+        let tokenized: Vec<(Vec<u32>, bool)> = match &texts[..] {
+            [one] => vec![cut(one)],
+            several => several.par_iter().map(cut).collect(),
         };
         let truncated = tokenized.iter().filter(|(_, cut)| *cut).count();
         Ok((tokenized.into_iter().map(|(ids, _)| ids).collect(), truncated))
@@ -91,14 +117,17 @@ impl Encoder for TextEncoder {
         let groups = groups(&texts);
         let mut vectors = Vec::with_capacity(inputs.len() * dim);
         if let [group] = groups[..] {
-            vectors = self.bert.encode(group, true);
+            vectors = self.vectors(group, true);
         } else {
-            let parts: Vec<Vec<f32>> =
-                groups.par_iter().map(|group| self.bert.encode(group, false)).collect();
+            let parts: Vec<Vec<f32>> = groups.par_iter().map(|group| self.vectors(group, false)).collect();
             parts.iter().for_each(|part| vectors.extend_from_slice(part));
         }
         vectors.chunks_exact_mut(dim).for_each(normalise);
         Ok(Encoded { vectors, dim, truncated })
+    }
+
+    fn token_ids(&self, text: &str, prompt: Prompt) -> Vec<u32> {
+        self.cut(text, prompt).0
     }
 
     fn count_tokens(&self, text: &str) -> usize {

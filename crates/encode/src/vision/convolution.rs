@@ -1,15 +1,23 @@
-//! Convolutions over `[height, width, channels]` with TensorFlow's "SAME" padding and the batch norm folded in.
+//! Convolutions over `[height, width, channels]`, the batch norm folded in.
 //!
-//! A 1 x 1 convolution is a matrix product over pixels (`math::linear`); here are the two others: depthwise, one filter
-//! per channel, and the stem, whose 3 x 3 x 3 neighbourhoods are gathered into rows for a matrix product.
-//! "SAME": outputs = ceil(inputs / stride), padding shared equally, the odd row and column at the end.
+//! A 1 x 1 convolution is a matrix product over pixels (`math::linear`); here are the others: depthwise, one filter per channel,
+//! and full ones, whose neighbourhoods are gathered into rows for a matrix product, a block of pixels at a time so that the
+//! rows stay in cache. Padding is TensorFlow's "SAME" (outputs = ceil(inputs / stride), shared equally, the odd row and column
+//! at the end) or PyTorch's, half a kernel on every side.
+
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::math::linear::{Finish, Linear};
+
+/// Pixels whose neighbourhoods are gathered at a time.
+const PIXEL_BLOCK: usize = 256;
+
 /// How a window moves along one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Same {
+pub(crate) struct Window {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     kernel: usize,
@@ -17,11 +25,19 @@ pub(crate) struct Same {
     before: usize,
 }
 
-impl Same {
-    pub(crate) fn new(inputs: usize, kernel: usize, stride: usize) -> Same {
+impl Window {
+    /// TensorFlow's "SAME".
+    pub(crate) fn same(inputs: usize, kernel: usize, stride: usize) -> Window {
         let outputs = inputs.div_ceil(stride);
         let padding = ((outputs.max(1) - 1) * stride + kernel).saturating_sub(inputs);
-        Same { inputs, outputs, kernel, stride, before: padding / 2 }
+        Window { inputs, outputs, kernel, stride, before: padding / 2 }
+    }
+
+    /// PyTorch's with `padding = kernel / 2`.
+    pub(crate) fn centred(inputs: usize, kernel: usize, stride: usize) -> Window {
+        let before = kernel / 2;
+        let outputs = (inputs + 2 * before).saturating_sub(kernel) / stride + 1;
+        Window { inputs, outputs, kernel, stride, before }
     }
 
     /// (tap, input position) pairs of output `at` that lie inside.
@@ -77,7 +93,7 @@ impl Depthwise {
 
     /// `x [side, side, channels]` to `out [outputs, outputs, channels]`, row by row.
     pub(crate) fn apply(&self, x: &[f32], side: usize, out: &mut [f32], shared: bool) {
-        let same = Same::new(side, self.kernel, self.stride);
+        let same = Window::same(side, self.kernel, self.stride);
         let row = |(y, out): (usize, &mut [f32])| Arch::new().dispatch(Row { filter: self, x, same, y, out });
         let length = same.outputs * self.channels;
         if shared {
@@ -92,7 +108,7 @@ impl Depthwise {
 struct Row<'a> {
     filter: &'a Depthwise,
     x: &'a [f32],
-    same: Same,
+    same: Window,
     y: usize,
     out: &'a mut [f32],
 }
@@ -137,20 +153,118 @@ impl WithSimd for Row<'_> {
     }
 }
 
-/// Neighbourhoods of `x [side, side, channels]` as rows `[outputs * outputs, kernel * kernel * channels]`.
-pub(crate) fn gather(x: &[f32], side: usize, channels: usize, kernel: usize, stride: usize) -> Vec<f32> {
-    let same = Same::new(side, kernel, stride);
+/// Neighbourhoods of some output pixels of `x [side, side, channels]`, row by row, as rows `[pixels, kernel * kernel * channels]`.
+/// `rows` is overwritten.
+pub(crate) fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<usize>, rows: &mut Vec<f32>) {
+    let (side, kernel) = (window.inputs, window.kernel);
     let depth = kernel * kernel * channels;
-    let mut rows = vec![0.0; same.outputs * same.outputs * depth];
-    for (pixel, row) in rows.chunks_exact_mut(depth).enumerate() {
-        for (ky, iy) in same.taps(pixel / same.outputs) {
-            for (kx, ix) in same.taps(pixel % same.outputs) {
+    rows.clear();
+    rows.resize(pixels.len() * depth, 0.0);
+    for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth)) {
+        for (ky, iy) in window.taps(pixel / window.outputs) {
+            for (kx, ix) in window.taps(pixel % window.outputs) {
                 row[(ky * kernel + kx) * channels..][..channels]
                     .copy_from_slice(&x[(iy * side + ix) * channels..][..channels]);
             }
         }
     }
-    rows
+}
+
+/// A full convolution with PyTorch's padding.
+pub(crate) struct Convolution {
+    kernel: usize,
+    stride: usize,
+    channels: usize,
+    linear: Linear,
+}
+
+impl Convolution {
+    /// From PyTorch's `[outputs, channels, kernel, kernel]`, a factor and a bias per output.
+    pub(crate) fn new(
+        weights: &[f32],
+        scale: &[f32],
+        bias: Vec<f32>,
+        kernel: usize,
+        stride: usize,
+        finish: Finish,
+    ) -> Convolution {
+        let taps = kernel * kernel;
+        let channels = weights.len() / (bias.len() * taps).max(1);
+        let mut turned = vec![0.0; weights.len()];
+        for ((filter, out), scale) in
+            weights.chunks_exact(channels * taps).zip(turned.chunks_exact_mut(channels * taps)).zip(scale)
+        {
+            for (at, weight) in filter.iter().enumerate() {
+                out[at % taps * channels + at / taps] = weight * scale;
+            }
+        }
+        Convolution { kernel, stride, channels, linear: Linear::full(&turned, taps * channels, bias, finish) }
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.linear.bytes()
+    }
+
+    /// `x [side, side, channels]` to `[side', side', outputs]` and that side; `shared` lets the other threads help.
+    pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Vec<f32>, usize) {
+        let window = Window::centred(side, self.kernel, self.stride);
+        let (pixels, outputs) = (window.outputs * window.outputs, self.linear.outputs());
+        let mut out = vec![0.0; pixels * outputs];
+        let threads = if shared { rayon::current_num_threads() } else { 1 };
+        if (self.kernel, self.stride) == (1, 1) {
+            if shared { self.linear.apply_shared(x, &mut out) } else { self.linear.apply(x, &mut out) }
+        } else if pixels < PIXEL_BLOCK * threads {
+            // Too few pixels to share out: the outputs are.
+            let mut rows = Vec::new();
+            gather(x, self.channels, window, 0..pixels, &mut rows);
+            if shared {
+                self.linear.apply_shared(&rows, &mut out)
+            } else {
+                self.linear.apply(&rows, &mut out)
+            }
+        } else {
+            let block = |rows: &mut Vec<f32>, (at, out): (usize, &mut [f32])| {
+                let first = at * PIXEL_BLOCK;
+                gather(x, self.channels, window, first..first + out.len() / outputs, rows);
+                self.linear.apply(rows, out);
+            };
+            match shared {
+                true => out.par_chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each_init(Vec::new, block),
+                false => {
+                    let mut rows = Vec::new();
+                    out.chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(|each| block(&mut rows, each));
+                }
+            }
+        }
+        (out, window.outputs)
+    }
+}
+
+/// The largest of each channel in windows of 3 x 3 at stride 2, with a border of 1 that counts as nothing.
+pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize) -> (Vec<f32>, usize) {
+    let window = Window::centred(side, 3, 2);
+    let mut out = vec![f32::NEG_INFINITY; window.outputs * window.outputs * channels];
+    for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
+        for (_, iy) in window.taps(pixel / window.outputs) {
+            for (_, ix) in window.taps(pixel % window.outputs) {
+                let x = &x[(iy * side + ix) * channels..][..channels];
+                out.iter_mut().zip(x).for_each(|(most, x)| *most = most.max(*x));
+            }
+        }
+    }
+    (out, window.outputs)
+}
+
+/// The mean of each channel of `x [pixels, channels]`.
+pub(crate) fn average_pool(x: &[f32], channels: usize) -> Vec<f32> {
+    let mut mean = vec![0.0; channels];
+    for pixel in x.chunks_exact(channels) {
+        mean.iter_mut().zip(pixel).for_each(|(sum, number)| *sum += number);
+    }
+    let pixels = (x.len() / channels).max(1) as f32;
+    mean.iter_mut().for_each(|sum| *sum /= pixels);
+    mean
 }
 
 #[cfg(test)]
@@ -159,12 +273,54 @@ mod tests {
 
     #[test]
     fn same_padding_is_tensorflows() {
-        let same = Same::new(224, 3, 2);
+        let same = Window::same(224, 3, 2);
         assert_eq!((same.outputs, same.before), (112, 0));
         assert_eq!(same.taps(111).collect::<Vec<_>>(), [(0, 222), (1, 223)]);
-        let same = Same::new(7, 5, 1);
+        let same = Window::same(7, 5, 1);
         assert_eq!((same.outputs, same.before), (7, 2));
         assert_eq!(same.taps(0).collect::<Vec<_>>(), [(2, 0), (3, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn full_equals_the_plain_loops() {
+        for (side, kernel, stride, channels, outputs) in
+            [(40, 3, 1, 5, 7), (9, 3, 2, 4, 33), (30, 7, 2, 3, 6), (8, 1, 2, 6, 5), (7, 1, 1, 3, 4)]
+        {
+            let number = |i: usize| ((i * 7919) % 101) as f32 / 101.0 - 0.3;
+            let x: Vec<f32> = (0..side * side * channels).map(number).collect();
+            let weights: Vec<f32> =
+                (0..outputs * channels * kernel * kernel).map(|i| number(i + 5)).collect();
+            let scale: Vec<f32> = (0..outputs).map(|i| number(i + 11) + 1.0).collect();
+            let bias: Vec<f32> = (0..outputs).map(number).collect();
+            let layer = Convolution::new(&weights, &scale, bias.clone(), kernel, stride, Finish::Relu);
+            let (out, next) = layer.apply(&x, side, true);
+            assert_eq!((next, out.clone()), (layer.apply(&x, side, false).1, layer.apply(&x, side, false).0));
+            assert_eq!(next, (side + 2 * (kernel / 2) - kernel) / stride + 1);
+            for (i, received) in out.iter().enumerate() {
+                let (y, column, output) = (i / outputs / next, i / outputs % next, i % outputs);
+                let mut sum = bias[output];
+                for (tap, weight) in weights[output * channels * kernel * kernel..].iter().enumerate() {
+                    let (channel, ky, kx) = (tap / kernel / kernel, tap / kernel % kernel, tap % kernel);
+                    if channel == channels {
+                        break;
+                    }
+                    let (iy, ix) = (y * stride + ky, column * stride + kx);
+                    let inside = |i: usize| i >= kernel / 2 && i - kernel / 2 < side;
+                    if inside(iy) && inside(ix) {
+                        let pixel = x[((iy - kernel / 2) * side + ix - kernel / 2) * channels + channel];
+                        sum += pixel * weight * scale[output];
+                    }
+                }
+                assert!((received - sum.max(0.0)).abs() < 1e-4, "{received} {sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn pools_take_the_largest_and_the_mean() {
+        let x: Vec<f32> = (0..16).map(|x| x as f32 - 20.0).collect();
+        assert_eq!(max_pool(&x, 4, 1), (vec![-15.0, -13.0, -7.0, -5.0], 2));
+        assert_eq!(average_pool(&[1.0, 2.0, 3.0, 6.0], 2), [2.0, 4.0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! pixels is the vector. Batch norms (epsilon 1e-3) are folded into the convolution before them. Tensor names are those of
 //! `efficientnet_lite_pytorch`; a 1 x 1 convolution is a matrix product.
 
-use super::convolution::{Depthwise, gather};
+use super::convolution::{Depthwise, Window, average_pool, gather};
 use super::preprocess::SIDE;
 use crate::math::linear::{Finish, Linear};
 use crate::models::ModelError;
@@ -42,7 +42,7 @@ struct Block {
 }
 
 impl EfficientNet {
-    pub(crate) fn read(weights: &Weights<'_>) -> Result<EfficientNet, ModelError> {
+    pub(crate) fn read(weights: &Weights) -> Result<EfficientNet, ModelError> {
         let stem = {
             let (scale, bias) = norm(weights, "_bn0", STEM_CHANNELS)?;
             let filters = weights.dense("_conv_stem.weight", &[STEM_CHANNELS, 3, 3, 3])?;
@@ -76,25 +76,22 @@ impl EfficientNet {
 
     /// `[224, 224, 3]` pixels from -1 to 1 to `[1280]` features; `shared` lets the other threads help.
     pub(crate) fn features(&self, pixels: Vec<f32>, shared: bool) -> Vec<f32> {
-        let patches = gather(&pixels, SIDE, 3, 3, 2);
+        let window = Window::same(SIDE, 3, 2);
+        let mut patches = Vec::new();
+        gather(&pixels, 3, window, 0..window.outputs * window.outputs, &mut patches);
         let mut side = SIDE / 2;
         let mut x = apply(&self.stem, &patches, side * side, shared);
         for block in &self.blocks {
             (x, side) = block.forward(x, side, shared);
         }
         let x = apply(&self.head, &x, side * side, shared);
-        let mut mean = vec![0.0; FEATURES];
-        for pixel in x.chunks_exact(FEATURES) {
-            mean.iter_mut().zip(pixel).for_each(|(sum, number)| *sum += number);
-        }
-        mean.iter_mut().for_each(|sum| *sum /= (side * side) as f32);
-        mean
+        average_pool(&x, FEATURES)
     }
 }
 
 impl Block {
     fn read(
-        weights: &Weights<'_>,
+        weights: &Weights,
         name: &str,
         inputs: usize,
         kernel: usize,
@@ -148,19 +145,13 @@ fn apply(linear: &Linear, x: &[f32], pixels: usize, shared: bool) -> Vec<f32> {
 }
 
 /// Scale and shift per channel of a batch norm.
-fn norm(weights: &Weights<'_>, name: &str, channels: usize) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-    let part = |part: &str| weights.dense(&format!("{name}.{part}"), &[channels]);
-    let (weight, bias, mean, variance) =
-        (part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?);
-    let scale: Vec<f32> =
-        weight.iter().zip(&variance).map(|(weight, variance)| weight / (variance + EPSILON).sqrt()).collect();
-    let shift = bias.iter().zip(&mean).zip(&scale).map(|((bias, mean), scale)| bias - mean * scale).collect();
-    Ok((scale, shift))
+fn norm(weights: &Weights, name: &str, channels: usize) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+    weights.batch_norm(name, channels, EPSILON)
 }
 
 /// A 1 x 1 convolution and the batch norm after it.
 fn pointwise(
-    weights: &Weights<'_>,
+    weights: &Weights,
     conv: &str,
     norm_name: &str,
     inputs: usize,
@@ -189,7 +180,8 @@ mod tests {
         let pixels: Vec<f32> =
             picture.rgb.iter().map(|byte| (f32::from(*byte) / 255.0 - 0.5) / 0.5).collect();
         let weights = include_bytes!("../../../../models/efficientnet-lite0/model.f16.safetensors");
-        let weights = Weights::read("efficientnet-lite0", weights).expect("weights");
+        let weights =
+            Weights::read("efficientnet-lite0", &bytes::Bytes::from_static(weights)).expect("weights");
         let network = super::EfficientNet::read(&weights).expect("a network");
         let expected: Vec<f32> =
             serde_json::from_slice(include_bytes!("../../fixtures/tensor.json")).expect("numbers");

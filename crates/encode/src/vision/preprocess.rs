@@ -1,7 +1,7 @@
-//! A picture becomes the network's input: short side to 256, centre 224 x 224, numbers from -1 to 1.
+//! A picture becomes the network's input: short side to 256, centre 224 x 224, RGB, less a mean and by a deviation.
 //!
 //! The resize is Pillow's antialiased bilinear filter (`fast_image_resize` follows Pillow's integer arithmetic), the
-//! crop is torchvision's `CenterCrop`, both as the weights' authors evaluate them: mean 0.5, deviation 0.5, RGB.
+//! crop is torchvision's `CenterCrop`, both as the weights' authors evaluate them.
 
 use crate::picture::{Picture, resize::resize};
 
@@ -13,14 +13,30 @@ pub(crate) const SIDE: usize = 224;
 /// pixels does not become 256 x 4 million on its way to the crop.
 const LONGEST_RATIO: u32 = 8;
 
-/// `[224, 224, 3]` f32 from -1 to 1. The picture's fields must agree with one another.
-pub(crate) fn tensor(picture: &Picture) -> Vec<f32> {
+/// What is taken from each channel (of numbers from 0 to 1), and what it is divided by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normal {
+    mean: [f32; 3],
+    deviation: [f32; 3],
+}
+
+/// Numbers from -1 to 1.
+pub(crate) const EVEN: Normal = Normal { mean: [0.5; 3], deviation: [0.5; 3] };
+/// Those of the ImageNet training set, which torchvision's weights want.
+pub(crate) const IMAGENET: Normal = Normal { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+
+/// `[224, 224, 3]` f32. The picture's fields must agree with one another.
+pub(crate) fn tensor(picture: &Picture, normal: Normal) -> Vec<f32> {
     let (rgb, width, height) = resized(picture);
     let (left, top) = (centre(width), centre(height));
     let rows = rgb.chunks_exact(width * 3).skip(top).take(SIDE);
-    let scale: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - 0.5) / 0.5);
+    let Normal { mean, deviation } = normal;
+    let scale: [[f32; 256]; 3] = std::array::from_fn(|channel| {
+        std::array::from_fn(|byte| (byte as f32 / 255.0 - mean[channel]) / deviation[channel])
+    });
     rows.flat_map(|row| row.iter().skip(left * 3).take(SIDE * 3))
-        .map(|byte| scale[usize::from(*byte)])
+        .enumerate()
+        .map(|(at, byte)| scale[at % 3][usize::from(*byte)])
         .collect()
 }
 
@@ -58,7 +74,7 @@ mod tests {
     fn any_shape_becomes_224_by_224_by_3() {
         for (width, height) in [(1, 1), (1, 16_384), (16_384, 1), (224, 224), (500, 300), (257, 4000)] {
             let rgb = vec![255; (width * height * 3) as usize];
-            let tensor = tensor(&Picture { width, height, rgb });
+            let tensor = tensor(&Picture { width, height, rgb }, EVEN);
             assert_eq!(tensor.len(), SIDE * SIDE * 3);
             assert!(tensor.iter().all(|x| *x == 1.0), "{width} x {height}");
         }

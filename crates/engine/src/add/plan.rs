@@ -96,7 +96,7 @@ fn check_existing(collection: &str, settings: &Settings, options: &AddOptions) -
     }
     let model = settings.model.as_ref().map(|model| model.id.as_str());
     if let Some(wanted) = &options.model
-        && model != Some(wanted)
+        && model != Some(&*bilin_encode::full_id(wanted))
     {
         return Err(Error::new(
             ErrorKind::Conflict,

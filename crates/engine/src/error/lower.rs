@@ -146,7 +146,10 @@ impl From<ModelError> for Error {
             ModelError::Unknown { .. } => {
                 (ErrorKind::NotFound, "leave the model out for the built-in default")
             }
-            _ => (ErrorKind::Damaged, "use an unchanged build of bilin"),
+            ModelError::Broken { .. } => (
+                ErrorKind::Damaged,
+                "a text model is an unchanged folder of a BERT or XLM-RoBERTa model, a picture model a file of a torchvision ResNet",
+            ),
         };
         finish(kind, error.to_string(), Some(hint), error)
     }

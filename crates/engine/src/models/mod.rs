@@ -1,5 +1,6 @@
 //! The encoder pool: each model is opened once, when it is first needed, and shared by every collection and thread.
 //!
+//! A model is named by its id: that of one of this build, or the path of a folder or file; collections remember the full path.
 //! A collection remembers id, revision and space of the model that made its vectors. Other weights under the same name
 //! would give vectors that cannot be compared with those, so they are refused with both revisions named.
 
@@ -24,7 +25,29 @@ impl ModelPool {
         // Opened without the lock, so that one model being unpacked does not hold up another; `encode::open` shares what
         // it unpacks, so two threads that come here at once get the same weights.
         let encoder = bilin_encode::open(id)?;
-        Ok(self.table().entry(id.to_owned()).or_insert(encoder).clone())
+        let mut table = self.table();
+        // A model may be named by several paths; it is kept once, under its full one, and found by those as well.
+        let encoder = table.entry(encoder.card().id.clone()).or_insert(encoder).clone();
+        table.insert(id.to_owned(), encoder.clone());
+        Ok(encoder)
+    }
+
+    /// What is known of a model without opening it: that of this build, or one that is open.
+    pub(crate) fn card(&self, id: &str) -> Option<ModelCard> {
+        let built_in = bilin_encode::builtin().into_iter().find(|card| card.id == id);
+        built_in.or_else(|| self.table().get(id).map(|encoder| encoder.card().clone()))
+    }
+
+    /// The models of this build, then those at a path that are open.
+    pub(crate) fn cards(&self) -> Vec<ModelCard> {
+        let mut cards = bilin_encode::builtin();
+        for (id, encoder) in &*self.table() {
+            let card = encoder.card();
+            if card.id == *id && cards.iter().all(|known| known.id != *id) {
+                cards.push(card.clone());
+            }
+        }
+        cards
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Encoder>>> {
@@ -45,10 +68,15 @@ impl ModelPool {
 }
 
 /// Why a collection cannot be searched or added to with this binary's models, found without unpacking weights.
-pub(crate) fn mismatch(collection: &str, settings: &Settings) -> Option<String> {
+pub(crate) fn mismatch(models: &ModelPool, collection: &str, settings: &Settings) -> Option<String> {
     let remembered = settings.model.as_ref()?;
-    match bilin_encode::builtin().iter().find(|card| card.id == remembered.id) {
-        Some(card) => check(collection, remembered, card).err().map(|error| error.message),
+    match models.card(&remembered.id) {
+        Some(card) => check(collection, remembered, &card).err().map(|error| error.message),
+        None if bilin_encode::is_path(&remembered.id) => None,
+        None if std::path::Path::new(&remembered.id).is_absolute() => Some(format!(
+            "collection {collection:?} was made with the model at {:?}, which is not there",
+            remembered.id
+        )),
         None => Some(format!(
             "collection {collection:?} was made with model {:?}, which this build does not have",
             remembered.id

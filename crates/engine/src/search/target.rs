@@ -75,10 +75,7 @@ fn encoder(
         ))
         .with_hint("send a vector, or search another collection"));
     };
-    let asked_space = bilin_encode::builtin()
-        .into_iter()
-        .find(|card| card.id == *asked_model)
-        .map_or_else(|| asked_model.clone(), |card| card.space);
+    let asked_space = engine.models.card(asked_model).map_or_else(|| asked_model.clone(), |card| card.space);
     Err(Error::invalid(format!(
         "collection {collection:?} holds {} in vector space {:?}, and {asked_words} becomes a vector in space {asked_space:?}",
         kind_words(settings.kind),

@@ -22,7 +22,7 @@ pub(super) struct Add {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Model of a new collection
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID|DIR")]
     model: Option<String>,
     /// Index of a new collection: auto, Flat, IVF<nlist>,Flat or HNSW<m>
     #[arg(long, value_name = "SPEC", value_parser = values::index_spec)]

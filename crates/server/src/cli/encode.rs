@@ -21,11 +21,20 @@ const COPY_BYTES: usize = 1 << 16;
 #[derive(Debug, Args)]
 pub(super) struct Encode {
     /// Model [default: models.text, e5-small-zh-en]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID|DIR")]
     model: Option<String>,
     /// Which side of a search the texts are on
     #[arg(long, value_enum, default_value_t)]
     prompt: Side,
+    /// Print what the model reads instead: the ids of a line's tokens, as a JSON array
+    #[arg(long)]
+    tokens: bool,
+}
+
+#[derive(Serialize)]
+struct Tokens {
+    line: usize,
+    tokens: Vec<u32>,
 }
 
 #[derive(Serialize)]
@@ -36,7 +45,7 @@ struct Vector<'a> {
 
 pub(super) fn run(args: &Encode, context: &Context) -> Result<Exit, Failure> {
     let printer = &context.printer;
-    if !printer.is_json() && io::stdout().is_terminal() {
+    if !printer.is_json() && !args.tokens && io::stdout().is_terminal() {
         return Err(Failure::usage("a .npy file is binary and would garble the terminal")
             .with_hint("send it to a file: bilin encode < texts.txt > vectors.npy; or use --json"));
     }
@@ -44,6 +53,9 @@ pub(super) fn run(args: &Encode, context: &Context) -> Result<Exit, Failure> {
     let encoder = bilin_engine::open_model(id)?;
     if io::stdin().is_terminal() {
         printer.note("reading texts from the terminal, one per line; Ctrl-D ends");
+    }
+    if args.tokens {
+        return print_tokens(encoder.as_ref(), args.prompt.into(), context);
     }
     let mut sink = match printer.is_json() {
         true => Sink::Lines,
@@ -70,6 +82,24 @@ pub(super) fn run(args: &Encode, context: &Context) -> Result<Exit, Failure> {
         printer.warning(format_args!("{truncated} of {done} lines are longer than the model reads"));
     }
     Ok(Exit::Success)
+}
+
+fn print_tokens(encoder: &dyn Encoder, prompt: Prompt, context: &Context) -> Result<Exit, Failure> {
+    let (mut stdin, mut done) = (io::stdin().lock(), 0);
+    loop {
+        let texts = read_batch(&mut stdin, done)?;
+        if texts.is_empty() {
+            return Ok(Exit::Success);
+        }
+        for text in &texts {
+            done += 1;
+            let tokens = encoder.token_ids(text, prompt);
+            match context.printer.is_json() {
+                true => context.printer.record("tokens", &Tokens { line: done, tokens })?,
+                false => context.printer.line(format_args!("{tokens:?}"))?,
+            }
+        }
+    }
 }
 
 /// Where vectors go.

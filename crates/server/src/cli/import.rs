@@ -29,7 +29,7 @@ pub(super) struct Faiss {
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
     /// Model that made the vectors, so that the collection can be searched by text or picture [default: none, bare vectors]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID|DIR")]
     model: Option<String>,
     /// How vectors are compared [default: as the file says; inner products of unit vectors as cosine]
     #[arg(long, value_enum)]

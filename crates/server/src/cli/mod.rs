@@ -106,7 +106,7 @@ enum Command {
     Tune(tune::Tune),
     /// Measure indexes: recall against queries per second
     Bench(bench::Bench),
-    /// Show the built-in models
+    /// Show models: the built-in ones, or one in a folder
     #[command(subcommand)]
     Model(model::Model),
     /// Show every setting and where its value comes from
@@ -201,6 +201,9 @@ impl Cli {
         };
         if let Some(listen) = listen {
             flags.push(("serve.listen", listen.to_string(), "--listen"));
+        }
+        if let Command::Serve(serve::Serve { model: Some(model), .. }) = &self.command {
+            flags.push(("models.text", model.clone(), "--model"));
         }
         flags
     }

@@ -1,4 +1,4 @@
-//! `bilin model`: the models that are compiled in.
+//! `bilin model`: the models that are compiled in, and those in folders.
 
 use super::{Context, Exit, Failure};
 use crate::printer::{BOLD, DIM};
@@ -8,11 +8,12 @@ use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Model {
-    /// Every model
+    /// Every model that is compiled in
     List,
     /// One model in full
     Show {
-        /// Model id
+        /// Model id, or the folder of a model
+        #[arg(value_name = "ID|DIR")]
         id: String,
     },
 }
@@ -37,11 +38,7 @@ pub(super) fn run(args: &Model, context: &Context) -> Result<Exit, Failure> {
         Model::List => cards.iter().try_for_each(|card| list(card, context))?,
         Model::Show { id } => match cards.iter().find(|card| card.id == *id) {
             Some(card) => show(card, context)?,
-            None => {
-                let known: Vec<&str> = cards.iter().map(|card| card.id.as_str()).collect();
-                return Err(Failure::mendable(format!("there is no model {id:?}"))
-                    .with_hint(format!("there are {}", known.join(", "))));
-            }
+            None => show(bilin_engine::open_model(id)?.card(), context)?,
         },
     }
     Ok(Exit::Success)
@@ -93,7 +90,7 @@ fn show(card: &ModelCard, context: &Context) -> Result<(), Failure> {
         ("max tokens", max_tokens),
         ("query prompt", format!("{:?}", card.query_prompt)),
         ("document prompt", format!("{:?}", card.document_prompt)),
-        ("licence", card.licence.clone()),
+        ("licence", if card.licence.is_empty() { "not told".to_owned() } else { card.licence.clone() }),
         ("in memory", indicatif::HumanBytes(card.bytes as u64).to_string()),
     ];
     rows.iter().try_for_each(|(name, value)| context.printer.line(format_args!("{name:<16} {value}")))

@@ -22,6 +22,9 @@ pub(super) struct Serve {
     /// Address and port [default: 127.0.0.1:8000]; beyond this machine only with an API key
     #[arg(long, value_name = "ADDRESS")]
     pub(super) listen: Option<SocketAddr>,
+    /// Model of new text collections: an id, or the folder of a model [default: e5-small-zh-en]
+    #[arg(long, value_name = "ID|DIR")]
+    pub(super) model: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bilin_engine::{CollectionInfo, Effort, IndexSpec, Kind, LiveRecall, Metric, NewCollection};
+use bilin_engine::{CollectionInfo, Effort, Engine, IndexSpec, Kind, LiveRecall, Metric, NewCollection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -242,8 +242,11 @@ pub(super) async fn create(
         index,
         target_recall: wish.target_recall,
     };
-    let info =
-        state.crossing.run(Lane::Write, &state.engine, move |engine| engine.create(&name, &new)).await?;
+    let create = move |engine: &Engine| {
+        engine.check_offered(new.model.as_deref())?;
+        engine.create(&name, &new)
+    };
+    let info = state.crossing.run(Lane::Write, &state.engine, create).await?;
     Ok((StatusCode::CREATED, Answer(info.into())))
 }
 

@@ -120,7 +120,10 @@ pub(super) async fn embeddings(
     let named = request.model.clone();
     let (vectors, dim) = state
         .crossing
-        .run(Lane::Search, &state.engine, move |engine| engine.encode_texts(named.as_deref(), &texts, prompt))
+        .run(Lane::Search, &state.engine, move |engine| {
+            engine.check_offered(named.as_deref())?;
+            engine.encode_texts(named.as_deref(), &texts, prompt)
+        })
         .await?;
     let view = |vector: &[f32]| match request.encoding_format {
         EncodingFormat::Float => VectorView::Float(vector.to_vec()),

@@ -1,10 +1,18 @@
-//! Text to token ids, by the `tokenizers` crate and a model's own `tokenizer.json`.
+//! Text to token ids, by the `tokenizers` crate.
 //!
+//! From a model's own `tokenizer.json`; older models have a `vocab.txt` ([`wordpiece`]) or a sentencepiece file
+//! ([`sentencepiece`]), which are turned into what their `tokenizer.json` would say.
 //! Invariant: what comes out is never empty (the special tokens are always there) and never longer than the model reads.
+
+mod sentencepiece;
+mod wordpiece;
 
 use tokenizers::{PostProcessor as _, Tokenizer, TruncationDirection};
 
 use crate::models::ModelError;
+
+pub(crate) use sentencepiece::from_sentencepiece;
+pub(crate) use wordpiece::{WordPieceConfig, from_vocabulary};
 
 /// Characters per token that are looked at when a text is cut: no vocabulary has tokens nearly that long, so
 /// what lies behind this many characters for every token cannot reach the model and is not tokenized.
@@ -18,11 +26,18 @@ pub(crate) struct Tokens {
     special: usize,
 }
 
+/// The tokenizer of a `tokenizer.json`.
+pub(crate) fn from_json(json: &[u8]) -> Result<Tokenizer, String> {
+    Tokenizer::from_bytes(json).map_err(|error| format!("its tokenizer is not understood: {error}"))
+}
+
 impl Tokens {
-    pub(crate) fn read(model: &str, json: &[u8], max_tokens: Option<usize>) -> Result<Tokens, ModelError> {
+    pub(crate) fn new(
+        model: &str,
+        mut tokenizer: Tokenizer,
+        max_tokens: Option<usize>,
+    ) -> Result<Tokens, ModelError> {
         let broken = |reason: String| ModelError::Broken { id: model.to_owned(), reason };
-        let mut tokenizer = Tokenizer::from_bytes(json)
-            .map_err(|error| broken(format!("its tokenizer is not understood: {error}")))?;
         let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let max_tokens = max_tokens.unwrap_or(usize::MAX);
         if max_tokens <= special {
@@ -33,6 +48,12 @@ impl Tokens {
             .with_truncation(None)
             .map_err(|error| broken(format!("its tokenizer cannot be set up: {error}")))?;
         Ok(Tokens { tokenizer, max_tokens, special })
+    }
+
+    /// How many tokens the vocabulary has.
+    pub(crate) fn vocabulary(&self) -> usize {
+        // Ids may have gaps, so not the number of tokens.
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |most| most as usize + 1)
     }
 
     /// Ids of `prefix` + `text` with special tokens, and whether the end had to be cut off.

@@ -12,8 +12,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files,
-//! `text` and `vision` are the forward passes, `picture` decodes, `math` holds the kernels.
+//! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files
+//! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models) and
+//! `vision` are the forward passes, `picture` decodes, `math` holds the kernels.
 
 mod encoder;
 mod math;

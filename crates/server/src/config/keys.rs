@@ -58,8 +58,18 @@ pub const KEYS: &[Key] = &[
         about: "most memory that an index chosen by auto may need, in bytes; unset is as much as it takes",
     },
     text("log", "BILIN_LOG", None, "log filter, such as info or bilin_engine=debug"),
-    text("models.text", "BILIN_TEXT_MODEL", Some("e5-small-zh-en"), "model of new text collections"),
-    text("models.image", "BILIN_IMAGE_MODEL", Some("efficientnet-lite0"), "model of new picture collections"),
+    text(
+        "models.text",
+        "BILIN_TEXT_MODEL",
+        Some("e5-small-zh-en"),
+        "model of new text collections: an id, or the folder of one",
+    ),
+    text(
+        "models.image",
+        "BILIN_IMAGE_MODEL",
+        Some("efficientnet-lite0"),
+        "model of new picture collections: an id, or a file of weights",
+    ),
     number("limits.file_bytes", "BILIN_MAX_FILE_BYTES", "268435456", "longest document file that is read"),
     number(
         "limits.picture_bytes",

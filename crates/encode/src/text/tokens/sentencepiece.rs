@@ -89,7 +89,7 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Field<'a>), String> {
         }
         5 => {
             let bytes = take(rest, 4)?;
-            Field::Float(bytes.as_array::<4>().map_or(0.0, |bytes| f32::from_le_bytes(*bytes)))
+            Field::Float(bytes.first_chunk::<4>().map_or(0.0, |bytes| f32::from_le_bytes(*bytes)))
         }
         kind => return Err(format!("a field is of kind {kind}, which no protocol buffer has")),
     };

@@ -91,7 +91,7 @@ fn from_older(bytes: &Bytes) -> Result<BTreeMap<String, Tensor>, String> {
         let used = arenas.storages.iter().find(|storage| *storage.key == **key);
         let used =
             used.ok_or_else(|| format!("no tensor lies in storage {key:?}, so its length is unknown"))?;
-        let count = bytes.get(at..at + 8).and_then(|count| count.as_array::<8>().copied());
+        let count = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>().copied());
         let count = usize::try_from(count.map_or(u64::MAX, u64::from_le_bytes)).ok();
         let length = count.and_then(|count| count.checked_mul(element(&used.kind)?.bytes()));
         let range = length.and_then(|length| Some(at + 8..(at + 8).checked_add(length)?));

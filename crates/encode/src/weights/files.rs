@@ -5,11 +5,9 @@
 //! Files are mapped, not read; a part may lie nowhere but beside its index.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -65,19 +63,6 @@ pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("{} has {bytes} bytes, the limit is {MAX_JSON_BYTES}", path.display()));
     }
     std::fs::read(path).map_err(told)
-}
-
-/// A whole file as memory that pages in as it is read.
-pub(crate) fn map(path: &Path) -> Result<Bytes, String> {
-    let told = |error: std::io::Error| format!("{}: {error}", path.display());
-    let file = File::open(path).map_err(told)?;
-    if file.metadata().map_err(told)?.len() == 0 {
-        return Err(format!("{} is empty", path.display()));
-    }
-    // SAFETY: read only. Whoever changes a model's file in place while it is in use gets wrong vectors or a bus error, as
-    // with every program that maps weights; tools that fetch models replace files by renaming, which leaves the map whole.
-    let map = unsafe { Mmap::map(&file) }.map_err(told)?;
-    Ok(Bytes::from_owner(map))
 }
 
 /// The tensors of a file, whichever of the formats it has.

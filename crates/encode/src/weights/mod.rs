@@ -3,6 +3,7 @@
 //! Invariant: a tensor that leaves has exactly the shape that was asked for and holds finite numbers only.
 
 mod files;
+mod map;
 mod q4;
 mod tensor;
 mod torch;
@@ -13,7 +14,8 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::models::ModelError;
-pub(crate) use files::{find, map, read_small};
+pub(crate) use files::{find, read_small};
+pub(crate) use map::map;
 pub(crate) use q4::{Q4_BLOCK, Q4Matrix};
 use tensor::{Element, Tensor};
 

@@ -129,8 +129,9 @@ pub fn is_path(id: &str) -> bool {
 
 /// The id that the card of a model has which is asked for by `id`: the full path of one at a path.
 pub fn full_id(id: &str) -> String {
-    match Path::new(id).canonicalize() {
-        Ok(path) if is_path(id) => path.to_string_lossy().into_owned(),
+    // A built-in one costs no look at the disk: services ask this for every request that names a model.
+    match is_path(id).then(|| Path::new(id).canonicalize()) {
+        Some(Ok(path)) => path.to_string_lossy().into_owned(),
         _ => id.to_owned(),
     }
 }

@@ -55,13 +55,19 @@ impl Linear {
         self.panels.bytes() + size_of_val(self.bias.as_slice())
     }
 
+    /// `shared`: with the help of the pool's other threads where that pays; else on the calling thread alone. `out` is
+    /// overwritten.
+    pub(crate) fn run(&self, x: &[f32], out: &mut [f32], shared: bool) {
+        if shared { self.apply_shared(x, out) } else { self.apply(x, out) }
+    }
+
     /// On the calling thread alone. `out` is overwritten.
     pub(crate) fn apply(&self, x: &[f32], out: &mut [f32]) {
         self.columns(x, 0..self.panels.count(), out);
     }
 
     /// Shared with the other threads of the pool where that pays. `out` is overwritten.
-    pub(crate) fn apply_shared(&self, x: &[f32], out: &mut [f32]) {
+    fn apply_shared(&self, x: &[f32], out: &mut [f32]) {
         let (inputs, outputs) = (self.panels.inputs, self.outputs());
         let rows = out.len() / outputs;
         let threads = rayon::current_num_threads();

@@ -230,7 +230,7 @@ impl Layer {
 
 fn apply(linear: &Linear, x: &[f32], tokens: usize, out: &mut Vec<f32>, shared: bool) {
     out.resize(tokens * linear.outputs(), 0.0);
-    if shared { linear.apply_shared(x, out) } else { linear.apply(x, out) }
+    linear.run(x, out, shared);
 }
 
 /// The oldest checkpoints, converted from TensorFlow, call weight and bias gamma and beta.

@@ -1,7 +1,7 @@
 //! Convolutions over `[height, width, channels]`, the batch norm folded in.
 //!
-//! A 1 x 1 convolution is a matrix product over pixels (`math::linear`); here are the others: depthwise, one filter per channel,
-//! and full ones, whose neighbourhoods are gathered into rows for a matrix product, a block of pixels at a time so that the
+//! Depthwise ones have one filter per channel. Full ones are matrix products (`math::linear`): of the pixels themselves where
+//! the kernel is 1 x 1, else of their neighbourhoods, which are gathered into rows for a matrix product, a block of pixels at a time so that the
 //! rows stay in cache. Padding is TensorFlow's "SAME" (outputs = ceil(inputs / stride), shared equally, the odd row and column
 //! at the end) or PyTorch's, half a kernel on every side.
 
@@ -11,15 +11,17 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::math::linear::{Finish, Linear};
+use crate::models::ModelError;
+use crate::weights::Weights;
 
 /// Pixels whose neighbourhoods are gathered at a time.
 const PIXEL_BLOCK: usize = 256;
 
 /// How a window moves along one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
+struct Window {
+    inputs: usize,
+    outputs: usize,
     kernel: usize,
     stride: usize,
     before: usize,
@@ -27,14 +29,14 @@ pub(crate) struct Window {
 
 impl Window {
     /// TensorFlow's "SAME".
-    pub(crate) fn same(inputs: usize, kernel: usize, stride: usize) -> Window {
+    fn same(inputs: usize, kernel: usize, stride: usize) -> Window {
         let outputs = inputs.div_ceil(stride);
         let padding = ((outputs.max(1) - 1) * stride + kernel).saturating_sub(inputs);
         Window { inputs, outputs, kernel, stride, before: padding / 2 }
     }
 
     /// PyTorch's with `padding = kernel / 2`.
-    pub(crate) fn centred(inputs: usize, kernel: usize, stride: usize) -> Window {
+    fn centred(inputs: usize, kernel: usize, stride: usize) -> Window {
         let before = kernel / 2;
         let outputs = (inputs + 2 * before).saturating_sub(kernel) / stride + 1;
         Window { inputs, outputs, kernel, stride, before }
@@ -155,7 +157,7 @@ impl WithSimd for Row<'_> {
 
 /// Neighbourhoods of some output pixels of `x [side, side, channels]`, row by row, as rows `[pixels, kernel * kernel * channels]`.
 /// `rows` is overwritten.
-pub(crate) fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<usize>, rows: &mut Vec<f32>) {
+fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<usize>, rows: &mut Vec<f32>) {
     let (side, kernel) = (window.inputs, window.kernel);
     let depth = kernel * kernel * channels;
     rows.clear();
@@ -170,26 +172,51 @@ pub(crate) fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<u
     }
 }
 
-/// A full convolution with PyTorch's padding.
+/// Where the border goes that a window needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// TensorFlow's "SAME".
+    Same,
+    /// Half a kernel on every side, as PyTorch's networks have it.
+    Centred,
+}
+
+/// What a full convolution is like, apart from its weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Channels in and out.
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: Padding,
+    pub(crate) finish: Finish,
+}
+
+/// A full convolution.
 pub(crate) struct Convolution {
-    kernel: usize,
-    stride: usize,
-    channels: usize,
+    plan: Plan,
     linear: Linear,
 }
 
 impl Convolution {
-    /// From PyTorch's `[outputs, channels, kernel, kernel]`, a factor and a bias per output.
-    pub(crate) fn new(
-        weights: &[f32],
-        scale: &[f32],
-        bias: Vec<f32>,
-        kernel: usize,
-        stride: usize,
-        finish: Finish,
-    ) -> Convolution {
-        let taps = kernel * kernel;
-        let channels = weights.len() / (bias.len() * taps).max(1);
+    /// The tensor `conv`, which has no bias of its own, and the batch norm `norm` after it.
+    pub(crate) fn read(
+        weights: &Weights,
+        conv: &str,
+        norm: &str,
+        epsilon: f32,
+        plan: Plan,
+    ) -> Result<Convolution, ModelError> {
+        let Plan { inputs, outputs, kernel, .. } = plan;
+        let (scale, bias) = weights.batch_norm(norm, outputs, epsilon)?;
+        let filters = weights.dense(&format!("{conv}.weight"), &[outputs, inputs, kernel, kernel])?;
+        Ok(Convolution::new(&filters, &scale, bias, plan))
+    }
+
+    /// From PyTorch's `[outputs, inputs, kernel, kernel]`, a factor and a bias per output.
+    fn new(weights: &[f32], scale: &[f32], bias: Vec<f32>, plan: Plan) -> Convolution {
+        let (taps, channels) = (plan.kernel * plan.kernel, plan.inputs);
         let mut turned = vec![0.0; weights.len()];
         for ((filter, out), scale) in
             weights.chunks_exact(channels * taps).zip(turned.chunks_exact_mut(channels * taps)).zip(scale)
@@ -198,7 +225,7 @@ impl Convolution {
                 out[at % taps * channels + at / taps] = weight * scale;
             }
         }
-        Convolution { kernel, stride, channels, linear: Linear::full(&turned, taps * channels, bias, finish) }
+        Convolution { plan, linear: Linear::full(&turned, taps * channels, bias, plan.finish) }
     }
 
     /// Bytes in memory.
@@ -208,25 +235,25 @@ impl Convolution {
 
     /// `x [side, side, channels]` to `[side', side', outputs]` and that side; `shared` lets the other threads help.
     pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Vec<f32>, usize) {
-        let window = Window::centred(side, self.kernel, self.stride);
+        let Plan { inputs, kernel, stride, padding, .. } = self.plan;
+        let window = match padding {
+            Padding::Same => Window::same(side, kernel, stride),
+            Padding::Centred => Window::centred(side, kernel, stride),
+        };
         let (pixels, outputs) = (window.outputs * window.outputs, self.linear.outputs());
         let mut out = vec![0.0; pixels * outputs];
         let threads = if shared { rayon::current_num_threads() } else { 1 };
-        if (self.kernel, self.stride) == (1, 1) {
-            if shared { self.linear.apply_shared(x, &mut out) } else { self.linear.apply(x, &mut out) }
+        if (kernel, stride) == (1, 1) {
+            self.linear.run(x, &mut out, shared);
         } else if pixels < PIXEL_BLOCK * threads {
             // Too few pixels to share out: the outputs are.
             let mut rows = Vec::new();
-            gather(x, self.channels, window, 0..pixels, &mut rows);
-            if shared {
-                self.linear.apply_shared(&rows, &mut out)
-            } else {
-                self.linear.apply(&rows, &mut out)
-            }
+            gather(x, inputs, window, 0..pixels, &mut rows);
+            self.linear.run(&rows, &mut out, shared);
         } else {
             let block = |rows: &mut Vec<f32>, (at, out): (usize, &mut [f32])| {
                 let first = at * PIXEL_BLOCK;
-                gather(x, self.channels, window, first..first + out.len() / outputs, rows);
+                gather(x, inputs, window, first..first + out.len() / outputs, rows);
                 self.linear.apply(rows, out);
             };
             match shared {
@@ -292,7 +319,9 @@ mod tests {
                 (0..outputs * channels * kernel * kernel).map(|i| number(i + 5)).collect();
             let scale: Vec<f32> = (0..outputs).map(|i| number(i + 11) + 1.0).collect();
             let bias: Vec<f32> = (0..outputs).map(number).collect();
-            let layer = Convolution::new(&weights, &scale, bias.clone(), kernel, stride, Finish::Relu);
+            let (inputs, padding, finish) = (channels, Padding::Centred, Finish::Relu);
+            let plan = Plan { inputs, outputs, kernel, stride, padding, finish };
+            let layer = Convolution::new(&weights, &scale, bias.clone(), plan);
             let (out, next) = layer.apply(&x, side, true);
             assert_eq!((next, out.clone()), (layer.apply(&x, side, false).1, layer.apply(&x, side, false).0));
             assert_eq!(next, (side + 2 * (kernel / 2) - kernel) / stride + 1);

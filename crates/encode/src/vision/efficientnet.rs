@@ -4,9 +4,9 @@
 //! pixels is the vector. Batch norms (epsilon 1e-3) are folded into the convolution before them. Tensor names are those of
 //! `efficientnet_lite_pytorch`; a 1 x 1 convolution is a matrix product.
 
-use super::convolution::{Depthwise, Window, average_pool, gather};
+use super::convolution::{Convolution, Depthwise, Padding, Plan, average_pool};
 use super::preprocess::SIDE;
-use crate::math::linear::{Finish, Linear};
+use crate::math::linear::Finish;
 use crate::models::ModelError;
 use crate::weights::Weights;
 
@@ -28,33 +28,22 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 
 /// A loaded network.
 pub(crate) struct EfficientNet {
-    stem: Linear,
+    stem: Convolution,
     blocks: Vec<Block>,
-    head: Linear,
+    head: Convolution,
 }
 
 /// Widen, filter each channel, narrow; added to its input where the shapes agree.
 struct Block {
-    expand: Option<Linear>,
+    expand: Option<Convolution>,
     depthwise: Depthwise,
-    project: Linear,
+    project: Convolution,
     residual: bool,
 }
 
 impl EfficientNet {
     pub(crate) fn read(weights: &Weights) -> Result<EfficientNet, ModelError> {
-        let stem = {
-            let (scale, bias) = norm(weights, "_bn0", STEM_CHANNELS)?;
-            let filters = weights.dense("_conv_stem.weight", &[STEM_CHANNELS, 3, 3, 3])?;
-            // PyTorch's [out, channel, y, x] becomes [out, y, x, channel], the order `gather` reads pixels in.
-            let turned: Vec<f32> = (0..filters.len())
-                .map(|i| {
-                    let (out, tap, channel) = (i / 27, i % 27 / 3, i % 3);
-                    filters[out * 27 + channel * 9 + tap] * scale[out]
-                })
-                .collect();
-            Linear::full(&turned, 27, bias, Finish::Relu6)
-        };
+        let stem = convolution(weights, "_conv_stem", "_bn0", (3, STEM_CHANNELS), (3, 2), Finish::Relu6)?;
         let mut blocks = Vec::new();
         let mut inputs = STEM_CHANNELS;
         for (repeats, kernel, stride, expansion, outputs) in STAGES {
@@ -65,7 +54,7 @@ impl EfficientNet {
                 inputs = outputs;
             }
         }
-        let head = pointwise(weights, "_conv_head", "_bn1", inputs, FEATURES, Finish::Relu6)?;
+        let head = convolution(weights, "_conv_head", "_bn1", (inputs, FEATURES), (1, 1), Finish::Relu6)?;
         Ok(EfficientNet { stem, blocks, head })
     }
 
@@ -75,16 +64,12 @@ impl EfficientNet {
     }
 
     /// `[224, 224, 3]` pixels from -1 to 1 to `[1280]` features; `shared` lets the other threads help.
-    pub(crate) fn features(&self, pixels: Vec<f32>, shared: bool) -> Vec<f32> {
-        let window = Window::same(SIDE, 3, 2);
-        let mut patches = Vec::new();
-        gather(&pixels, 3, window, 0..window.outputs * window.outputs, &mut patches);
-        let mut side = SIDE / 2;
-        let mut x = apply(&self.stem, &patches, side * side, shared);
+    pub(crate) fn features(&self, pixels: &[f32], shared: bool) -> Vec<f32> {
+        let (mut x, mut side) = self.stem.apply(pixels, SIDE, shared);
         for block in &self.blocks {
             (x, side) = block.forward(x, side, shared);
         }
-        let x = apply(&self.head, &x, side * side, shared);
+        let (x, _) = self.head.apply(&x, side, shared);
         average_pool(&x, FEATURES)
     }
 }
@@ -104,29 +89,29 @@ impl Block {
             1 => None,
             _ => {
                 let (conv, norm) = (format!("{name}._expand_conv"), format!("{name}._bn0"));
-                Some(pointwise(weights, &conv, &norm, inputs, wide, Finish::Relu6)?)
+                Some(convolution(weights, &conv, &norm, (inputs, wide), (1, 1), Finish::Relu6)?)
             }
         };
-        let (scale, bias) = norm(weights, &format!("{name}._bn1"), wide)?;
+        let (scale, bias) = weights.batch_norm(&format!("{name}._bn1"), wide, EPSILON)?;
         let filters = weights.dense(&format!("{name}._depthwise_conv.weight"), &[wide, 1, kernel, kernel])?;
         let depthwise = Depthwise::new(&filters, &scale, bias, kernel, stride);
         let (conv, norm) = (format!("{name}._project_conv"), format!("{name}._bn2"));
-        let project = pointwise(weights, &conv, &norm, wide, outputs, Finish::Keep)?;
+        let project = convolution(weights, &conv, &norm, (wide, outputs), (1, 1), Finish::Keep)?;
         Ok(Block { expand, depthwise, project, residual: stride == 1 && inputs == outputs })
     }
 
     fn bytes(&self) -> usize {
-        self.expand.as_ref().map_or(0, Linear::bytes) + self.depthwise.bytes() + self.project.bytes()
+        self.expand.as_ref().map_or(0, Convolution::bytes) + self.depthwise.bytes() + self.project.bytes()
     }
 
     /// `x [side, side, channels]` to the next activations and their side.
     fn forward(&self, x: Vec<f32>, side: usize, shared: bool) -> (Vec<f32>, usize) {
-        let expanded = self.expand.as_ref().map(|expand| apply(expand, &x, side * side, shared));
+        let expanded = self.expand.as_ref().map(|expand| expand.apply(&x, side, shared).0);
         let wide = expanded.as_deref().unwrap_or(&x);
         let next = self.depthwise.outputs(side);
         let mut filtered = vec![0.0; next * next * self.depthwise.channels];
         self.depthwise.apply(wide, side, &mut filtered, shared);
-        let mut out = apply(&self.project, &filtered, next * next, shared);
+        let (mut out, _) = self.project.apply(&filtered, next, shared);
         if self.residual {
             out.iter_mut().zip(&x).for_each(|(out, x)| *out += x);
         }
@@ -134,36 +119,17 @@ impl Block {
     }
 }
 
-fn apply(linear: &Linear, x: &[f32], pixels: usize, shared: bool) -> Vec<f32> {
-    let mut out = vec![0.0; pixels * linear.outputs()];
-    if shared {
-        linear.apply_shared(x, &mut out)
-    } else {
-        linear.apply(x, &mut out)
-    }
-    out
-}
-
-/// Scale and shift per channel of a batch norm.
-fn norm(weights: &Weights, name: &str, channels: usize) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-    weights.batch_norm(name, channels, EPSILON)
-}
-
-/// A 1 x 1 convolution and the batch norm after it.
-fn pointwise(
+/// A convolution of a kernel and a stride, and the batch norm after it.
+fn convolution(
     weights: &Weights,
     conv: &str,
-    norm_name: &str,
-    inputs: usize,
-    outputs: usize,
+    norm: &str,
+    (inputs, outputs): (usize, usize),
+    (kernel, stride): (usize, usize),
     finish: Finish,
-) -> Result<Linear, ModelError> {
-    let (scale, bias) = norm(weights, norm_name, outputs)?;
-    let mut filters = weights.dense(&format!("{conv}.weight"), &[outputs, inputs, 1, 1])?;
-    for (filter, scale) in filters.chunks_exact_mut(inputs).zip(&scale) {
-        filter.iter_mut().for_each(|weight| *weight *= scale);
-    }
-    Ok(Linear::full(&filters, inputs, bias, finish))
+) -> Result<Convolution, ModelError> {
+    let plan = Plan { inputs, outputs, kernel, stride, padding: Padding::Same, finish };
+    Convolution::read(weights, conv, norm, EPSILON, plan)
 }
 
 #[cfg(test)]
@@ -186,7 +152,7 @@ mod tests {
         let expected: Vec<f32> =
             serde_json::from_slice(include_bytes!("../../fixtures/tensor.json")).expect("numbers");
         for shared in [false, true] {
-            let mut received = network.features(pixels.clone(), shared);
+            let mut received = network.features(&pixels, shared);
             normalise(&mut received);
             let largest = received.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{largest:e}");

@@ -42,7 +42,7 @@ impl PictureEncoder {
     /// One picture's unit vector; `shared` lets the other threads help.
     fn encode_one(&self, picture: &crate::Picture, shared: bool) -> Vec<f32> {
         let mut vector = match &self.network {
-            Network::EfficientNet(network) => network.features(preprocess::tensor(picture, EVEN), shared),
+            Network::EfficientNet(network) => network.features(&preprocess::tensor(picture, EVEN), shared),
             Network::ResNet(network) => network.features(&preprocess::tensor(picture, IMAGENET), shared),
         };
         normalise(&mut vector);

@@ -4,7 +4,7 @@
 //! mean over the pixels is the vector. Which of the family it is, the tensors tell: how many blocks each stage has, and whether
 //! a block has a third convolution. Batch norms (epsilon 1e-5) are folded into the convolution before them.
 
-use super::convolution::{Convolution, average_pool, max_pool};
+use super::convolution::{Convolution, Padding, Plan, average_pool, max_pool};
 use super::preprocess::SIDE;
 use crate::math::linear::Finish;
 use crate::models::ModelError;
@@ -37,7 +37,7 @@ impl ResNet {
     }
 
     pub(crate) fn read(weights: &Weights) -> Result<ResNet, ModelError> {
-        let stem = convolution(weights, "conv1", "bn1", (3, STEM_CHANNELS), 7, 2, Finish::Relu)?;
+        let stem = convolution(weights, "conv1", "bn1", (3, STEM_CHANNELS), (7, 2), Finish::Relu)?;
         let (mut blocks, mut channels) = (Vec::new(), STEM_CHANNELS);
         for stage in 1..=STAGES {
             let mut count = 0;
@@ -103,28 +103,20 @@ impl Block {
         let plan: &[(usize, usize)] =
             if is_bottleneck { &[(1, 1), (3, stride), (1, 1)] } else { &[(3, stride), (3, 1)] };
         let (mut convolutions, mut channels) = (Vec::new(), inputs);
-        for (at, (kernel, stride)) in plan.iter().enumerate() {
+        for (at, shape) in plan.iter().enumerate() {
             let (conv, norm) = (format!("conv{}", at + 1), format!("{name}.bn{}", at + 1));
             let outputs = outputs_of(&conv)?;
             // After the last one the input is added first.
             let finish = if at + 1 == plan.len() { Finish::Keep } else { Finish::Relu };
             let conv = format!("{name}.{conv}");
-            convolutions.push(convolution(
-                weights,
-                &conv,
-                &norm,
-                (channels, outputs),
-                *kernel,
-                *stride,
-                finish,
-            )?);
+            convolutions.push(convolution(weights, &conv, &norm, (channels, outputs), *shape, finish)?);
             channels = outputs;
         }
         let shortcut = match stride == 1 && channels == inputs {
             true => None,
             false => {
                 let (conv, norm) = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
-                Some(convolution(weights, &conv, &norm, (inputs, channels), 1, stride, Finish::Keep)?)
+                Some(convolution(weights, &conv, &norm, (inputs, channels), (1, stride), Finish::Keep)?)
             }
         };
         Ok((Block { convolutions, shortcut }, channels))
@@ -144,17 +136,15 @@ impl Block {
     }
 }
 
-/// A convolution without a bias of its own, and the batch norm after it.
+/// A convolution of a kernel and a stride, and the batch norm after it.
 fn convolution(
     weights: &Weights,
     conv: &str,
     norm: &str,
     (inputs, outputs): (usize, usize),
-    kernel: usize,
-    stride: usize,
+    (kernel, stride): (usize, usize),
     finish: Finish,
 ) -> Result<Convolution, ModelError> {
-    let (scale, bias) = weights.batch_norm(norm, outputs, EPSILON)?;
-    let filters = weights.dense(&format!("{conv}.weight"), &[outputs, inputs, kernel, kernel])?;
-    Ok(Convolution::new(&filters, &scale, bias, kernel, stride, finish))
+    let plan = Plan { inputs, outputs, kernel, stride, padding: Padding::Centred, finish };
+    Convolution::read(weights, conv, norm, EPSILON, plan)
 }

@@ -116,7 +116,7 @@ impl Weights {
 
     /// Whether there is a tensor of that name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(&format!("{}{name}", self.prefix))
+        self.shape(name).is_some()
     }
 
     pub(crate) fn broken(&self, reason: String) -> ModelError {

@@ -279,15 +279,19 @@ impl House {
         }
     }
 
+    fn named(&mut self, name: &str) -> &mut Expected {
+        self.collections.iter_mut().find(|expected| expected.name == name).unwrap()
+    }
+
     /// Before a merge its source changes, so that half a merge would be seen; what the target gets is written down.
     fn prepare_merge(&mut self, address: SocketAddr, target: &str) {
-        let source = self.collections.iter_mut().find(|expected| expected.name == SOURCE).unwrap();
+        let source = self.named(SOURCE);
         let is_text = source.is_text;
         let writer = source.writer(MERGED);
         writer.unanswered = Some(writer.put_all());
         send(&mut Client::connect(address).unwrap(), SOURCE, writer, is_text).unwrap();
         let documents = writer.documents.clone();
-        let target = self.collections.iter_mut().find(|expected| expected.name == target).unwrap();
+        let target = self.named(target);
         target.writer(MERGED).unanswered = Some(Write::Merge(documents));
     }
 
@@ -336,8 +340,7 @@ impl House {
         });
         self.figures.acknowledged += acknowledged;
         if let Some(target) = target.filter(|_| answered) {
-            let expected = self.collections.iter_mut().find(|expected| expected.name == target).unwrap();
-            expected.writer(MERGED).answered();
+            self.named(target).writer(MERGED).answered();
             self.figures.acknowledged += 1;
         }
         if !killed {

@@ -2,7 +2,8 @@
 //!
 //! `exp` is Cephes' `expf` (reduction by ln 2 in two parts, a polynomial of degree 6; relative error 2e-7) and `erf` is
 //! Abramowitz and Stegun 7.1.26 (absolute error 1.5e-7): both without branches. Written in explicit vectors: left to
-//! the compiler's own vectoriser, this file took minutes to build.
+//! the compiler's own vectoriser, this file took minutes to build. Every closure that works on vectors says `#[inline(always)]`: one that
+//! stays a function of its own is not compiled for the wide registers, and each of its operations becomes a call.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -23,7 +24,10 @@ fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
 #[inline(always)]
 fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
     let (whole, rest) = S::as_simd_f32s(x);
-    let lanes = whole.iter().fold(simd.splat_f32s(0.0), |sum, x| simd.add_f32s(sum, f(*x)));
+    let mut lanes = simd.splat_f32s(0.0);
+    for x in whole {
+        lanes = simd.add_f32s(lanes, f(*x));
+    }
     let mut total = simd.reduce_sum_f32s(lanes);
     if !rest.is_empty() {
         // Lanes past the end would add f(0), so they are put away first.
@@ -38,49 +42,37 @@ fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
 /// `e^x`, for x from -87 to 88; outside, the value at that end.
 #[inline(always)]
 fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let splat = |x: f32| simd.splat_f32s(x);
-    let x = simd.min_f32s(simd.max_f32s(x, splat(-87.0)), splat(88.0));
+    let x = simd.min_f32s(simd.max_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(88.0));
     // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, whose bits are the lowest of the sum.
-    let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), splat(12_582_912.0));
-    let power = simd.sub_f32s(shifted, splat(12_582_912.0));
-    let r = simd.mul_add_e_f32s(power, splat(-0.693_359_4), x);
-    let r = simd.mul_add_e_f32s(power, splat(2.121_944_4e-4), r);
-    let mut p = splat(1.987_569_2e-4);
+    let rounder = simd.splat_f32s(12_582_912.0);
+    let shifted = simd.mul_add_e_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), rounder);
+    let power = simd.sub_f32s(shifted, rounder);
+    let r = simd.mul_add_e_f32s(power, simd.splat_f32s(-0.693_359_4), x);
+    let r = simd.mul_add_e_f32s(power, simd.splat_f32s(2.121_944_4e-4), r);
+    let mut p = simd.splat_f32s(1.987_569_2e-4);
     for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = simd.mul_add_e_f32s(p, r, splat(c));
+        p = simd.mul_add_e_f32s(p, r, simd.splat_f32s(c));
     }
-    let p = simd.add_f32s(simd.mul_add_e_f32s(simd.mul_f32s(p, r), r, r), splat(1.0));
+    let p = simd.add_f32s(simd.mul_add_e_f32s(simd.mul_f32s(p, r), r, r), simd.splat_f32s(1.0));
     let bits: S::u32s = bytemuck::cast(shifted);
     let exponent = simd.wrapping_dyn_shl_u32s(simd.add_u32s(bits, simd.splat_u32s(127)), simd.splat_u32s(23));
     simd.mul_f32s(p, bytemuck::cast(exponent))
 }
 
 /// `x * 0.5 * (1 + erf(x / sqrt 2))`: the exact GELU of BERT, not the tanh form.
-pub(crate) fn gelu(x: &mut [f32]) {
-    struct Gelu<'a>(&'a mut [f32]);
-    impl WithSimd for Gelu<'_> {
-        type Output = ();
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            map(simd, self.0, |x| gelu_of(simd, x));
-        }
-    }
-    Arch::new().dispatch(Gelu(x));
-}
-
 #[inline(always)]
-fn gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let splat = |x: f32| simd.splat_f32s(x);
+pub(super) fn gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let (zero, one) = (simd.splat_f32s(0.0), simd.splat_f32s(1.0));
     let size = simd.abs_f32s(x);
-    let z = simd.mul_f32s(size, splat(std::f32::consts::FRAC_1_SQRT_2));
-    let t = simd.div_f32s(splat(1.0), simd.mul_add_e_f32s(z, splat(0.327_591_1), splat(1.0)));
-    let mut p = splat(0.5 * 1.061_405_4);
+    let z = simd.mul_f32s(size, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2));
+    let t = simd.div_f32s(one, simd.mul_add_e_f32s(z, simd.splat_f32s(0.327_591_1), one));
+    let mut p = simd.splat_f32s(0.5 * 1.061_405_4);
     for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
-        p = simd.mul_add_e_f32s(p, t, splat(0.5 * c));
+        p = simd.mul_add_e_f32s(p, t, simd.splat_f32s(0.5 * c));
     }
     // The tail is (1 - erf |z|) / 2: what is missing of x above zero, and what is left of it below.
     let tail = simd.mul_f32s(simd.mul_f32s(p, t), exp(simd, simd.neg_f32s(simd.mul_f32s(z, z))));
-    simd.sub_f32s(simd.max_f32s(x, splat(0.0)), simd.mul_f32s(size, tail))
+    simd.sub_f32s(simd.max_f32s(x, zero), simd.mul_f32s(size, tail))
 }
 
 /// Scale and shift of a layer normalisation.
@@ -114,13 +106,30 @@ impl WithSimd for Normalise<'_> {
         let Normalise { norm, x } = self;
         let dim = norm.weight.len();
         for x in x.chunks_exact_mut(dim) {
-            let mean = simd.splat_f32s(sum(simd, x, |x| x) / dim as f32);
-            let squares = sum(simd, x, |x| {
-                let x = simd.sub_f32s(x, mean);
-                simd.mul_f32s(x, x)
-            });
+            let mean = simd.splat_f32s(
+                sum(
+                    simd,
+                    x,
+                    #[inline(always)]
+                    |x| x,
+                ) / dim as f32,
+            );
+            let squares = sum(
+                simd,
+                x,
+                #[inline(always)]
+                |x| {
+                    let x = simd.sub_f32s(x, mean);
+                    simd.mul_f32s(x, x)
+                },
+            );
             let scale = simd.splat_f32s(1.0 / (squares / dim as f32 + norm.epsilon).sqrt());
-            map(simd, x, |x| simd.mul_f32s(simd.sub_f32s(x, mean), scale));
+            map(
+                simd,
+                x,
+                #[inline(always)]
+                |x| simd.mul_f32s(simd.sub_f32s(x, mean), scale),
+            );
             for ((x, weight), bias) in x.iter_mut().zip(&norm.weight).zip(&norm.bias) {
                 *x = *x * weight + bias;
             }
@@ -147,13 +156,32 @@ impl WithSimd for Softmax<'_> {
         let Softmax { x, dim, scale } = self;
         for row in x.chunks_exact_mut(dim) {
             let (whole, rest) = S::as_simd_f32s(row);
-            let lanes =
-                whole.iter().fold(simd.splat_f32s(f32::NEG_INFINITY), |top, x| simd.max_f32s(top, *x));
+            let mut lanes = simd.splat_f32s(f32::NEG_INFINITY);
+            for x in whole {
+                lanes = simd.max_f32s(lanes, *x);
+            }
             let top = rest.iter().copied().fold(simd.reduce_max_f32s(lanes), f32::max);
             let (shift, factor) = (simd.splat_f32s(-top * scale), simd.splat_f32s(scale));
-            map(simd, row, |x| exp(simd, simd.mul_add_e_f32s(x, factor, shift)));
-            let inverse = simd.splat_f32s(1.0 / sum(simd, row, |x| x));
-            map(simd, row, |x| simd.mul_f32s(x, inverse));
+            map(
+                simd,
+                row,
+                #[inline(always)]
+                |x| exp(simd, simd.mul_add_e_f32s(x, factor, shift)),
+            );
+            let inverse = simd.splat_f32s(
+                1.0 / sum(
+                    simd,
+                    row,
+                    #[inline(always)]
+                    |x| x,
+                ),
+            );
+            map(
+                simd,
+                row,
+                #[inline(always)]
+                |x| simd.mul_f32s(x, inverse),
+            );
         }
     }
 }
@@ -166,8 +194,26 @@ pub(crate) fn normalise(vector: &mut [f32]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Of every number.
+    pub(crate) fn gelu(x: &mut [f32]) {
+        struct Gelu<'a>(&'a mut [f32]);
+        impl WithSimd for Gelu<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                map(
+                    simd,
+                    self.0,
+                    #[inline(always)]
+                    |x| gelu_of(simd, x),
+                );
+            }
+        }
+        Arch::new().dispatch(Gelu(x));
+    }
 
     /// erf by its series around 0 and continued fraction far out, in f64.
     fn erf(x: f64) -> f64 {

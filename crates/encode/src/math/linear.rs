@@ -31,13 +31,13 @@ impl Linear {
     }
 
     /// From matrices of `inputs` columns stacked along their outputs, which stay in 4 bits if all of them are.
-    pub(crate) fn stacked(parts: Vec<Matrix>, inputs: usize, bias: Vec<f32>) -> Linear {
+    pub(crate) fn stacked(parts: Vec<Matrix>, inputs: usize, bias: Vec<f32>, finish: Finish) -> Linear {
         let packed: Vec<_> = parts.iter().filter_map(Matrix::as_q4).cloned().collect();
         if packed.len() == parts.len() {
-            return Linear::new(Panels::q4(&packed), bias, Finish::Keep);
+            return Linear::new(Panels::q4(&packed), bias, finish);
         }
         let weights: Vec<f32> = parts.into_iter().flat_map(Matrix::into_full).collect();
-        Linear::full(&weights, inputs, bias, Finish::Keep)
+        Linear::full(&weights, inputs, bias, finish)
     }
 
     fn new(panels: Panels, mut bias: Vec<f32>, finish: Finish) -> Linear {

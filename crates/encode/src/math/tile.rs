@@ -6,6 +6,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::elementwise::gelu_of;
+
 /// What happens to a sum before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
@@ -15,6 +17,8 @@ pub(crate) enum Finish {
     Relu,
     /// Clamped to 0..=6.
     Relu6,
+    /// BERT's GELU, the exact one.
+    Gelu,
 }
 
 /// Columns of a panel for an instruction set: two registers.
@@ -30,15 +34,12 @@ const fn most_rows<S: Simd>() -> usize {
     if S::F32_LANES >= 16 { 12 } else { 6 }
 }
 
-/// The next tile's first row and height, when rows before `row` are done. A tile may reach back over rows that
-/// are done already: writing them again costs less than a tile of one or two rows.
+/// The height of the next tile when `left` rows are not done yet. It may be more than are left: the last row is then worked out
+/// again and again, which costs less than a second tile, that would read the whole panel again.
 #[inline(always)]
-fn next_tile(row: usize, rows: usize, most: usize) -> (usize, usize) {
-    let left = rows - row;
+fn next_height(left: usize, most: usize) -> usize {
     let wanted = left.div_ceil(left.div_ceil(most));
-    let above = HEIGHTS.into_iter().find(|height| *height >= wanted && *height <= rows);
-    let height = above.or(HEIGHTS.into_iter().rfind(|height| *height <= rows)).unwrap_or(1);
-    (row.min(rows - height), height)
+    HEIGHTS.into_iter().find(|height| *height >= wanted).unwrap_or(most)
 }
 
 /// One panel's share of a product: rows of `x`, where they go, and how wide the panel is used.
@@ -83,9 +84,9 @@ impl WithSimd for Multiply<'_> {
 
 #[inline(always)]
 fn rows<S: Simd, const V: usize>(simd: S, job: &Job<'_>, out: &mut [f32]) {
-    let mut done = 0;
-    while done < job.rows {
-        let (row, height) = next_tile(done, job.rows, most_rows::<S>());
+    let mut row = 0;
+    while row < job.rows {
+        let height = next_height(job.rows - row, most_rows::<S>());
         match height {
             1 => tile::<S, 1, V>(simd, job, row, out),
             2 => tile::<S, 2, V>(simd, job, row, out),
@@ -96,27 +97,23 @@ fn rows<S: Simd, const V: usize>(simd: S, job: &Job<'_>, out: &mut [f32]) {
             8 => tile::<S, 8, V>(simd, job, row, out),
             _ => tile::<S, 12, V>(simd, job, row, out),
         }
-        done = row + height;
+        row += height;
     }
 }
 
-/// `ROWS` rows from `row` on, `V` registers wide.
+/// `ROWS` rows from `row` on, or the last one in place of those past it; `V` registers wide.
+///
+/// Sums are only ever moved by value: once their address is taken, the compiler keeps a copy in memory and writes it at
+/// every step, which halves the speed.
 #[inline(always)]
 fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row: usize, out: &mut [f32]) {
     let depth = job.depth;
+    let at = |r: usize| (row + r).min(job.rows - 1);
     let panel: &[[S::f32s; 2]] = bytemuck::cast_slice(&job.panel[..depth * width::<S>()]);
-    let x: [&[f32]; ROWS] = std::array::from_fn(|r| &job.x[(row + r) * job.x_stride..][..depth]);
-    let bias: [S::f32s; 2] = if job.bias.is_empty() {
-        [simd.splat_f32s(0.0); 2]
-    } else {
-        let bias: &[[S::f32s; 2]] = bytemuck::cast_slice(&job.bias[..width::<S>()]);
-        bias[0]
-    };
-    let mut sums = [[bias[0]; V]; ROWS];
-    for sums in &mut sums {
-        sums.copy_from_slice(&bias[..V]);
-    }
+    let x: [&[f32]; ROWS] = std::array::from_fn(|r| &job.x[at(r) * job.x_stride..][..depth]);
+    let mut sums = [[simd.splat_f32s(0.0); V]; ROWS];
     for (k, weights) in panel.iter().enumerate() {
+        let weights: [S::f32s; V] = std::array::from_fn(|v| weights[v]);
         for r in 0..ROWS {
             let factor = simd.splat_f32s(x[r][k]);
             for v in 0..V {
@@ -124,17 +121,30 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
             }
         }
     }
-    if job.finish != Finish::Keep {
-        let most = if job.finish == Finish::Relu6 { 6.0 } else { f32::INFINITY };
-        let (zero, most) = (simd.splat_f32s(0.0), simd.splat_f32s(most));
-        for sum in sums.iter_mut().flatten() {
-            *sum = simd.min_f32s(simd.max_f32s(*sum, zero), most);
+    // A copy: the sums themselves must never be indexed by a variable, or they live in memory.
+    let sums = std::hint::black_box(sums);
+    for v in 0..V {
+        let first = v * S::F32_LANES;
+        let lanes = S::F32_LANES.min(job.columns.saturating_sub(first));
+        let bias = match job.bias.get(first..first + S::F32_LANES) {
+            Some(bias) => simd.partial_load_f32s(bias),
+            None => simd.splat_f32s(0.0),
+        };
+        for r in 0..ROWS {
+            let out = &mut out[at(r) * job.out_stride + job.out_column + first..][..lanes];
+            simd.partial_store_f32s(out, finished(simd, job.finish, simd.add_f32s(sums[r][v], bias)));
         }
     }
-    for (r, sums) in sums.iter().enumerate() {
-        let out = &mut out[(row + r) * job.out_stride + job.out_column..][..job.columns];
-        let sums: &[f32] = bytemuck::cast_slice(sums.as_slice());
-        out.copy_from_slice(&sums[..job.columns]);
+}
+
+#[inline(always)]
+fn finished<S: Simd>(simd: S, finish: Finish, sum: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    match finish {
+        Finish::Keep => sum,
+        Finish::Relu => simd.max_f32s(sum, zero),
+        Finish::Relu6 => simd.min_f32s(simd.max_f32s(sum, zero), simd.splat_f32s(6.0)),
+        Finish::Gelu => gelu_of(simd, sum),
     }
 }
 
@@ -143,15 +153,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_cover_every_row_and_stay_inside() {
+    fn tiles_cover_every_row_in_as_few_as_there_can_be() {
         for most in [6, 12] {
-            for rows in 1..200 {
-                let mut done = 0;
+            for rows in 1..200usize {
+                let (mut done, mut tiles) = (0, 0);
                 while done < rows {
-                    let (row, height) = next_tile(done, rows, most);
-                    assert!(row <= done && row + height > done && row + height <= rows && height <= most);
-                    done = row + height;
+                    let height = next_height(rows - done, most);
+                    assert!(HEIGHTS.contains(&height) && height <= most, "{rows} rows, {height}");
+                    done += height;
+                    tiles += 1;
                 }
+                assert_eq!(tiles, rows.div_ceil(most), "{rows} rows");
             }
         }
     }

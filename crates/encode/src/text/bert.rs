@@ -8,8 +8,8 @@
 use serde::Deserialize;
 
 use crate::math::attention::{Attention, Scratch};
-use crate::math::elementwise::{LayerNorm, gelu};
-use crate::math::linear::Linear;
+use crate::math::elementwise::LayerNorm;
+use crate::math::linear::{Finish, Linear};
 use crate::models::ModelError;
 use crate::weights::{Table, Weights};
 
@@ -181,9 +181,10 @@ struct Buffers {
 impl Layer {
     fn read(weights: &Weights, name: &str, config: &Config) -> Result<Layer, ModelError> {
         let (dim, wide) = (config.hidden_size, config.intermediate_size);
-        let linear = |name: &str, inputs: usize, outputs: usize| -> Result<Linear, ModelError> {
+        let linear = |name: &str, inputs: usize, outputs: usize, finish| -> Result<Linear, ModelError> {
             let matrix = weights.matrix(&format!("{name}.weight"), outputs, inputs)?;
-            Ok(Linear::stacked(vec![matrix], inputs, weights.dense(&format!("{name}.bias"), &[outputs])?))
+            let bias = weights.dense(&format!("{name}.bias"), &[outputs])?;
+            Ok(Linear::stacked(vec![matrix], inputs, bias, finish))
         };
         let (mut parts, mut bias) = (Vec::new(), Vec::new());
         for part in ["query", "key", "value"] {
@@ -192,11 +193,11 @@ impl Layer {
             bias.extend(weights.dense(&format!("{part}.bias"), &[dim])?);
         }
         Ok(Layer {
-            qkv: Linear::stacked(parts, dim, bias),
-            attended: linear(&format!("{name}.attention.output.dense"), dim, dim)?,
+            qkv: Linear::stacked(parts, dim, bias, Finish::Keep),
+            attended: linear(&format!("{name}.attention.output.dense"), dim, dim, Finish::Keep)?,
             attention_norm: read_norm(weights, &format!("{name}.attention.output.LayerNorm"), config)?,
-            wide: linear(&format!("{name}.intermediate.dense"), dim, wide)?,
-            narrow: linear(&format!("{name}.output.dense"), wide, dim)?,
+            wide: linear(&format!("{name}.intermediate.dense"), dim, wide, Finish::Gelu)?,
+            narrow: linear(&format!("{name}.output.dense"), wide, dim, Finish::Keep)?,
             norm: read_norm(weights, &format!("{name}.output.LayerNorm"), config)?,
         })
     }
@@ -222,7 +223,6 @@ impl Layer {
         apply(&self.attended, attended, tokens, narrow, shared);
         self.attention_norm.apply(x, narrow);
         apply(&self.wide, x, tokens, wide, shared);
-        gelu(wide);
         apply(&self.narrow, wide, tokens, narrow, shared);
         self.norm.apply(x, narrow);
     }

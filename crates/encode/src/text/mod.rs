@@ -117,7 +117,8 @@ impl Encoder for TextEncoder {
         let groups = groups(&texts);
         let mut vectors = Vec::with_capacity(inputs.len() * dim);
         if let [group] = groups[..] {
-            vectors = self.vectors(group, true);
+            // Into the pool once, and not anew for each layer.
+            vectors = rayon::scope(|_| self.vectors(group, true));
         } else {
             let parts: Vec<Vec<f32>> = groups.par_iter().map(|group| self.vectors(group, false)).collect();
             parts.iter().for_each(|part| vectors.extend_from_slice(part));

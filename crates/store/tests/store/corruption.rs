@@ -28,6 +28,8 @@ const LIVE: &str = "collections/notes/";
 const BACKUP: &str = "backups/notes/";
 /// Where only an older file in its place is of interest.
 const STALE_ONLY: [&str; 2] = ["catalog.sqlite of before a log", "catalog.sqlite-wal of before"];
+/// Trials between two lines that say how far a long run is.
+const PROGRESS: usize = 2000;
 /// Wrong trials that are shown in full.
 const SHOWN: usize = 10;
 
@@ -295,7 +297,12 @@ fn run(world: &World, targets: &[Target<'_>], extent: &Extent, table: &Mutex<Tab
             scope.spawn(|| {
                 let folder = scratch();
                 let at: PathBuf = folder.path().to_owned();
-                while let Some((target, damage)) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((target, damage)) = trials.get(number) else { break };
+                    if number % PROGRESS == 0 && extent.is_long {
+                        println!("trial {number} of {}: {}", trials.len(), target.kind);
+                    }
                     let outcome = trial(world, target, damage, &at);
                     let mut table = table.lock().unwrap();
                     let (counts, wrong) = table.entry(target.kind).or_default();

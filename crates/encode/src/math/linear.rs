@@ -3,8 +3,11 @@
 //! Shapes: `x [rows, inputs]`, `y [rows, outputs]`. Many rows are cut into blocks that threads take from one another;
 //! a few rows (one query) share out the weights instead, since reading those is what costs.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+pub(crate) use super::panels::DEPTH_STEP;
 use super::panels::Panels;
 pub(crate) use super::tile::Finish;
 use super::tile::{Job, multiply};
@@ -105,27 +108,72 @@ impl Linear {
     }
 
     /// The columns of some panels, `out` being exactly as wide as these.
-    fn columns(&self, x: &[f32], range: std::ops::Range<usize>, out: &mut [f32]) {
+    fn columns(&self, x: &[f32], range: Range<usize>, out: &mut [f32]) {
+        let Panels { outputs, width, inputs, .. } = self.panels;
+        let stride = (outputs - range.start * width).min(range.len() * width);
+        self.product(x, 0..inputs, range, true, &mut Place { out, stride, column: 0 });
+    }
+
+    /// Columns `range` of the result, to `place`; the range begins and ends at multiples of [`Linear::width`].
+    pub(crate) fn some(&self, x: &[f32], range: Range<usize>, place: &mut Place<'_>) {
+        let width = self.panels.width;
+        self.product(x, 0..self.panels.inputs, range.start / width..range.end.div_ceil(width), true, place);
+    }
+
+    /// What inputs `depth` alone, which are `x [rows, depth]`, add to the result, without bias and finish. The range begins and
+    /// ends at multiples of [`DEPTH_STEP`]. `out [rows, outputs]` is overwritten.
+    pub(crate) fn share(&self, x: &[f32], depth: Range<usize>, out: &mut [f32]) {
+        let stride = self.outputs();
+        self.product(x, depth, 0..self.panels.count(), false, &mut Place { out, stride, column: 0 });
+    }
+
+    /// Columns that go together: whole panels.
+    pub(crate) fn width(&self) -> usize {
+        self.panels.width
+    }
+
+    /// The bias of every output.
+    pub(crate) fn bias(&self) -> &[f32] {
+        &self.bias[..self.outputs()]
+    }
+
+    /// `x [rows, depth]` times those rows and these panels of the weights; `finished`: with bias and finish.
+    fn product(
+        &self,
+        x: &[f32],
+        depth: Range<usize>,
+        range: Range<usize>,
+        finished: bool,
+        place: &mut Place<'_>,
+    ) {
         let Linear { panels, bias, finish } = self;
-        let stride = (panels.outputs - range.start * panels.width).min(range.len() * panels.width);
+        let Panels { outputs, width, .. } = *panels;
+        let columns = (outputs - range.start * width).min(range.len() * width);
         let mut scratch = Vec::new();
         for (position, panel) in range.enumerate() {
-            let column = position * panels.width;
+            let column = position * width;
             let job = Job {
                 x,
-                x_stride: panels.inputs,
-                panel: panels.panel(panel, &mut scratch),
-                bias: &bias[panel * panels.width..],
-                finish: *finish,
-                rows: x.len() / panels.inputs,
-                depth: panels.inputs,
-                columns: panels.width.min(stride - column),
-                out_stride: stride,
-                out_column: column,
+                x_stride: depth.len(),
+                panel: panels.panel(panel, depth.clone(), &mut scratch),
+                bias: if finished { &bias[panel * width..] } else { &[] },
+                finish: if finished { *finish } else { Finish::Keep },
+                rows: x.len() / depth.len(),
+                depth: depth.len(),
+                columns: width.min(columns - column),
+                out_stride: place.stride,
+                out_column: place.column + column,
             };
-            multiply(&job, out);
+            multiply(&job, place.out);
         }
     }
+}
+
+/// Where columns of a result go: rows of `stride` numbers, from `column` on.
+pub(crate) struct Place<'a> {
+    pub(crate) out: &'a mut [f32],
+    pub(crate) stride: usize,
+    pub(crate) column: usize,
 }
 
 #[cfg(test)]

@@ -8,10 +8,15 @@
 //! scales of Q4_0 as f32, `[inputs / 32, width]`. A panel is unpacked into cache just before its use, so a query streams
 //! 0.6 bytes per weight from memory and not 4, and a process keeps that much less.
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::tile::width;
 use crate::weights::{Q4_BLOCK, Q4Matrix};
+
+/// Where the inputs of a panel may be cut: at whole blocks of the packed forms.
+pub(crate) const DEPTH_STEP: usize = Q4_BLOCK;
 
 /// Packed weights, `inputs` deep and `outputs` wide.
 pub(crate) struct Panels {
@@ -95,15 +100,21 @@ impl Panels {
         }
     }
 
-    /// Panel `panel` as `[inputs, width]` f32: borrowed, or unpacked into `scratch`.
-    pub(crate) fn panel<'a>(&'a self, panel: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
-        let size = self.inputs * self.width;
+    /// Inputs `depth` of panel `panel` as `[depth, width]` f32: borrowed, or unpacked into `scratch`. The range begins and ends
+    /// at multiples of [`DEPTH_STEP`], or with the inputs.
+    pub(crate) fn panel<'a>(
+        &'a self,
+        panel: usize,
+        depth: Range<usize>,
+        scratch: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
+        let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
         match &self.numbers {
-            Numbers::Full(numbers) => &numbers[panel * size..][..size],
+            Numbers::Full(numbers) => &numbers[start..][..size],
             Numbers::Q4 { nibbles, scales } => {
                 scratch.resize(size, 0.0);
-                let words = &nibbles[panel * size / 8..][..size / 8];
-                let scales = &scales[panel * size / Q4_BLOCK..][..size / Q4_BLOCK];
+                let words = &nibbles[start / 8..][..size / 8];
+                let scales = &scales[start / Q4_BLOCK..][..size / Q4_BLOCK];
                 Arch::new().dispatch(Unpack { words, scales, out: scratch.as_mut_slice() });
                 scratch
             }
@@ -170,7 +181,7 @@ mod tests {
         let mut scratch = Vec::new();
         assert_eq!(panels.count(), 2);
         for output in 0..outputs {
-            let panel = panels.panel(output / panels.width, &mut scratch).to_vec();
+            let panel = panels.panel(output / panels.width, 0..inputs, &mut scratch).to_vec();
             for input in 0..inputs {
                 assert_eq!(
                     panel[input * panels.width + output % panels.width],
@@ -216,7 +227,7 @@ mod tests {
         let mut scratch = Vec::new();
         for output in 0..outputs {
             matrix.unpack_row(output, &mut row);
-            let panel = panels.panel(output / panels.width, &mut scratch).to_vec();
+            let panel = panels.panel(output / panels.width, 0..inputs, &mut scratch).to_vec();
             let column: Vec<f32> =
                 panel.iter().skip(output % panels.width).step_by(panels.width).copied().collect();
             assert_eq!(column, row);

@@ -7,7 +7,7 @@
 
 use serde::Deserialize;
 
-use crate::math::attention::{Attention, Scratch};
+use super::split::{self, Part};
 use crate::math::elementwise::LayerNorm;
 use crate::math::linear::{Finish, Linear};
 use crate::models::ModelError;
@@ -98,14 +98,14 @@ pub(crate) struct Bert {
     layers: Vec<Layer>,
 }
 
-struct Layer {
+pub(super) struct Layer {
     /// Query, key and value stacked.
-    qkv: Linear,
-    attended: Linear,
-    attention_norm: LayerNorm,
-    wide: Linear,
-    narrow: Linear,
-    norm: LayerNorm,
+    pub(super) qkv: Linear,
+    pub(super) attended: Linear,
+    pub(super) attention_norm: LayerNorm,
+    pub(super) wide: Linear,
+    pub(super) narrow: Linear,
+    pub(super) norm: LayerNorm,
 }
 
 impl Bert {
@@ -146,9 +146,10 @@ impl Bert {
     /// Last states `[tokens, dim]` of token ids; `shared` lets the other threads help.
     pub(crate) fn encode(&self, texts: &[Vec<u32>], shared: bool) -> Vec<f32> {
         let mut x = self.embed(texts);
-        let mut buffers = Buffers::default();
+        let most = if shared { rayon::current_num_threads() } else { 1 };
+        let mut parts = self.layers.first().map_or_else(Vec::new, |layer| Part::of(layer, self.heads, most));
         for layer in &self.layers {
-            layer.forward(&mut x, texts, self.heads, shared, &mut buffers);
+            split::forward(layer, &mut x, texts, self.heads, &mut parts);
         }
         x
     }
@@ -166,16 +167,6 @@ impl Bert {
         self.norm.apply(&mut x, &[]);
         x
     }
-}
-
-/// Activations reused from layer to layer.
-#[derive(Default)]
-struct Buffers {
-    qkv: Vec<f32>,
-    attended: Vec<f32>,
-    wide: Vec<f32>,
-    narrow: Vec<f32>,
-    scratch: Scratch,
 }
 
 impl Layer {
@@ -206,31 +197,10 @@ impl Layer {
         [&self.qkv, &self.attended, &self.wide, &self.narrow].iter().map(|linear| linear.bytes()).sum()
     }
 
-    /// `x [tokens, dim]` through attention and feed-forward, in place.
-    fn forward(&self, x: &mut [f32], texts: &[Vec<u32>], heads: usize, shared: bool, buffers: &mut Buffers) {
-        let dim = self.norm.weight.len();
-        let tokens = x.len() / dim;
-        let Buffers { qkv, attended, wide, narrow, scratch } = buffers;
-        apply(&self.qkv, x, tokens, qkv, shared);
-        attended.resize(tokens * dim, 0.0);
-        let (mut qkv_rest, mut out_rest) = (qkv.as_slice(), attended.as_mut_slice());
-        for text in texts {
-            let (qkv, qkv_after) = qkv_rest.split_at(text.len() * 3 * dim);
-            let (out, out_after) = out_rest.split_at_mut(text.len() * dim);
-            Attention { qkv, heads, head: dim / heads, out, scratch: &mut *scratch }.run();
-            (qkv_rest, out_rest) = (qkv_after, out_after);
-        }
-        apply(&self.attended, attended, tokens, narrow, shared);
-        self.attention_norm.apply(x, narrow);
-        apply(&self.wide, x, tokens, wide, shared);
-        apply(&self.narrow, wide, tokens, narrow, shared);
-        self.norm.apply(x, narrow);
+    /// Numbers in a token's state.
+    pub(super) fn dim(&self) -> usize {
+        self.norm.weight.len()
     }
-}
-
-fn apply(linear: &Linear, x: &[f32], tokens: usize, out: &mut Vec<f32>, shared: bool) {
-    out.resize(tokens * linear.outputs(), 0.0);
-    linear.run(x, out, shared);
 }
 
 /// The oldest checkpoints, converted from TensorFlow, call weight and bias gamma and beta.

@@ -6,6 +6,7 @@
 mod bert;
 mod folder;
 mod pooling;
+mod split;
 mod tokens;
 
 use bytes::Bytes;

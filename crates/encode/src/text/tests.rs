@@ -42,6 +42,19 @@ fn a_batch_gives_what_each_text_gives_alone() {
 }
 
 #[test]
+fn any_number_of_threads_gives_the_same_vector() {
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| encode(&[("向量检索 finds near neighbours", Prompt::Query)]).vectors)
+    };
+    let alone = with(1);
+    for threads in [2, 3, 5, 16] {
+        let largest = alone.iter().zip(with(threads)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 1e-6, "{threads} threads: {largest}");
+    }
+}
+
+#[test]
 fn odd_texts_encode_to_finite_unit_vectors() {
     let long = "很长的一段文字。".repeat(12_500);
     let odd = [

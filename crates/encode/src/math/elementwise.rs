@@ -8,7 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Replaces every `x` by `f(x)`. Lanes past the end hold zeros.
 #[inline(always)]
-fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
+pub(super) fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
     let (whole, rest) = S::as_mut_simd_f32s(x);
     for x in whole {
         *x = f(*x);
@@ -21,7 +21,7 @@ fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
 
 /// Sum of `f(x)`; one partial sum a lane, which also rounds less than one long chain.
 #[inline(always)]
-fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
+pub(super) fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
     let (whole, rest) = S::as_simd_f32s(x);
     let lanes = whole.iter().fold(simd.splat_f32s(0.0), |sum, x| simd.add_f32s(sum, f(*x)));
     let mut total = simd.reduce_sum_f32s(lanes);
@@ -37,7 +37,7 @@ fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
 
 /// `e^x`, for x from -87 to 88; outside, the value at that end.
 #[inline(always)]
-fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |x: f32| simd.splat_f32s(x);
     let x = simd.min_f32s(simd.max_f32s(x, splat(-87.0)), splat(88.0));
     // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, whose bits are the lowest of the sum.
@@ -69,7 +69,7 @@ pub(crate) fn gelu(x: &mut [f32]) {
 }
 
 #[inline(always)]
-fn gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |x: f32| simd.splat_f32s(x);
     let size = simd.abs_f32s(x);
     let z = simd.mul_f32s(size, splat(std::f32::consts::FRAC_1_SQRT_2));

@@ -1,10 +1,10 @@
 //! An unmodified model folder of sentence-transformers, Hugging Face or ModelScope, opened as a text model.
 //!
 //! ```text
-//! config.json                             the network                     (BERT, RoBERTa, XLM-RoBERTa)
+//! config.json                             the network                     (text::network)
 //! model.safetensors | pytorch_model.bin   its weights, or parts of them   (weights::files)
 //! tokenizer.json | vocab.txt | sentencepiece.bpe.model   its tokenizer    (tokenizer_config.json for vocab.txt)
-//! modules.json                            what follows the network        (absent: mean pooling, as sentence-transformers)
+//! modules.json                            what follows the network        (absent: pooling as sentence-transformers chooses it)
 //! 1_Pooling/config.json                   which states make the vector
 //! sentence_bert_config.json               how many tokens it reads, and whether texts are made small
 //! config_sentence_transformers.json       prompts for queries and documents
@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::TextEncoder;
-use super::bert::{Bert, Config};
+use super::network::Config;
 use super::pooling::Pooling;
 use super::tokens::{self, Tokens, WordPieceConfig};
 use crate::encoder::{Encoder, Modality, ModelCard};
@@ -120,9 +120,9 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    /// The folder of the network itself, and the pooling, from `modules.json`.
-    fn modules(&mut self) -> Result<(PathBuf, Pooling), String> {
-        let Some(json) = self.bytes("modules.json")? else { return Ok((PathBuf::new(), Pooling::Mean)) };
+    /// The folder of the network itself, and the pooling, from `modules.json`, if that is there.
+    fn modules(&mut self) -> Result<(PathBuf, Option<Pooling>), String> {
+        let Some(json) = self.bytes("modules.json")? else { return Ok((PathBuf::new(), None)) };
         let modules: Vec<Module> =
             serde_json::from_slice(&json).map_err(|error| format!("its modules.json: {error}"))?;
         let (mut network, mut pooling) = (None, None);
@@ -149,7 +149,7 @@ impl Reader<'_> {
             }
         }
         match (network, pooling) {
-            (Some(network), Some(pooling)) => Ok((network, pooling)),
+            (Some(network), Some(pooling)) => Ok((network, Some(pooling))),
             _ => Err("its modules.json names no Transformer with a Pooling behind it".to_owned()),
         }
     }
@@ -166,6 +166,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         Config::read(&json.ok_or("there is no config.json in it, so it is no folder of a model")?)
     });
     let config = config.map_err(broken)?;
+    let pooling = pooling.unwrap_or(if config.is_decoder() { Pooling::Last } else { Pooling::Mean });
     let reading: Reading = reader.json(&inside("sentence_bert_config.json")).map_err(broken)?;
     let longest: Longest = reader.json(&inside("tokenizer_config.json")).map_err(broken)?;
     let prompts: Prompts = reader.json("config_sentence_transformers.json").map_err(broken)?;
@@ -178,9 +179,9 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     for path in &files {
         mapped.push((path.as_path(), reader.map(path).map_err(broken)?));
     }
-    let bert = Bert::read(&config, Weights::open(&id, &mapped)?)?;
-    if tokens.vocabulary() > bert.vocabulary() {
-        let (has, knows) = (tokens.vocabulary(), bert.vocabulary());
+    let network = config.open(Weights::open(&id, &mapped)?)?;
+    if tokens.vocabulary() > network.vocabulary() {
+        let (has, knows) = (tokens.vocabulary(), network.vocabulary());
         return Err(broken(format!("its tokenizer has {has} tokens, and its network knows {knows}")));
     }
     let revision = reader.hash.finalize().to_hex().to_string();
@@ -190,15 +191,15 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         space: format!("{name}@{revision:.8}/{}", pooling.name()),
         id: id.clone(),
         revision,
-        dim: bert.dim(),
+        dim: network.dim(),
         modality: Modality::Text,
         max_tokens: Some(max_tokens),
         query_prompt,
         document_prompt,
         licence: String::new(),
-        bytes: bert.bytes(),
+        bytes: network.bytes(),
     };
-    Ok(Arc::new(TextEncoder { card, tokens, lower_case: reading.do_lower_case, bert, pooling }))
+    Ok(Arc::new(TextEncoder { card, tokens, lower_case: reading.do_lower_case, network, pooling }))
 }
 
 /// As sentence-transformers chooses it, and never more than there are positions.

@@ -5,7 +5,11 @@
 
 mod bert;
 mod folder;
+mod modernbert;
+mod network;
 mod pooling;
+mod qwen3;
+mod rotary;
 mod tokens;
 
 use bytes::Bytes;
@@ -15,8 +19,8 @@ use crate::encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, 
 use crate::math::elementwise::normalise;
 use crate::models::ModelError;
 use crate::weights::Weights;
-use bert::{Bert, Config};
 pub(crate) use folder::open_folder;
+use network::{Config, Network};
 use pooling::Pooling;
 use tokens::Tokens;
 
@@ -31,7 +35,7 @@ pub(crate) struct TextEncoder {
     tokens: Tokens,
     /// Texts are made small before they are cut into tokens.
     lower_case: bool,
-    bert: Bert,
+    network: Network,
     pooling: Pooling,
 }
 
@@ -45,25 +49,25 @@ impl TextEncoder {
     ) -> Result<TextEncoder, ModelError> {
         let id = card.id.clone();
         let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
-        let (tokens, bert) = rayon::join(
+        let (tokens, network) = rayon::join(
             || Tokens::new(&id, tokens::from_json(tokenizer).map_err(broken)?, card.max_tokens),
             || {
                 let config = Config::read(config).map_err(broken)?;
-                Bert::read(&config, Weights::read(&id, &Bytes::from_static(weights))?)
+                config.open(Weights::read(&id, &Bytes::from_static(weights))?)
             },
         );
-        let (tokens, bert) = (tokens?, bert?);
-        if bert.dim() != card.dim {
-            let (found, expected) = (bert.dim(), card.dim);
+        let (tokens, network) = (tokens?, network?);
+        if network.dim() != card.dim {
+            let (found, expected) = (network.dim(), card.dim);
             return Err(broken(format!("its vectors have {found} numbers, its card says {expected}")));
         }
-        card.bytes = bert.bytes();
-        Ok(TextEncoder { card, tokens, lower_case: false, bert, pooling: Pooling::Mean })
+        card.bytes = network.bytes();
+        Ok(TextEncoder { card, tokens, lower_case: false, network, pooling: Pooling::Mean })
     }
 
     /// Pooled vectors `[texts, dim]`.
     fn vectors(&self, texts: &[Vec<u32>], shared: bool) -> Vec<f32> {
-        let states = self.bert.encode(texts, shared);
+        let states = self.network.encode(texts, shared);
         self.pooling.apply(&states, texts, self.card.dim)
     }
 

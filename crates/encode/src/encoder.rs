@@ -2,6 +2,9 @@
 //!
 //! Shapes: a batch of `n` inputs gives `[n, dim]` f32, row-major, in the order of the inputs. Vectors are unit length.
 
+use std::sync::Arc;
+
+use crate::models::ModelError;
 use crate::picture::Picture;
 
 /// What an encoder reads.
@@ -34,6 +37,28 @@ pub enum Prompt {
     None,
 }
 
+/// What becomes of a text that is longer than a model reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LongTexts {
+    /// Its beginning is read, and it is counted as truncated.
+    #[default]
+    Truncate,
+    /// All of it is read, in windows that overlap a little, each with prompt and special tokens: its vector is the mean of
+    /// theirs, weighted by their tokens of the text, at unit length.
+    Window,
+}
+
+/// How texts are read, where that is not as the model's card says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Reading {
+    /// Put before a query; `None`: the card's.
+    pub query_prompt: Option<String>,
+    /// Put before a document; `None`: the card's.
+    pub document_prompt: Option<String>,
+    /// What becomes of long ones.
+    pub long_texts: LongTexts,
+}
+
 /// What a model is, and which vectors may be compared with its vectors.
 #[derive(Clone, Debug)]
 pub struct ModelCard {
@@ -57,6 +82,27 @@ pub struct ModelCard {
     pub licence: String,
     /// Weights in memory, bytes.
     pub bytes: usize,
+}
+
+impl ModelCard {
+    /// The card of this model when it reads texts in another way. Other prompts make another vector space; windows do not, since a
+    /// text that needs none has the same vector.
+    pub fn reading(&self, reading: &Reading) -> ModelCard {
+        let chosen = |given: &Option<String>, own: &String| given.as_ref().unwrap_or(own).clone();
+        let query_prompt = chosen(&reading.query_prompt, &self.query_prompt);
+        let document_prompt = chosen(&reading.document_prompt, &self.document_prompt);
+        let mut space = self.space.clone();
+        if query_prompt != self.query_prompt || document_prompt != self.document_prompt {
+            // With its length, so that no two pairs of prompts hash alike.
+            let hash = blake3::Hasher::new()
+                .update(&(query_prompt.len() as u64).to_le_bytes())
+                .update(query_prompt.as_bytes())
+                .update(document_prompt.as_bytes())
+                .finalize();
+            space = format!("{space}/prompts-{:.8}", hash.to_hex());
+        }
+        ModelCard { query_prompt, document_prompt, space, ..self.clone() }
+    }
 }
 
 /// One input of a batch.
@@ -100,10 +146,18 @@ pub trait Encoder: Send + Sync {
     fn card(&self) -> &ModelCard;
     /// Encodes a batch; the order of rows is that of `inputs`. An input of the other modality is `EncodeError::Modality`.
     fn encode(&self, inputs: &[Input<'_>]) -> Result<Encoded, EncodeError>;
-    /// What the model reads of a text: token ids with prompt and special tokens, cut to its longest (none for picture models).
+    /// What the model reads of a text: token ids with prompt and special tokens, cut to its longest or window after window (none
+    /// for picture models).
     fn token_ids(&self, text: &str, prompt: Prompt) -> Vec<u32>;
     /// Tokens of a text without prompt and special tokens (0 for picture models); what passage splitting counts with.
     fn count_tokens(&self, text: &str) -> usize;
+    /// The same weights, reading texts as `reading` says, with the card that belongs to that. [`ModelError::Reading`] for models
+    /// that read no texts, and for prompts that leave too little room for a text.
+    fn reading(&self, reading: &Reading) -> Result<Arc<dyn Encoder>, ModelError> {
+        let _ = reading;
+        let id = self.card().id.clone();
+        Err(ModelError::Reading { id, reason: format!("it reads {}, not texts", self.card().modality) })
+    }
 }
 
 /// Why a batch could not be encoded; nothing of it was.
@@ -139,4 +193,36 @@ pub enum EncodeError {
         /// Length of `rgb`.
         bytes: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_prompts_are_another_space_and_windows_are_not() {
+        let card =
+            crate::builtin().into_iter().find(|card| card.modality == Modality::Text).expect("a text model");
+        let read = |query: Option<&str>, document: Option<&str>, long_texts| {
+            let reading = Reading {
+                query_prompt: query.map(str::to_owned),
+                document_prompt: document.map(str::to_owned),
+                long_texts,
+            };
+            card.reading(&reading)
+        };
+        let own = (Some(card.query_prompt.as_str()), Some(card.document_prompt.as_str()));
+        assert_eq!(read(None, None, LongTexts::Window).space, card.space);
+        assert_eq!(read(own.0, own.1, LongTexts::Truncate).space, card.space);
+        let spaces = [
+            read(Some("a"), Some("bc"), LongTexts::Truncate),
+            read(Some("ab"), Some("c"), LongTexts::Truncate),
+            read(Some("a"), None, LongTexts::Truncate),
+        ]
+        .map(|card| card.space);
+        let told: std::collections::BTreeSet<&String> = spaces.iter().chain([&card.space]).collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(spaces.iter().all(|space| space.starts_with(&card.space)));
+        assert_eq!(read(Some("a"), None, LongTexts::Truncate).document_prompt, card.document_prompt);
+    }
 }

@@ -24,6 +24,6 @@ mod text;
 mod vision;
 mod weights;
 
-pub use encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Prompt};
+pub use encoder::{EncodeError, Encoded, Encoder, Input, LongTexts, Modality, ModelCard, Prompt, Reading};
 pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
 pub use picture::{Picture, PictureError, PictureLimits};

@@ -26,6 +26,14 @@ pub enum ModelError {
         /// What there is.
         known: Vec<String>,
     },
+    /// It cannot read texts in the way that is asked for.
+    #[error("model \"{id}\" cannot read texts so: {reason}")]
+    Reading {
+        /// The model.
+        id: String,
+        /// Why.
+        reason: String,
+    },
     /// The model's files do not hold what its architecture needs.
     #[error("model \"{id}\" cannot be read: {reason}")]
     Broken {

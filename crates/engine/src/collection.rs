@@ -3,7 +3,7 @@
 use crate::Engine;
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
-use crate::models::{ModelPool, kind_of, mismatch, model_ref};
+use crate::models::{ModelPool, TextWishes, kind_of, mismatch, model_ref};
 use crate::recall::LiveRecall;
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
@@ -28,6 +28,8 @@ pub struct NewCollection {
     pub index: Option<IndexSpec>,
     /// Recall at 10 that the index is calibrated to; `None`: the configured one.
     pub target_recall: Option<f32>,
+    /// How texts are read; for text collections.
+    pub texts: TextWishes,
 }
 
 /// A collection as it is now.
@@ -78,6 +80,13 @@ pub(crate) fn settings(
     };
     let metric = new.metric.unwrap_or(Metric::Cosine);
     let index = new.index.clone().unwrap_or(IndexSpec::AUTO);
+    if kind != Kind::Text && !new.texts.is_empty() {
+        return Err(Error::invalid(format!(
+            "prompts and long texts are of text collections, and this one is to hold {}",
+            crate::add::kind_words(kind)
+        ))
+        .with_hint("leave them out"));
+    }
     let (model, dim) = match kind {
         Kind::Vector => (None, vector_dim(new)?),
         Kind::Text | Kind::Image => {
@@ -85,9 +94,7 @@ pub(crate) fn settings(
                 Kind::Image => &config.default_image_model,
                 _ => &config.default_text_model,
             });
-            let encoder = models.get(id)?;
-            let card = encoder.card();
-            let reads = kind_of(card.modality);
+            let reads = kind_of(models.get(id)?.card().modality);
             if reads != kind {
                 return Err(Error::invalid(format!(
                     "model {id:?} reads {}, and the collection is to hold {}",
@@ -96,6 +103,9 @@ pub(crate) fn settings(
                 ))
                 .with_hint("leave out the kind or the model; each follows from the other"));
             }
+            let reading = new.texts.reading();
+            let encoder = models.reading(id, &reading)?;
+            let card = encoder.card();
             if let Some(dim) = new.dim
                 && dim != card.dim
             {
@@ -105,7 +115,7 @@ pub(crate) fn settings(
                 ))
                 .with_hint("leave out dim; it follows from the model"));
             }
-            (Some(model_ref(card)), card.dim)
+            (Some(model_ref(card, &reading)), card.dim)
         }
     };
     Ok(Settings { kind, model, dim, metric, index, target_recall })

@@ -69,6 +69,7 @@ pub use health::Health;
 pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem};
 pub use merging::Merged;
+pub use models::TextWishes;
 pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
 pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
@@ -76,7 +77,9 @@ pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View
 pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 
-pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
+pub use bilin_encode::{
+    Encoded, Encoder, LongTexts, Modality, ModelCard, Picture, PictureLimits, Prompt, Reading,
+};
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{

@@ -22,7 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = DataDir::open(folder.path())?;
     let settings = Settings {
         kind: Kind::Text,
-        model: Some(ModelRef { id: "fixture".into(), revision: "1".into(), space: "fixture-space".into() }),
+        model: Some(ModelRef {
+            id: "fixture".into(),
+            revision: "1".into(),
+            space: "fixture-space".into(),
+            reading: bilin_store::Reading::default(),
+        }),
         dim: 3,
         metric: Metric::Cosine,
         index: IndexSpec::AUTO,

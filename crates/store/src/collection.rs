@@ -20,7 +20,7 @@ use crate::error::{StoreError, catalog_error};
 use crate::generation::{self, LiveGeneration};
 use crate::reserve::Reserve;
 use crate::rows::{Layout, LogChange, Pending, RowStore};
-use crate::settings::Settings;
+use crate::settings::{Reading, Settings};
 use crate::snapshot::Snapshot;
 use crate::views::Views;
 use crate::witness::Witness;
@@ -331,16 +331,30 @@ impl Collection {
         self.witness.lock().unwrap_or_else(PoisonError::into_inner).tell(seq, rows, items);
     }
 
-    /// Changes the index policy; takes effect with the next [`Collection::maintain`].
+    /// Changes how the model reads texts, and with that the vector space, while there is nothing inside.
     ///
     /// # Errors
-    /// A recall out of bounds, or those of the catalog.
-    pub fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), StoreError> {
-        let mut settings = self.settings();
-        settings.index = index;
-        settings.target_recall = target_recall;
-        settings.check()?;
+    /// [`StoreError::Setting`] when there are items, or no model; those of the catalog.
+    pub fn set_reading(&self, space: &str, reading: &Reading) -> Result<(), StoreError> {
         let writer = &mut *self.writer()?;
+        let snapshot = self.snapshot();
+        let mut settings = self.settings();
+        let refused = |received: String| StoreError::Setting {
+            name: "prompts",
+            expected: "a collection with a model and without items".to_owned(),
+            received,
+        };
+        let Some(model) = &mut settings.model else { return Err(refused("one without a model".to_owned())) };
+        if snapshot.items > 0 {
+            return Err(refused(format!("one of {} items", snapshot.items)));
+        }
+        (model.space, model.reading) = (space.to_owned(), reading.clone());
+        settings.check()?;
+        self.write_settings(writer, settings)
+    }
+
+    /// Writes settings that are checked; readers have them with the next snapshot.
+    fn write_settings(&self, writer: &mut Writer, settings: Settings) -> Result<(), StoreError> {
         let transaction = self.transaction(writer)?;
         catalog::set_settings(&transaction, &settings)
             .map_err(|source| catalog_error("write the settings", source))?;
@@ -348,6 +362,19 @@ impl Collection {
         self.publish(|snapshot| snapshot.settings = Arc::new(settings));
         self.witness.lock().unwrap_or_else(PoisonError::into_inner).tell_of_settings();
         Ok(())
+    }
+
+    /// Changes the index policy; takes effect with the next [`Collection::maintain`].
+    ///
+    /// # Errors
+    /// A recall out of bounds, or those of the catalog.
+    pub fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), StoreError> {
+        let writer = &mut *self.writer()?;
+        let mut settings = self.settings();
+        settings.index = index;
+        settings.target_recall = target_recall;
+        settings.check()?;
+        self.write_settings(writer, settings)
     }
 
     /// Searches of generation `number` are made with another effort from now on, also after a restart. Nothing changes when

@@ -76,7 +76,7 @@ pub use generation::Generation;
 pub use maintain::{BuildPolicy, Due, LowRecall, MaintainOptions, Maintained};
 pub use merge::{Clash, Merged};
 pub use name::{MAX_NAME_CHARS, check as check_name};
-pub use settings::{Kind, MAX_DIM, Metadata, ModelRef, Settings};
+pub use settings::{Kind, MAX_DIM, MAX_PROMPT_BYTES, Metadata, ModelRef, Reading, Settings};
 pub use snapshot::{Snapshot, StoredItem};
 pub use status::Status;
 pub use time::{compact as compact_time, parse_utc};

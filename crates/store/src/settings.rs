@@ -11,6 +11,8 @@ pub type Metadata = serde_json::Map<String, Value>;
 
 /// Most dimensions of a vector.
 pub const MAX_DIM: usize = 65_536;
+/// Longest prompt in bytes.
+pub const MAX_PROMPT_BYTES: usize = 8 << 10;
 
 /// What a collection holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +49,28 @@ pub struct ModelRef {
     pub id: String,
     /// Its revision.
     pub revision: String,
-    /// Vectors of one space can be compared with each other.
+    /// Vectors of one space can be compared with each other; other prompts make another space.
     pub space: String,
+    /// How it reads texts here.
+    pub reading: Reading,
+}
+
+impl ModelRef {
+    /// Whether vectors of both may stand in one collection, however long texts are read.
+    pub fn is_comparable(&self, other: &ModelRef) -> bool {
+        self.id == other.id && self.revision == other.revision && self.space == other.space
+    }
+}
+
+/// How texts are read, where that is not as the model itself says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Put before a query, at most [`MAX_PROMPT_BYTES`]; `None`: the model's own.
+    pub query_prompt: Option<String>,
+    /// Put before a document, at most [`MAX_PROMPT_BYTES`]; `None`: the model's own.
+    pub document_prompt: Option<String>,
+    /// Texts longer than the model reads are read in windows, not cut off.
+    pub windows: bool,
 }
 
 impl Settings {
@@ -68,6 +90,20 @@ impl Settings {
                 received: self.target_recall.to_string(),
             });
         }
+        let reading = self.model.as_ref().map(|model| &model.reading);
+        let prompts = reading.map(|reading| {
+            [("query_prompt", &reading.query_prompt), ("document_prompt", &reading.document_prompt)]
+        });
+        for (name, prompt) in prompts.into_iter().flatten() {
+            let bytes = prompt.as_ref().map_or(0, String::len);
+            if bytes > MAX_PROMPT_BYTES {
+                return Err(StoreError::Setting {
+                    name,
+                    expected: format!("at most {MAX_PROMPT_BYTES} bytes"),
+                    received: format!("{bytes} bytes"),
+                });
+            }
+        }
         Ok(())
     }
 
@@ -77,10 +113,20 @@ impl Settings {
             Kind::Image => "image",
             Kind::Vector => "vector",
         };
-        let model = self
-            .model
-            .as_ref()
-            .map(|model| json!({"id": model.id, "revision": model.revision, "space": model.space}));
+        let model = self.model.as_ref().map(|model| {
+            let mut told = json!({"id": model.id, "revision": model.revision, "space": model.space});
+            let Reading { query_prompt, document_prompt, windows } = &model.reading;
+            // Only what is not the model's own, so that most settings read as they always did.
+            for (name, prompt) in [("query_prompt", query_prompt), ("document_prompt", document_prompt)] {
+                if let Some(prompt) = prompt {
+                    told[name] = json!(prompt);
+                }
+            }
+            if *windows {
+                told["long_texts"] = json!("window");
+            }
+            told
+        });
         json!({
             "kind": kind,
             "model": model,
@@ -103,6 +149,7 @@ impl Settings {
                 id: text(model, "id")?,
                 revision: text(model, "revision")?,
                 space: text(model, "space")?,
+                reading: Reading::from_json(model)?,
             }),
         };
         let settings = Settings {
@@ -122,6 +169,26 @@ impl Settings {
     }
 }
 
+impl Reading {
+    /// Of a model's settings; `None` when a field is of another type or value.
+    fn from_json(model: &Value) -> Option<Reading> {
+        let prompt = |name: &str| match model.get(name) {
+            None => Some(None),
+            Some(prompt) => prompt.as_str().map(|prompt| Some(prompt.to_owned())),
+        };
+        let windows = match model.get("long_texts") {
+            None => false,
+            Some(word) if word == "window" => true,
+            Some(_) => return None,
+        };
+        Some(Reading {
+            query_prompt: prompt("query_prompt")?,
+            document_prompt: prompt("document_prompt")?,
+            windows,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +198,12 @@ mod tests {
         for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
             let settings = Settings {
                 kind: Kind::Image,
-                model: Some(ModelRef { id: "m".into(), revision: "r".into(), space: "空间".into() }),
+                model: Some(ModelRef {
+                    id: "m".into(),
+                    revision: "r".into(),
+                    space: "空间".into(),
+                    reading: Reading::default(),
+                }),
                 dim: 384,
                 metric,
                 index: IndexSpec::hnsw(16),
@@ -140,6 +212,42 @@ mod tests {
             assert_eq!(Settings::from_json(&settings.to_json()), Some(settings));
         }
         assert_eq!(Settings::from_json("{}"), None);
+    }
+
+    #[test]
+    fn prompts_and_windows_survive_their_json() {
+        let reading = Reading {
+            query_prompt: Some("query: ".into()),
+            document_prompt: Some(String::new()),
+            windows: true,
+        };
+        let model = ModelRef { id: "m".into(), revision: "r".into(), space: "s".into(), reading };
+        let settings = Settings {
+            kind: Kind::Text,
+            model: Some(model),
+            dim: 4,
+            metric: Metric::Cosine,
+            index: IndexSpec::FLAT,
+            target_recall: 0.95,
+        };
+        let json = settings.to_json();
+        assert_eq!(Settings::from_json(&json), Some(settings.clone()));
+        // As folders of before have it.
+        let before =
+            json.replace(r#","query_prompt":"query: ","document_prompt":"","long_texts":"window""#, "");
+        assert_ne!(before, json);
+        let read = Settings::from_json(&before).and_then(|settings| settings.model).expect("a model");
+        assert_eq!(read.reading, Reading::default());
+        assert_eq!(Settings::from_json(&json.replace("\"window\"", "\"folded\"")), None);
+        let mut long = settings;
+        if let Some(model) = &mut long.model {
+            model.reading.query_prompt = Some("x".repeat(MAX_PROMPT_BYTES + 1));
+        }
+        assert!(long.check().is_err_and(|error| error.to_string().contains("query_prompt")));
+    }
+
+    #[test]
+    fn what_is_no_settings_is_refused() {
         assert_eq!(Settings::from_json("["), None);
     }
 }

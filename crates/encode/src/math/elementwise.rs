@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Replaces every `x` by `f(x)`. Lanes past the end hold zeros.
 #[inline(always)]
-fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
+pub(super) fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
     let (whole, rest) = S::as_mut_simd_f32s(x);
     for x in whole {
         *x = f(*x);
@@ -22,7 +22,7 @@ fn map<S: Simd>(simd: S, x: &mut [f32], f: impl Fn(S::f32s) -> S::f32s) {
 
 /// Sum of `f(x)`; one partial sum a lane, which also rounds less than one long chain.
 #[inline(always)]
-fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
+pub(super) fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
     let (whole, rest) = S::as_simd_f32s(x);
     let mut lanes = simd.splat_f32s(0.0);
     for x in whole {
@@ -41,7 +41,7 @@ fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
 
 /// `e^x`, for x from -87 to 88; outside, the value at that end.
 #[inline(always)]
-fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = simd.min_f32s(simd.max_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(88.0));
     // Adding and taking away 1.5 * 2^23 rounds to the nearest integer, whose bits are the lowest of the sum.
     let rounder = simd.splat_f32s(12_582_912.0);
@@ -57,6 +57,24 @@ fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let bits: S::u32s = bytemuck::cast(shifted);
     let exponent = simd.wrapping_dyn_shl_u32s(simd.add_u32s(bits, simd.splat_u32s(127)), simd.splat_u32s(23));
     simd.mul_f32s(p, bytemuck::cast(exponent))
+}
+
+/// GELU of every number, as [`Finish::Gelu`](super::tile::Finish) is of a product's.
+pub(crate) fn gelu(x: &mut [f32]) {
+    struct Gelu<'a>(&'a mut [f32]);
+    impl WithSimd for Gelu<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            map(
+                simd,
+                self.0,
+                #[inline(always)]
+                |x| gelu_of(simd, x),
+            );
+        }
+    }
+    Arch::new().dispatch(Gelu(x));
 }
 
 /// `x * 0.5 * (1 + erf(x / sqrt 2))`: the exact GELU of BERT, not the tanh form.
@@ -194,26 +212,8 @@ pub(crate) fn normalise(vector: &mut [f32]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// Of every number.
-    pub(crate) fn gelu(x: &mut [f32]) {
-        struct Gelu<'a>(&'a mut [f32]);
-        impl WithSimd for Gelu<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn with_simd<S: Simd>(self, simd: S) {
-                map(
-                    simd,
-                    self.0,
-                    #[inline(always)]
-                    |x| gelu_of(simd, x),
-                );
-            }
-        }
-        Arch::new().dispatch(Gelu(x));
-    }
 
     /// erf by its series around 0 and continued fraction far out, in f64.
     fn erf(x: f64) -> f64 {

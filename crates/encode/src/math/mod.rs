@@ -5,6 +5,10 @@
 
 pub(crate) mod attention;
 pub(crate) mod elementwise;
+pub(crate) mod gate;
+pub(crate) mod grouped;
 pub(crate) mod linear;
 pub(crate) mod panels;
+pub(crate) mod rms;
+pub(crate) mod rotation;
 mod tile;

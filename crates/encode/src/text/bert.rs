@@ -46,20 +46,8 @@ fn bert() -> String {
 impl Config {
     /// From `config.json`; what is not this network is refused.
     pub(crate) fn read(json: &[u8]) -> Result<Config, String> {
-        /// Read first, so that another architecture is named and not a field that it lacks.
-        #[derive(Deserialize)]
-        struct Kind {
-            #[serde(default = "bert")]
-            model_type: String,
-        }
-        let told = |error: serde_json::Error| format!("its config.json: {error}");
-        let Kind { model_type } = serde_json::from_slice(json).map_err(told)?;
-        if !matches!(model_type.as_str(), "bert" | "roberta" | "xlm-roberta" | "camembert") {
-            return Err(format!(
-                "its architecture is \"{model_type}\", expected one of bert, roberta, xlm-roberta, camembert"
-            ));
-        }
-        let config: Config = serde_json::from_slice(json).map_err(told)?;
+        let config: Config =
+            serde_json::from_slice(json).map_err(|error| format!("its config.json: {error}"))?;
         let (dim, heads) = (config.hidden_size, config.num_attention_heads);
         if config.hidden_act != "gelu" {
             return Err(format!("its hidden_act is \"{}\", expected \"gelu\"", config.hidden_act));

@@ -1,11 +1,11 @@
 //! An unmodified model folder of sentence-transformers, Hugging Face or ModelScope, opened as a text model.
 //!
 //! ```text
-//! config.json                             the network                     (BERT, RoBERTa, XLM-RoBERTa)
+//! config.json                             the network                     (text::network)
 //! model.safetensors | pytorch_model.bin   its weights, or parts of them   (weights::files)
 //! tokenizer.json | vocab.txt | sentencepiece.bpe.model   its tokenizer    (tokenizer_config.json for vocab.txt)
-//! modules.json                            what follows the network        (absent: mean pooling, as sentence-transformers)
-//! 1_Pooling/config.json                   which states make the vector
+//! modules.json                            what follows the network        (absent: pooling as sentence-transformers chooses it)
+//! 1_Pooling, 2_Dense, ...                 which states make the vector, and what is made of it
 //! sentence_bert_config.json               how many tokens it reads, and whether texts are made small
 //! config_sentence_transformers.json       prompts for queries and documents
 //! ```
@@ -14,18 +14,19 @@
 //! but normalisation: every vector leaves at unit length. A folder's revision is the hash of all files that were read.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::TextEncoder;
-use super::bert::{Bert, Config};
-use super::pooling::Pooling;
+use super::modules::Modules;
+use super::network::Config;
+use super::pooling::Mode;
 use super::tokens::{self, Tokens, WordPieceConfig};
-use crate::encoder::{Encoder, Modality, ModelCard};
+use super::{TextEncoder, TextModel};
+use crate::encoder::{Encoder, LongTexts, Modality, ModelCard};
 use crate::models::ModelError;
 use crate::weights::{Weights, find, map, read_small};
 
@@ -36,14 +37,6 @@ const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
 /// Names of the prompt for each side, the usual one first.
 const QUERY: [&str; 2] = ["query", "search_query"];
 const DOCUMENT: [&str; 3] = ["document", "passage", "search_document"];
-
-/// One of `modules.json`.
-#[derive(Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
 
 /// `sentence_bert_config.json`.
 #[derive(Default, Deserialize)]
@@ -81,7 +74,7 @@ impl Prompts {
 }
 
 /// What is read of a folder, and its hash.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     folder: &'a Path,
     hash: blake3::Hasher,
 }
@@ -94,7 +87,7 @@ impl Reader<'_> {
     }
 
     /// A small file, if it is there.
-    fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+    pub(super) fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let path = self.folder.join(name);
         if !path.is_file() {
             return Ok(None);
@@ -112,46 +105,23 @@ impl Reader<'_> {
         }
     }
 
+    /// The weights in the folder `inside` ours; `id` is the model's.
+    pub(super) fn weights(&mut self, id: &str, inside: &Path) -> Result<Weights, ModelError> {
+        let broken = |reason: String| ModelError::Broken { id: id.to_owned(), reason };
+        let files = find(&self.folder.join(inside)).map_err(broken)?;
+        let mut mapped = Vec::new();
+        for path in &files {
+            mapped.push((path.as_path(), self.map(path).map_err(broken)?));
+        }
+        Weights::open(id, &mapped)
+    }
+
     /// A file of any length, mapped.
     fn map(&mut self, path: &Path) -> Result<Bytes, String> {
         let bytes = map(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.seen(&name, &bytes);
         Ok(bytes)
-    }
-
-    /// The folder of the network itself, and the pooling, from `modules.json`.
-    fn modules(&mut self) -> Result<(PathBuf, Pooling), String> {
-        let Some(json) = self.bytes("modules.json")? else { return Ok((PathBuf::new(), Pooling::Mean)) };
-        let modules: Vec<Module> =
-            serde_json::from_slice(&json).map_err(|error| format!("its modules.json: {error}"))?;
-        let (mut network, mut pooling) = (None, None);
-        for Module { path, kind } in &modules {
-            let name = kind.rsplit('.').next().unwrap_or_default();
-            let is_inside =
-                Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-            if !is_inside {
-                return Err(format!("its modules.json names the folder {path:?}, which is not inside it"));
-            }
-            match (name, network.is_some(), pooling.is_some()) {
-                ("Transformer", false, false) => network = Some(PathBuf::from(path)),
-                ("Pooling", true, false) => {
-                    let name = format!("{path}/config.json");
-                    let json = self.bytes(&name)?.ok_or_else(|| format!("its {name} is not there"))?;
-                    pooling = Some(Pooling::read(&json)?);
-                }
-                ("Normalize", true, true) => {}
-                _ => {
-                    return Err(format!(
-                        "its module \"{kind}\" is not supported in that place; supported are a Transformer, a Pooling, and Normalize after them"
-                    ));
-                }
-            }
-        }
-        match (network, pooling) {
-            (Some(network), Some(pooling)) => Ok((network, pooling)),
-            _ => Err("its modules.json names no Transformer with a Pooling behind it".to_owned()),
-        }
     }
 }
 
@@ -160,27 +130,24 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     let id = folder.to_string_lossy().into_owned();
     let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
     let mut reader = Reader { folder, hash: blake3::Hasher::new() };
-    let (network, pooling) = reader.modules().map_err(broken)?;
-    let inside = |name: &str| network.join(name).to_string_lossy().into_owned();
+    let modules = Modules::read(&mut reader).map_err(broken)?;
+    let inside = |name: &str| modules.network.join(name).to_string_lossy().into_owned();
     let config = reader.bytes(&inside("config.json")).and_then(|json| {
         Config::read(&json.ok_or("there is no config.json in it, so it is no folder of a model")?)
     });
     let config = config.map_err(broken)?;
+    let usual = if config.is_decoder() { Mode::Last } else { Mode::Mean };
+    let pooling = modules.pooling.clone().unwrap_or_else(|| usual.into());
     let reading: Reading = reader.json(&inside("sentence_bert_config.json")).map_err(broken)?;
     let longest: Longest = reader.json(&inside("tokenizer_config.json")).map_err(broken)?;
     let prompts: Prompts = reader.json("config_sentence_transformers.json").map_err(broken)?;
     let max_tokens = max_tokens(&config, &reading, &longest);
-    let place = folder.join(&network);
-    let tokenizer = read_tokenizer(&mut reader, &place, &network).map_err(broken)?;
-    let tokens = Tokens::new(&id, tokenizer, Some(max_tokens))?;
-    let files = find(&place).map_err(broken)?;
-    let mut mapped = Vec::new();
-    for path in &files {
-        mapped.push((path.as_path(), reader.map(path).map_err(broken)?));
-    }
-    let bert = Bert::read(&config, Weights::open(&id, &mapped)?)?;
-    if tokens.vocabulary() > bert.vocabulary() {
-        let (has, knows) = (tokens.vocabulary(), bert.vocabulary());
+    let tokenizer = read_tokenizer(&mut reader, &folder.join(&modules.network), &modules.network);
+    let tokens = Tokens::new(&id, tokenizer.map_err(broken)?, Some(max_tokens))?;
+    let network = config.open(reader.weights(&id, &modules.network)?)?;
+    let head = modules.head(&mut reader, &id, pooling.outputs(network.dim()))?;
+    if tokens.vocabulary() > network.vocabulary() {
+        let (has, knows) = (tokens.vocabulary(), network.vocabulary());
         return Err(broken(format!("its tokenizer has {has} tokens, and its network knows {knows}")));
     }
     let revision = reader.hash.finalize().to_hex().to_string();
@@ -190,15 +157,16 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         space: format!("{name}@{revision:.8}/{}", pooling.name()),
         id: id.clone(),
         revision,
-        dim: bert.dim(),
+        dim: head.outputs(pooling.outputs(network.dim())),
         modality: Modality::Text,
         max_tokens: Some(max_tokens),
         query_prompt,
         document_prompt,
         licence: String::new(),
-        bytes: bert.bytes(),
+        bytes: network.bytes() + head.bytes(),
     };
-    Ok(Arc::new(TextEncoder { card, tokens, lower_case: reading.do_lower_case, bert, pooling }))
+    let model = TextModel { tokens, lower_case: reading.do_lower_case, network, pooling, head };
+    Ok(Arc::new(TextEncoder::new(card, Arc::new(model), LongTexts::Truncate)))
 }
 
 /// As sentence-transformers chooses it, and never more than there are positions.

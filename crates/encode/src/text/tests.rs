@@ -119,3 +119,45 @@ fn groups_hold_every_text_once_and_in_order() {
         assert!(groups.iter().all(|group| !group.is_empty()));
     }
 }
+
+fn windowed() -> std::sync::Arc<dyn Encoder> {
+    let reading = Reading { long_texts: LongTexts::Window, ..Reading::default() };
+    open(DEFAULT_TEXT_MODEL).expect("built in").reading(&reading).expect("windows")
+}
+
+#[test]
+fn windows_cover_a_long_text_and_leave_a_short_one() {
+    let (plain, windowed) = (open(DEFAULT_TEXT_MODEL).expect("built in"), windowed());
+    let long = "向量检索 finds neighbours。".repeat(160);
+    let text = |text| Input::Text { text, prompt: Prompt::Document };
+    let inputs = [text("短文"), text(&long), text("另一段")];
+    let (cut, whole) = (plain.encode(&inputs).expect("encodes"), windowed.encode(&inputs).expect("encodes"));
+    assert_eq!((cut.truncated, whole.truncated), (1, 0));
+    let rows = |encoded: &Encoded| encoded.vectors.chunks_exact(384).map(<[f32]>::to_vec).collect::<Vec<_>>();
+    for (at, (cut, whole)) in rows(&cut).iter().zip(rows(&whole)).enumerate() {
+        let same = cosine(cut, &whole);
+        assert_eq!(same > 0.999_99, at != 1, "{at}: {same}");
+        assert!((cosine(&whole, &whole) - 1.0).abs() < 1e-5);
+    }
+    let alone = windowed.encode(&inputs[1..2]).expect("encodes").vectors;
+    assert!(cosine(&alone, &rows(&whole)[1]) > 0.999_999);
+    // The first window is what was read when the text was cut.
+    let (first, all) =
+        (plain.token_ids(&long, Prompt::Document), windowed.token_ids(&long, Prompt::Document));
+    assert_eq!(all[..first.len()], first);
+    assert!(all.len() > 2 * first.len());
+}
+
+#[test]
+fn other_prompts_are_read_and_too_long_ones_refused() {
+    let encoder = open(DEFAULT_TEXT_MODEL).expect("built in");
+    let reading = |prompt: &str| Reading { query_prompt: Some(prompt.to_owned()), ..Reading::default() };
+    let other = encoder.reading(&reading("查询: ")).expect("a prompt");
+    assert_ne!(other.card().space, encoder.card().space);
+    assert_eq!(other.token_ids("向量", Prompt::Query), encoder.token_ids("查询: 向量", Prompt::None));
+    assert_eq!(other.token_ids("向量", Prompt::Document), encoder.token_ids("向量", Prompt::Document));
+    let refused = encoder.reading(&reading(&"word ".repeat(300))).err().expect("too long").to_string();
+    assert!(refused.contains("prompt for queries takes"), "{refused}");
+    let pictures = open(crate::DEFAULT_IMAGE_MODEL).expect("built in");
+    assert!(pictures.reading(&reading("x")).is_err());
+}

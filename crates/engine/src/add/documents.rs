@@ -24,7 +24,9 @@ use uuid::Uuid;
 const GROUP_DOCUMENTS: usize = 64;
 /// Bytes of decoded pictures held at a time, unless a single one is larger.
 const GROUP_DECODED_BYTES: u64 = 128 << 20;
-/// Tokens that prompt and special tokens take of what the model reads, at most.
+/// Special tokens around a text, at most.
+const SPECIAL_TOKENS: usize = 4;
+/// Tokens that prompt and special tokens take of what the model reads, at least.
 const PROMPT_TOKENS: usize = 8;
 
 /// What one item is made of, before it is encoded.
@@ -196,10 +198,14 @@ impl Checks<'_> {
         Ok(Ready { id, sources, metadata })
     }
 
-    /// One item where the model reads all of it, else passages.
+    /// One item where the model reads all of it, if need be in windows; else passages.
     fn texts(&self, text: String) -> Vec<Source> {
         let Some(encoder) = self.encoder else { return vec![Source::Text(text)] };
-        let reads = encoder.card().max_tokens.unwrap_or(usize::MAX).saturating_sub(PROMPT_TOKENS);
+        if self.settings.model.as_ref().is_some_and(|model| model.reading.windows) {
+            return vec![Source::Text(text)];
+        }
+        let taken = encoder.count_tokens(&encoder.card().document_prompt) + SPECIAL_TOKENS;
+        let reads = encoder.card().max_tokens.unwrap_or(usize::MAX).saturating_sub(taken.max(PROMPT_TOKENS));
         if encoder.count_tokens(&text) <= reads {
             return vec![Source::Text(text)];
         }

@@ -17,6 +17,7 @@ mod write;
 pub(crate) use paths::{add_paths, watch, watch_maintenance};
 
 use crate::error::Error;
+use crate::models::TextWishes;
 use bilin_index::IndexSpec;
 use bilin_ingest::{Problem, Split};
 use bilin_store::{Kind, Metadata};
@@ -45,6 +46,8 @@ pub struct AddOptions {
     pub split: Split,
     /// What a collection that is made now holds; `None` = what most of the files are.
     pub kind: Option<Kind>,
+    /// How texts are read; an existing collection must read them so, unless it is empty.
+    pub texts: TextWishes,
 }
 
 /// Told of progress; the CLI draws it. Called from the thread that called `add_paths`.

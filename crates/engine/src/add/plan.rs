@@ -7,7 +7,7 @@ use super::{AddOptions, kind_words};
 use crate::Engine;
 use crate::collection::NewCollection;
 use crate::error::{Error, ErrorKind};
-use crate::models::kind_of;
+use crate::models::{TextWishes, kind_of, model_ref};
 use crate::storage::VectorStore;
 use bilin_ingest::{Walk, Wanted, walk};
 use bilin_store::{Kind, Settings};
@@ -35,6 +35,7 @@ pub(super) fn plan(
         Ok(store) => {
             let settings = store.settings();
             check_existing(collection, &settings, options)?;
+            check_texts(engine, &*store, &settings, &options.texts)?;
             let wanted = wanted(collection, settings.kind)?;
             let walk = walk(paths, wanted);
             if walk.found.is_empty() && store.files_below(&walk.roots)?.is_empty() {
@@ -48,6 +49,7 @@ pub(super) fn plan(
                 kind: Some(kind),
                 model: options.model.clone(),
                 index: options.index.clone(),
+                texts: options.texts.clone(),
                 ..NewCollection::default()
             };
             let store = engine.create_store(collection, &new)?;
@@ -117,6 +119,25 @@ fn check_existing(collection: &str, settings: &Settings, options: &AddOptions) -
         .with_hint("leave the index out, or use another collection name"));
     }
     Ok(())
+}
+
+/// Texts are read as those inside were. A collection without any takes what is wished for from now on.
+fn check_texts(
+    engine: &Engine,
+    store: &dyn VectorStore,
+    settings: &Settings,
+    wishes: &TextWishes,
+) -> Result<(), Error> {
+    let name = store.name();
+    let (Some(model), false) = (&settings.model, wishes.is_empty()) else { return Ok(()) };
+    let Some(encoder) = engine.models.for_settings(name, settings)? else { return Ok(()) };
+    let Some(conflict) = wishes.conflict(name, encoder.card(), &model.reading) else { return Ok(()) };
+    if store.view().count() > 0 {
+        return Err(conflict);
+    }
+    let reading = wishes.changed(&model.reading);
+    let encoder = engine.models.reading(&model.id, &reading)?;
+    store.set_model(&model_ref(encoder.card(), &reading))
 }
 
 fn wanted(collection: &str, kind: Kind) -> Result<Wanted, Error> {

@@ -146,9 +146,12 @@ impl From<ModelError> for Error {
             ModelError::Unknown { .. } => {
                 (ErrorKind::NotFound, "leave the model out for the built-in default")
             }
+            ModelError::Reading { .. } => {
+                (ErrorKind::InvalidInput, "prompts and long texts are of text models; shorten the prompt")
+            }
             ModelError::Broken { .. } => (
                 ErrorKind::Damaged,
-                "a text model is an unchanged folder of a BERT or XLM-RoBERTa model, a picture model a file of a torchvision ResNet",
+                "a text model is an unchanged folder of a BERT, XLM-RoBERTa, ModernBERT or Qwen3 model, a picture model a file of a torchvision ResNet",
             ),
         };
         finish(kind, error.to_string(), Some(hint), error)

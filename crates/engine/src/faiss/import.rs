@@ -11,6 +11,7 @@ use crate::collection::NewCollection;
 use crate::error::{Error, ErrorKind};
 use crate::models::{kind_of, model_ref};
 use crate::storage::VectorStore;
+use bilin_encode::Reading;
 use bilin_index::faiss::{self, Decoder, Index, MetricType, TransformKind, Vectors};
 use bilin_index::{IndexSpec, Metric};
 use bilin_store::{Batch, Clash, Kind, NewDocument, NewItem};
@@ -199,8 +200,12 @@ fn target(
         );
     }
     let model = options.model.as_deref().map(|id| engine.models.get(id)).transpose()?;
-    let given = model.as_ref().map(|model| model_ref(model.card()));
-    if settings.model != given {
+    let given = model.as_ref().map(|model| model_ref(model.card(), &Reading::default()));
+    let is_comparable = match (&settings.model, &given) {
+        (Some(held), Some(given)) => held.is_comparable(given),
+        (held, given) => held.is_none() && given.is_none(),
+    };
+    if !is_comparable {
         let held = settings.model.as_ref().map_or("of no model", |model| model.id.as_str());
         return refuse(
             format!("collection {collection:?} holds vectors {held}, and nothing says that the index does"),
@@ -239,7 +244,7 @@ fn new_collection(engine: &Engine, facts: &Facts, options: &ImportOptions) -> Re
         dim: Some(facts.dim),
         metric: Some(facts.metric),
         index: Some(options.index.clone().unwrap_or(IndexSpec::AUTO)),
-        target_recall: None,
+        ..NewCollection::default()
     })
 }
 

@@ -4,8 +4,13 @@
 //! A collection remembers id, revision and space of the model that made its vectors. Other weights under the same name
 //! would give vectors that cannot be compared with those, so they are refused with both revisions named.
 
+mod reading;
+
+pub use reading::TextWishes;
+pub(crate) use reading::{model_ref, remember_for_encoder};
+
 use crate::error::{Error, ErrorKind};
-use bilin_encode::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard};
+use bilin_encode::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Reading};
 use bilin_store::{Kind, ModelRef, Settings};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 pub(crate) struct ModelPool {
     open: Mutex<BTreeMap<String, Arc<dyn Encoder>>>,
+    /// Those of them that read texts in another way than their card says, by id and way: as many as collections have.
+    otherwise: Mutex<BTreeMap<(String, Reading), Arc<dyn Encoder>>>,
 }
 
 impl ModelPool {
@@ -29,6 +36,23 @@ impl ModelPool {
         // A model may be named by several paths; it is kept once, under its full one, and found by those as well.
         let encoder = table.entry(encoder.card().id.clone()).or_insert(encoder).clone();
         table.insert(id.to_owned(), encoder.clone());
+        Ok(encoder)
+    }
+
+    /// The encoder of a model id, reading texts as `reading` says.
+    pub(crate) fn reading(&self, id: &str, reading: &Reading) -> Result<Arc<dyn Encoder>, Error> {
+        let encoder = self.get(id)?;
+        if *reading == Reading::default() {
+            return Ok(encoder);
+        }
+        let mut otherwise = self.otherwise.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (encoder.card().id.clone(), reading.clone());
+        if let Some(encoder) = otherwise.get(&key) {
+            return Ok(encoder.clone());
+        }
+        // It shares the weights, so this costs a few tokens.
+        let encoder = encoder.reading(reading)?;
+        otherwise.insert(key, encoder.clone());
         Ok(encoder)
     }
 
@@ -61,7 +85,7 @@ impl ModelPool {
         settings: &Settings,
     ) -> Result<Option<Arc<dyn Encoder>>, Error> {
         let Some(remembered) = &settings.model else { return Ok(None) };
-        let encoder = self.get(&remembered.id)?;
+        let encoder = self.reading(&remembered.id, &remember_for_encoder(&remembered.reading))?;
         check(collection, remembered, encoder.card())?;
         Ok(Some(encoder))
     }
@@ -71,7 +95,10 @@ impl ModelPool {
 pub(crate) fn mismatch(models: &ModelPool, collection: &str, settings: &Settings) -> Option<String> {
     let remembered = settings.model.as_ref()?;
     match models.card(&remembered.id) {
-        Some(card) => check(collection, remembered, &card).err().map(|error| error.message),
+        Some(card) => {
+            let card = card.reading(&remember_for_encoder(&remembered.reading));
+            check(collection, remembered, &card).err().map(|error| error.message)
+        }
         None if bilin_encode::is_path(&remembered.id) => None,
         None if std::path::Path::new(&remembered.id).is_absolute() => Some(format!(
             "collection {collection:?} was made with the model at {:?}, which is not there",
@@ -104,11 +131,6 @@ pub(crate) fn kind_of(modality: Modality) -> Kind {
         Modality::Text => Kind::Text,
         Modality::Image => Kind::Image,
     }
-}
-
-/// What a collection remembers of a model.
-pub(crate) fn model_ref(card: &ModelCard) -> ModelRef {
-    ModelRef { id: card.id.clone(), revision: card.revision.clone(), space: card.space.clone() }
 }
 
 /// Inputs per thread in one call of an encoder: enough to fill its groups, few enough to be stopped soon.

@@ -8,7 +8,7 @@ use crate::merging::Merged;
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
     Applied, Backup, Batch, Clash, Collection, CompactOptions, Compacted, DataDir, FailOver, FileStamp,
-    MaintainOptions, Pace, Settings, Snapshot, Status, StoreError, StoredItem, Verified,
+    MaintainOptions, ModelRef, Pace, Settings, Snapshot, Status, StoreError, StoredItem, Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -339,6 +339,10 @@ impl VectorStore for Collection {
         progress: &(dyn Fn(usize, usize) -> bool + Sync),
     ) -> Result<Choice, Error> {
         Collection::choose_index(self, target_recall, &options(upkeep, progress))
+            .map_err(|error| for_collection(error, Collection::name(self)))
+    }
+    fn set_model(&self, model: &ModelRef) -> Result<(), Error> {
+        Collection::set_reading(self, &model.space, &model.reading)
             .map_err(|error| for_collection(error, Collection::name(self)))
     }
     fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), Error> {

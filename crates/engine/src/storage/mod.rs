@@ -10,7 +10,7 @@ pub(crate) mod embedded;
 
 use crate::error::Error;
 use bilin_index::{Choice, IndexSpec};
-use bilin_store::{Applied, Batch, BuildPolicy, FileStamp, Filter, Metadata, Settings, Status};
+use bilin_store::{Applied, Batch, BuildPolicy, FileStamp, Filter, Metadata, ModelRef, Settings, Status};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -113,6 +113,8 @@ pub trait VectorStore: Send + Sync {
     ) -> Result<Choice, Error>;
     /// Changes index and target recall; the next `maintain` acts on it.
     fn set_index(&self, index: IndexSpec, target_recall: f32) -> Result<(), Error>;
+    /// Changes how the model reads texts, and with that the vector space, while there is nothing inside; else refused.
+    fn set_model(&self, model: &ModelRef) -> Result<(), Error>;
     /// Counts, index, health.
     fn status(&self) -> Status;
 }

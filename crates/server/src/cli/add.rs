@@ -1,9 +1,9 @@
 //! `bilin add`: files and folders into a collection, one commit per batch, problems told one by one.
 
-use super::values::{self, Cut, FileKind};
+use super::values::{self, Cut, FileKind, Long};
 use super::{Context, Exit, Failure};
 use crate::printer::{Bar, Printer};
-use bilin_engine::{AddEvent, AddOptions, AddProgress, AddReport, Engine, IndexSpec};
+use bilin_engine::{AddEvent, AddOptions, AddProgress, AddReport, Engine, IndexSpec, TextWishes};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
@@ -39,6 +39,15 @@ pub(super) struct Add {
     /// Which files a new collection takes [default: what the paths hold]
     #[arg(long, value_enum)]
     kind: Option<FileKind>,
+    /// Put before queries to a new collection [default: what the model's card says]
+    #[arg(long, value_name = "TEXT")]
+    query_prompt: Option<String>,
+    /// Put before what a new collection holds [default: what the model's card says]
+    #[arg(long, value_name = "TEXT")]
+    document_prompt: Option<String>,
+    /// How a new collection reads texts longer than its model does [default: truncate]
+    #[arg(long, value_enum)]
+    long_texts: Option<Long>,
 }
 
 #[derive(Serialize)]
@@ -76,6 +85,11 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
         sync: args.sync,
         split: args.split.into(),
         kind: args.kind.map(Into::into),
+        texts: TextWishes {
+            query_prompt: args.query_prompt.clone(),
+            document_prompt: args.document_prompt.clone(),
+            long_texts: args.long_texts.map(Into::into),
+        },
     };
     let result = add(&engine, &args.collection, &args.paths, &options, &context.printer);
     if result.is_err() && made_here && engine.collections().is_empty() {
@@ -120,7 +134,7 @@ pub(super) fn add(
     }
     if report.items_truncated > 0 {
         printer.warning(format_args!(
-            "{} of the items are longer than the model reads; only their beginning is searchable",
+            "{} of the items are longer than the model reads; only their beginning is searchable (a collection made with --long-texts window reads all of them)",
             report.items_truncated
         ));
     }

@@ -3,7 +3,7 @@
 use super::values::kind_word;
 use super::{Context, Exit, Failure};
 use crate::printer::{BOLD, DIM, Printer};
-use bilin_engine::{CollectionInfo, Engine};
+use bilin_engine::{CollectionInfo, Engine, Kind};
 use clap::Args;
 use serde::Serialize;
 
@@ -26,6 +26,9 @@ struct Record<'a> {
     count: usize,
     documents: usize,
     model: Option<&'a str>,
+    query_prompt: Option<&'a str>,
+    document_prompt: Option<&'a str>,
+    long_texts: Option<&'static str>,
     dim: usize,
     metric: String,
     index: String,
@@ -106,12 +109,18 @@ fn maintain(engine: &Engine, name: &str, force: bool, printer: &Printer) -> Resu
 
 fn record(info: &CollectionInfo) -> Record<'_> {
     let (settings, status) = (&info.settings, &info.status);
+    let reading = settings.model.as_ref().map(|model| &model.reading);
     Record {
         name: &info.name,
         kind: kind_word(settings.kind),
         count: status.items,
         documents: status.documents,
         model: settings.model.as_ref().map(|model| model.id.as_str()),
+        query_prompt: reading.and_then(|reading| reading.query_prompt.as_deref()),
+        document_prompt: reading.and_then(|reading| reading.document_prompt.as_deref()),
+        long_texts: reading
+            .filter(|_| settings.kind == Kind::Text)
+            .map(|reading| if reading.windows { "window" } else { "truncate" }),
         dim: settings.dim,
         metric: settings.metric.to_string(),
         index: settings.index.to_string(),

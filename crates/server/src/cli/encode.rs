@@ -3,9 +3,9 @@
 //! Lines are read one by one and bounded; vectors wait in an unnamed temporary file, because the `.npy` header in front of
 //! them counts the rows and a pipe cannot be rewound. So memory stays the same for any number of lines.
 
-use super::values::Side;
+use super::values::{Long, Side};
 use super::{Context, Exit, Failure};
-use bilin_engine::{Encoder, Prompt};
+use bilin_engine::{Encoder, Prompt, Reading};
 use clap::Args;
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Read, Seek, Write};
@@ -29,6 +29,9 @@ pub(super) struct Encode {
     /// Print what the model reads instead: the ids of a line's tokens, as a JSON array
     #[arg(long)]
     tokens: bool,
+    /// How texts are read that are longer than the model reads
+    #[arg(long, value_enum, default_value = "truncate")]
+    long_texts: Long,
 }
 
 #[derive(Serialize)]
@@ -50,7 +53,11 @@ pub(super) fn run(args: &Encode, context: &Context) -> Result<Exit, Failure> {
             .with_hint("send it to a file: bilin encode < texts.txt > vectors.npy; or use --json"));
     }
     let id = args.model.as_deref().unwrap_or(&context.config.engine.default_text_model);
-    let encoder = bilin_engine::open_model(id)?;
+    let mut encoder = bilin_engine::open_model(id)?;
+    if args.long_texts == Long::Window {
+        let reading = Reading { long_texts: args.long_texts.into(), ..Reading::default() };
+        encoder = encoder.reading(&reading).map_err(bilin_engine::Error::from)?;
+    }
     if io::stdin().is_terminal() {
         printer.note("reading texts from the terminal, one per line; Ctrl-D ends");
     }

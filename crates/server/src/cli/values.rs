@@ -1,6 +1,6 @@
 //! Values on the command line that clap does not know: index specs, filters, `k=v` pairs, kinds, splits.
 
-use bilin_engine::{Filter, IndexSpec, Kind, Metric, Prompt, Split};
+use bilin_engine::{Filter, IndexSpec, Kind, LongTexts, Metric, Prompt, Split};
 use clap::ValueEnum;
 use serde_json::Value;
 
@@ -127,6 +127,24 @@ impl From<Side> for Prompt {
             Side::Query => Prompt::Query,
             Side::Document => Prompt::Document,
             Side::None => Prompt::None,
+        }
+    }
+}
+
+/// `--long-texts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Long {
+    /// Only the beginning is read
+    Truncate,
+    /// All is read, in windows whose vectors are averaged
+    Window,
+}
+
+impl From<Long> for LongTexts {
+    fn from(long: Long) -> LongTexts {
+        match long {
+            Long::Truncate => LongTexts::Truncate,
+            Long::Window => LongTexts::Window,
         }
     }
 }

@@ -7,7 +7,9 @@ use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bilin_engine::{CollectionInfo, Effort, Engine, IndexSpec, Kind, LiveRecall, Metric, NewCollection};
+use bilin_engine::{
+    CollectionInfo, Effort, Engine, IndexSpec, Kind, LiveRecall, LongTexts, Metric, NewCollection, TextWishes,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -43,6 +45,25 @@ impl From<KindName> for Kind {
     }
 }
 
+/// How texts are read that are longer than the model reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LongTextsName {
+    /// Only their beginning.
+    Truncate,
+    /// All of them, in windows whose vectors are averaged.
+    Window,
+}
+
+impl From<LongTextsName> for LongTexts {
+    fn from(name: LongTextsName) -> LongTexts {
+        match name {
+            LongTextsName::Truncate => LongTexts::Truncate,
+            LongTextsName::Window => LongTexts::Window,
+        }
+    }
+}
+
 /// Wishes for a new collection; everything has a default.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -63,6 +84,14 @@ pub struct CreateCollection {
     index: Option<String>,
     /// Recall at 10 that the index is calibrated to; default 0.95.
     target_recall: Option<f32>,
+    /// Put before queries; what the model's card says when left out.
+    #[schema(example = "query: ")]
+    query_prompt: Option<String>,
+    /// Put before documents; what the model's card says when left out.
+    #[schema(example = "passage: ")]
+    document_prompt: Option<String>,
+    /// `truncate` (default) or `window`, which reads all of a text as one item.
+    long_texts: Option<LongTextsName>,
 }
 
 /// A collection with its figures.
@@ -84,6 +113,12 @@ pub struct CollectionView {
     metric: String,
     /// Model that made its vectors; null for bare vectors.
     model: Option<String>,
+    /// Put before queries where that is not what the model's card says.
+    query_prompt: Option<String>,
+    /// Put before documents where that is not what the model's card says.
+    document_prompt: Option<String>,
+    /// How texts are read that are longer than the model reads; null where there is no text.
+    long_texts: Option<LongTextsName>,
     /// The index that serves it now.
     index: IndexView,
     /// Recall at 10 measured when the index was built; 1 where search is exact.
@@ -161,6 +196,12 @@ pub struct BrokenCollection {
 impl From<CollectionInfo> for CollectionView {
     fn from(info: CollectionInfo) -> CollectionView {
         let generation = info.status.generation.as_ref();
+        let reading = info.settings.model.as_ref().map(|model| model.reading.clone()).unwrap_or_default();
+        let long_texts = match (info.settings.kind, reading.windows) {
+            (Kind::Text, true) => Some(LongTextsName::Window),
+            (Kind::Text, false) => Some(LongTextsName::Truncate),
+            (Kind::Image | Kind::Vector, _) => None,
+        };
         let index = IndexView {
             requested: info.settings.index.to_string(),
             current: generation.map_or(IndexSpec::FLAT, |g| g.spec.clone()).to_string(),
@@ -179,6 +220,9 @@ impl From<CollectionInfo> for CollectionView {
             dim: info.settings.dim,
             metric: info.settings.metric.to_string(),
             model: info.settings.model.map(|m| m.id),
+            query_prompt: reading.query_prompt,
+            document_prompt: reading.document_prompt,
+            long_texts,
             recall: generation.and_then(|g| g.recall_at_10).unwrap_or(1.0),
             index,
             target_recall: info.settings.target_recall,
@@ -241,6 +285,11 @@ pub(super) async fn create(
         metric,
         index,
         target_recall: wish.target_recall,
+        texts: TextWishes {
+            query_prompt: wish.query_prompt,
+            document_prompt: wish.document_prompt,
+            long_texts: wish.long_texts.map(LongTexts::from),
+        },
     };
     let create = move |engine: &Engine| {
         engine.check_offered(new.model.as_deref())?;

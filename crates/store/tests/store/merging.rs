@@ -139,7 +139,12 @@ fn other_spaces_and_the_collection_itself_are_refused_naming_both() {
     let base = settings(DIM, Metric::L2, IndexSpec::FLAT);
     let target = data.create("target", &base).unwrap();
     let model = |revision: &str| {
-        Some(ModelRef { id: "m".into(), revision: revision.into(), space: format!("m@{revision}") })
+        Some(ModelRef {
+            id: "m".into(),
+            revision: revision.into(),
+            space: format!("m@{revision}"),
+            reading: bilin_store::Reading::default(),
+        })
     };
     let others = [
         (Settings { dim: 5, ..base.clone() }, "dimension 4 in \"target\", 5 in \"other-0\""),

@@ -53,11 +53,10 @@ impl Window {
     }
 }
 
-/// One filter per channel, followed by ReLU6.
+/// One filter per channel.
 pub(crate) struct Depthwise {
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) channels: usize,
+    /// As many channels out as in.
+    plan: Plan,
     /// `[kernel, kernel, channels]`.
     weights: Vec<f32>,
     /// `[channels]`.
@@ -65,22 +64,30 @@ pub(crate) struct Depthwise {
 }
 
 impl Depthwise {
+    /// The tensor `conv`, which has no bias of its own, and the batch norm `norm` after it.
+    pub(crate) fn read(
+        weights: &Weights,
+        conv: &str,
+        norm: &str,
+        epsilon: f32,
+        plan: Plan,
+    ) -> Result<Depthwise, ModelError> {
+        let Plan { inputs, kernel, .. } = plan;
+        let (scale, bias) = weights.batch_norm(norm, inputs, epsilon)?;
+        let filters = weights.dense(&format!("{conv}.weight"), &[inputs, 1, kernel, kernel])?;
+        Ok(Depthwise::new(&filters, &scale, bias, plan))
+    }
+
     /// From PyTorch's `[channels, 1, kernel, kernel]`, a factor and a bias per channel.
-    pub(crate) fn new(
-        weights: &[f32],
-        scale: &[f32],
-        bias: Vec<f32>,
-        kernel: usize,
-        stride: usize,
-    ) -> Depthwise {
-        let (channels, taps) = (bias.len(), kernel * kernel);
+    fn new(weights: &[f32], scale: &[f32], bias: Vec<f32>, plan: Plan) -> Depthwise {
+        let (channels, taps) = (plan.inputs, plan.kernel * plan.kernel);
         let mut turned = vec![0.0; weights.len()];
         for (channel, (filter, scale)) in weights.chunks_exact(taps).zip(scale).enumerate() {
             for (tap, weight) in filter.iter().enumerate() {
                 turned[tap * channels + channel] = weight * scale;
             }
         }
-        Depthwise { kernel, stride, channels, weights: turned, bias }
+        Depthwise { plan, weights: turned, bias }
     }
 
     /// Bytes in memory.
@@ -88,21 +95,28 @@ impl Depthwise {
         size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
     }
 
-    /// Side of the result for a square input.
-    pub(crate) fn outputs(&self, side: usize) -> usize {
-        side.div_ceil(self.stride)
-    }
-
-    /// `x [side, side, channels]` to `out [outputs, outputs, channels]`, row by row.
-    pub(crate) fn apply(&self, x: &[f32], side: usize, out: &mut [f32], shared: bool) {
-        let same = Window::same(side, self.kernel, self.stride);
-        let row = |(y, out): (usize, &mut [f32])| Arch::new().dispatch(Row { filter: self, x, same, y, out });
-        let length = same.outputs * self.channels;
+    /// `x [side, side, channels]` to `[side', side', channels]` and that side; `shared` lets the other threads help.
+    pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Vec<f32>, usize) {
+        let window = self.plan.window(side);
+        let row =
+            |(y, out): (usize, &mut [f32])| Arch::new().dispatch(Row { filter: self, x, window, y, out });
+        let length = window.outputs * self.plan.inputs;
+        let mut out = vec![0.0; window.outputs * length];
         if shared {
             out.par_chunks_exact_mut(length).enumerate().for_each(row);
         } else {
             out.chunks_exact_mut(length).enumerate().for_each(row);
         }
+        (out, window.outputs)
+    }
+}
+
+/// The smallest and the largest number that is stored.
+fn range(finish: Finish) -> (f32, f32) {
+    match finish {
+        Finish::Keep => (f32::NEG_INFINITY, f32::INFINITY),
+        Finish::Relu => (0.0, f32::INFINITY),
+        Finish::Relu6 => (0.0, 6.0),
     }
 }
 
@@ -110,7 +124,7 @@ impl Depthwise {
 struct Row<'a> {
     filter: &'a Depthwise,
     x: &'a [f32],
-    same: Window,
+    window: Window,
     y: usize,
     out: &'a mut [f32],
 }
@@ -120,8 +134,9 @@ impl WithSimd for Row<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Row { filter, x, same, y, out } = self;
-        let channels = filter.channels;
+        let Row { filter, x, window, y, out } = self;
+        let Plan { inputs: channels, kernel, finish, .. } = filter.plan;
+        let (least, most) = range(finish);
         let lanes = S::F32_LANES;
         let whole = channels / lanes * lanes;
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
@@ -131,25 +146,25 @@ impl WithSimd for Row<'_> {
                     vectors[0]
                 };
                 let mut sum = at(&filter.bias, 0);
-                for (ky, iy) in same.taps(y) {
-                    for (kx, ix) in same.taps(column) {
-                        let pixel = at(x, (iy * same.inputs + ix) * channels);
-                        let weight = at(&filter.weights, (ky * filter.kernel + kx) * channels);
+                for (ky, iy) in window.taps(y) {
+                    for (kx, ix) in window.taps(column) {
+                        let pixel = at(x, (iy * window.inputs + ix) * channels);
+                        let weight = at(&filter.weights, (ky * kernel + kx) * channels);
                         sum = simd.mul_add_e_f32s(pixel, weight, sum);
                     }
                 }
-                sum = simd.min_f32s(simd.max_f32s(sum, simd.splat_f32s(0.0)), simd.splat_f32s(6.0));
+                sum = simd.min_f32s(simd.max_f32s(sum, simd.splat_f32s(least)), simd.splat_f32s(most));
                 out[channel..][..lanes].copy_from_slice(bytemuck::cast_slice(&[sum]));
             }
             for channel in whole..channels {
                 let mut sum = filter.bias[channel];
-                for (ky, iy) in same.taps(y) {
-                    for (kx, ix) in same.taps(column) {
-                        sum += x[(iy * same.inputs + ix) * channels + channel]
-                            * filter.weights[(ky * filter.kernel + kx) * channels + channel];
+                for (ky, iy) in window.taps(y) {
+                    for (kx, ix) in window.taps(column) {
+                        sum += x[(iy * window.inputs + ix) * channels + channel]
+                            * filter.weights[(ky * kernel + kx) * channels + channel];
                     }
                 }
-                out[channel] = sum.clamp(0.0, 6.0);
+                out[channel] = sum.clamp(least, most);
             }
         }
     }
@@ -181,7 +196,7 @@ pub(crate) enum Padding {
     Centred,
 }
 
-/// What a full convolution is like, apart from its weights.
+/// What a convolution is like, apart from its weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Channels in and out.
@@ -191,6 +206,15 @@ pub(crate) struct Plan {
     pub(crate) stride: usize,
     pub(crate) padding: Padding,
     pub(crate) finish: Finish,
+}
+
+impl Plan {
+    fn window(&self, side: usize) -> Window {
+        match self.padding {
+            Padding::Same => Window::same(side, self.kernel, self.stride),
+            Padding::Centred => Window::centred(side, self.kernel, self.stride),
+        }
+    }
 }
 
 /// A full convolution.
@@ -235,11 +259,8 @@ impl Convolution {
 
     /// `x [side, side, channels]` to `[side', side', outputs]` and that side; `shared` lets the other threads help.
     pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Vec<f32>, usize) {
-        let Plan { inputs, kernel, stride, padding, .. } = self.plan;
-        let window = match padding {
-            Padding::Same => Window::same(side, kernel, stride),
-            Padding::Centred => Window::centred(side, kernel, stride),
-        };
+        let Plan { inputs, kernel, stride, .. } = self.plan;
+        let window = self.plan.window(side);
         let (pixels, outputs) = (window.outputs * window.outputs, self.linear.outputs());
         let mut out = vec![0.0; pixels * outputs];
         let threads = if shared { rayon::current_num_threads() } else { 1 };
@@ -354,31 +375,49 @@ mod tests {
 
     #[test]
     fn depthwise_equals_the_plain_loops() {
-        for (side, kernel, stride, channels) in [(7, 3, 1, 32), (8, 5, 2, 19), (5, 3, 2, 1), (9, 5, 1, 48)] {
+        use Finish::{Keep, Relu, Relu6};
+        use Padding::{Centred, Same};
+        for (side, kernel, stride, channels, padding, finish) in [
+            (7, 3, 1, 32, Same, Relu6),
+            (8, 5, 2, 19, Same, Relu6),
+            (5, 3, 2, 1, Same, Relu),
+            (9, 5, 1, 48, Centred, Keep),
+            (8, 3, 2, 17, Centred, Relu),
+            (8, 5, 2, 33, Centred, Relu6),
+        ] {
             let number = |i: usize| ((i * 7919) % 101) as f32 / 101.0 - 0.3;
             let x: Vec<f32> = (0..side * side * channels).map(number).collect();
             let weights: Vec<f32> = (0..channels * kernel * kernel).map(|i| number(i + 5)).collect();
             let scale: Vec<f32> = (0..channels).map(|i| number(i + 11) + 1.0).collect();
             let bias: Vec<f32> = (0..channels).map(number).collect();
-            let layer = Depthwise::new(&weights, &scale, bias.clone(), kernel, stride);
-            let outputs = layer.outputs(side);
-            let mut out = vec![f32::NAN; outputs * outputs * channels];
-            layer.apply(&x, side, &mut out, true);
-            let padding = ((outputs - 1) * stride + kernel).saturating_sub(side) / 2;
+            let plan = Plan { inputs: channels, outputs: channels, kernel, stride, padding, finish };
+            let layer = Depthwise::new(&weights, &scale, bias.clone(), plan);
+            let (out, outputs) = layer.apply(&x, side, true);
+            assert_eq!((out.clone(), outputs), layer.apply(&x, side, false));
+            let before = match padding {
+                Same => ((outputs - 1) * stride + kernel).saturating_sub(side) / 2,
+                Centred => kernel / 2,
+            };
+            assert_eq!(outputs, side.div_ceil(stride), "an odd kernel, either way");
             for (i, received) in out.iter().enumerate() {
                 let (y, column, channel) = (i / channels / outputs, i / channels % outputs, i % channels);
                 let mut sum = bias[channel];
                 for ky in 0..kernel {
                     for kx in 0..kernel {
                         let (iy, ix) = (y * stride + ky, column * stride + kx);
-                        let inside = |i: usize| i >= padding && i - padding < side;
+                        let inside = |i: usize| i >= before && i - before < side;
                         if inside(iy) && inside(ix) {
-                            let pixel = x[((iy - padding) * side + ix - padding) * channels + channel];
+                            let pixel = x[((iy - before) * side + ix - before) * channels + channel];
                             sum += pixel * weights[(channel * kernel + ky) * kernel + kx] * scale[channel];
                         }
                     }
                 }
-                assert!((received - sum.clamp(0.0, 6.0)).abs() < 1e-5, "{received} {sum}");
+                let expected = match finish {
+                    Keep => sum,
+                    Relu => sum.max(0.0),
+                    Relu6 => sum.clamp(0.0, 6.0),
+                };
+                assert!((received - expected).abs() < 1e-5, "{received} {expected}");
             }
         }
     }

@@ -83,6 +83,20 @@ fn gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.sub_f32s(simd.max_f32s(x, splat(0.0)), simd.mul_f32s(size, tail))
 }
 
+/// `x * sigmoid(1.702 * x)`: the approximation of GELU that OpenAI's CLIP was trained with.
+pub(crate) fn quick_gelu(x: &mut [f32]) {
+    struct QuickGelu<'a>(&'a mut [f32]);
+    impl WithSimd for QuickGelu<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (slope, one) = (simd.splat_f32s(-1.702), simd.splat_f32s(1.0));
+            map(simd, self.0, |x| simd.div_f32s(x, simd.add_f32s(one, exp(simd, simd.mul_f32s(x, slope)))));
+        }
+    }
+    Arch::new().dispatch(QuickGelu(x));
+}
+
 /// Scale and shift of a layer normalisation.
 pub(crate) struct LayerNorm {
     pub(crate) weight: Vec<f32>,
@@ -202,6 +216,20 @@ mod tests {
         }
         for (received, expected) in x.iter().zip(expected) {
             assert!((f64::from(*received) - expected).abs() < 8e-7, "{received} {expected}");
+        }
+    }
+
+    #[test]
+    fn quick_gelu_is_x_times_a_sigmoid() {
+        let numbers: Vec<f32> = (-900..900).map(|i| i as f32 * 0.1).collect();
+        let mut received = numbers.clone();
+        quick_gelu(&mut received);
+        for (x, received) in numbers.iter().map(|x| f64::from(*x)).zip(received) {
+            let expected = x / (1.0 + (-1.702 * x).exp());
+            assert!(
+                (f64::from(received) - expected).abs() < 1e-6 * x.abs().max(1.0),
+                "{x}: {received} {expected}"
+            );
         }
     }
 

@@ -216,7 +216,7 @@ impl Layer {
         for text in texts {
             let (qkv, qkv_after) = qkv_rest.split_at(text.len() * 3 * dim);
             let (out, out_after) = out_rest.split_at_mut(text.len() * dim);
-            Attention { qkv, heads, head: dim / heads, out, scratch: &mut *scratch }.run();
+            Attention { qkv, heads, head: dim / heads, causal: false, out, scratch: &mut *scratch }.run();
             (qkv_rest, out_rest) = (qkv_after, out_after);
         }
         apply(&self.attended, attended, tokens, narrow, shared);

@@ -39,10 +39,10 @@ const DOCUMENT: [&str; 3] = ["document", "passage", "search_document"];
 
 /// One of `modules.json`.
 #[derive(Deserialize)]
-struct Module {
-    path: String,
+pub(crate) struct Module {
+    pub(crate) path: String,
     #[serde(rename = "type")]
-    kind: String,
+    pub(crate) kind: String,
 }
 
 /// `sentence_bert_config.json`.
@@ -56,8 +56,21 @@ struct Reading {
 /// What of `tokenizer_config.json` bounds a text.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Longest {
+pub(crate) struct Longest {
     model_max_length: Option<f64>,
+}
+
+impl Longest {
+    /// As many tokens as the file says, if it says a limit.
+    pub(crate) fn tokens(&self) -> Option<usize> {
+        let told = self.model_max_length.filter(|length| *length >= 1.0 && *length < NO_LIMIT);
+        told.map(|length| length as usize)
+    }
+}
+
+/// Whether a path that a file names lies inside the folder of that file.
+pub(crate) fn is_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
 /// `config_sentence_transformers.json`.
@@ -81,12 +94,21 @@ impl Prompts {
 }
 
 /// What is read of a folder, and its hash.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     folder: &'a Path,
     hash: blake3::Hasher,
 }
 
 impl Reader<'_> {
+    pub(crate) fn new(folder: &Path) -> Reader<'_> {
+        Reader { folder, hash: blake3::Hasher::new() }
+    }
+
+    /// Of all that was read.
+    pub(crate) fn revision(&self) -> String {
+        self.hash.finalize().to_hex().to_string()
+    }
+
     fn seen(&mut self, name: &str, bytes: &[u8]) {
         // With lengths, so that no two lists of files hash alike.
         self.hash.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
@@ -94,7 +116,7 @@ impl Reader<'_> {
     }
 
     /// A small file, if it is there.
-    fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let path = self.folder.join(name);
         if !path.is_file() {
             return Ok(None);
@@ -105,7 +127,7 @@ impl Reader<'_> {
     }
 
     /// A small JSON file, or what stands for one that is not there.
-    fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
+    pub(crate) fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
         match self.bytes(name)? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("its {name}: {error}")),
             None => Ok(T::default()),
@@ -113,7 +135,7 @@ impl Reader<'_> {
     }
 
     /// A file of any length, mapped.
-    fn map(&mut self, path: &Path) -> Result<Bytes, String> {
+    pub(crate) fn map(&mut self, path: &Path) -> Result<Bytes, String> {
         let bytes = map(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.seen(&name, &bytes);
@@ -128,9 +150,7 @@ impl Reader<'_> {
         let (mut network, mut pooling) = (None, None);
         for Module { path, kind } in &modules {
             let name = kind.rsplit('.').next().unwrap_or_default();
-            let is_inside =
-                Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-            if !is_inside {
+            if !is_inside(Path::new(path)) {
                 return Err(format!("its modules.json names the folder {path:?}, which is not inside it"));
             }
             match (name, network.is_some(), pooling.is_some()) {
@@ -159,7 +179,7 @@ impl Reader<'_> {
 pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = folder.to_string_lossy().into_owned();
     let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
-    let mut reader = Reader { folder, hash: blake3::Hasher::new() };
+    let mut reader = Reader::new(folder);
     let (network, pooling) = reader.modules().map_err(broken)?;
     let inside = |name: &str| network.join(name).to_string_lossy().into_owned();
     let config = reader.bytes(&inside("config.json")).and_then(|json| {
@@ -183,7 +203,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         let (has, knows) = (tokens.vocabulary(), bert.vocabulary());
         return Err(broken(format!("its tokenizer has {has} tokens, and its network knows {knows}")));
     }
-    let revision = reader.hash.finalize().to_hex().to_string();
+    let revision = reader.revision();
     let name = folder.file_name().map_or_else(|| id.clone(), |name| name.to_string_lossy().into_owned());
     let (query_prompt, document_prompt) = prompts.sides();
     let card = ModelCard {
@@ -192,6 +212,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         revision,
         dim: bert.dim(),
         modality: Modality::Text,
+        also_reads: None,
         max_tokens: Some(max_tokens),
         query_prompt,
         document_prompt,
@@ -203,8 +224,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
 
 /// As sentence-transformers chooses it, and never more than there are positions.
 fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
-    let told = longest.model_max_length.filter(|length| *length >= 1.0 && *length < NO_LIMIT);
-    let asked = reading.max_seq_length.or(told.map(|length| length as usize));
+    let asked = reading.max_seq_length.or(longest.tokens());
     asked.map_or(config.max_tokens(), |asked| asked.min(config.max_tokens()))
 }
 

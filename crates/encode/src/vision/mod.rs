@@ -4,7 +4,7 @@ mod convolution;
 mod efficientnet;
 mod inverted;
 mod mobilenet;
-mod preprocess;
+pub(crate) mod preprocess;
 mod resnet;
 
 use std::path::Path;
@@ -73,9 +73,9 @@ impl Network {
     /// The features of a picture; `shared` lets the other threads help.
     fn features(&self, picture: &crate::Picture, shared: bool) -> Vec<f32> {
         match self {
-            Network::Efficient(network) => network.features(&preprocess::tensor(picture, EVEN), shared),
-            Network::Mobile(network) => network.features(&preprocess::tensor(picture, IMAGENET), shared),
-            Network::Residual(network) => network.features(&preprocess::tensor(picture, IMAGENET), shared),
+            Network::Efficient(network) => network.features(&preprocess::tensor(picture, &EVEN), shared),
+            Network::Mobile(network) => network.features(&preprocess::tensor(picture, &IMAGENET), shared),
+            Network::Residual(network) => network.features(&preprocess::tensor(picture, &IMAGENET), shared),
         }
     }
 }
@@ -111,6 +111,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
         revision,
         dim: network.dim(),
         modality: Modality::Image,
+        also_reads: None,
         max_tokens: None,
         query_prompt: String::new(),
         document_prompt: String::new(),

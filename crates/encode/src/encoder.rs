@@ -70,9 +70,11 @@ pub struct ModelCard {
     pub space: String,
     /// Numbers in a vector.
     pub dim: usize,
-    /// What the model reads.
+    /// What the model reads, and what its collections hold.
     pub modality: Modality,
-    /// Longest input in tokens, special tokens and prompt included; `None` for pictures.
+    /// What it reads besides, into the same space, so that queries may be of it: texts, of a picture model with a text tower.
+    pub also_reads: Option<Modality>,
+    /// Longest text in tokens, special tokens and prompt included; `None` where no texts are read.
     pub max_tokens: Option<usize>,
     /// Put before a query.
     pub query_prompt: String,
@@ -85,6 +87,11 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
+    /// Whether inputs of `modality` become vectors of this model's space.
+    pub fn reads(&self, modality: Modality) -> bool {
+        self.modality == modality || self.also_reads == Some(modality)
+    }
+
     /// The card of this model when it reads texts in another way. Other prompts make another vector space; windows do not, since a
     /// text that needs none has the same vector.
     pub fn reading(&self, reading: &Reading) -> ModelCard {
@@ -144,12 +151,12 @@ pub struct Encoded {
 pub trait Encoder: Send + Sync {
     /// What this model is.
     fn card(&self) -> &ModelCard;
-    /// Encodes a batch; the order of rows is that of `inputs`. An input of the other modality is `EncodeError::Modality`.
+    /// Encodes a batch; the order of rows is that of `inputs`. An input that the card does not read is `EncodeError::Modality`.
     fn encode(&self, inputs: &[Input<'_>]) -> Result<Encoded, EncodeError>;
-    /// What the model reads of a text: token ids with prompt and special tokens, cut to its longest or window after window (none
-    /// for picture models).
+    /// What the model reads of a text: token ids with prompt and special tokens, cut to its longest or window after window (none where
+    /// no texts are read).
     fn token_ids(&self, text: &str, prompt: Prompt) -> Vec<u32>;
-    /// Tokens of a text without prompt and special tokens (0 for picture models); what passage splitting counts with.
+    /// Tokens of a text without prompt and special tokens (0 where no texts are read); what passage splitting counts with.
     fn count_tokens(&self, text: &str) -> usize;
     /// The same weights, reading texts as `reading` says, with the card that belongs to that. [`ModelError::Reading`] for models
     /// that read no texts, and for prompts that leave too little room for a text.

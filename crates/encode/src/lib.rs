@@ -13,9 +13,10 @@
 //! ```
 //!
 //! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files
-//! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models) and
-//! `vision` are the forward passes, `picture` decodes, `math` holds the kernels.
+//! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models),
+//! `vision` and `clip` (both, in one space) are the forward passes, `picture` decodes, `math` holds the kernels.
 
+mod clip;
 mod encoder;
 mod math;
 mod models;

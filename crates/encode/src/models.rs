@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use crate::clip;
 use crate::encoder::{Encoder, Modality, ModelCard};
 use crate::text::{TextEncoder, open_folder};
 use crate::vision::{PictureEncoder, open_file};
@@ -104,6 +105,7 @@ impl Builtin {
             space: format!("{}@{:.8}/{}", self.id, self.revision, self.pooling),
             dim: self.dim,
             modality: self.modality,
+            also_reads: None,
             max_tokens: self.max_tokens,
             query_prompt: self.prompts.0.to_owned(),
             document_prompt: self.prompts.1.to_owned(),
@@ -114,14 +116,17 @@ impl Builtin {
 }
 
 /// Opens a built-in model by id: its weights are unpacked once per process and shared, so the second call is free. Any other
-/// id is the path of a text model's folder, or of a picture model's file of weights, which is read each time; the card's id
+/// id is the path of a folder of a text or CLIP model, or of a picture model's file of weights, which is read each time; the card's id
 /// is its full path. Unknown ids give an error that lists what there is.
 pub fn open(id: &str) -> Result<Arc<dyn Encoder>, ModelError> {
     if let Some(model) = BUILTIN.iter().find(|model| model.id == id) {
         return model.cell.get_or_init(|| (model.open)(model.card())).clone();
     }
     match Path::new(id).canonicalize() {
-        Ok(path) if path.is_dir() => open_folder(&path),
+        Ok(path) if path.is_dir() => match clip::network_of(&path) {
+            Some(network) => clip::open_folder(&path, &network),
+            None => open_folder(&path),
+        },
         Ok(path) if path.is_file() => open_file(&path),
         _ => {
             let known = BUILTIN.iter().map(|model| model.id.to_owned()).collect();

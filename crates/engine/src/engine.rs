@@ -203,7 +203,7 @@ impl Engine {
             .with_hint("send them in several requests"));
         }
         let encoder = self.models.get(id)?;
-        if encoder.card().modality != Modality::Text {
+        if !encoder.card().reads(Modality::Text) {
             return Err(Error::invalid(format!("model {id:?} reads pictures, not text"))
                 .with_hint("leave out the model for the default text model"));
         }

@@ -93,6 +93,13 @@ pub(super) fn gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.sub_f32s(simd.max_f32s(x, zero), simd.mul_f32s(size, tail))
 }
 
+/// `x * sigmoid(1.702 * x)`: the approximation of GELU that OpenAI's CLIP was trained with.
+#[inline(always)]
+pub(super) fn quick_gelu_of<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let (slope, one) = (simd.splat_f32s(-1.702), simd.splat_f32s(1.0));
+    simd.div_f32s(x, simd.add_f32s(one, exp(simd, simd.mul_f32s(x, slope))))
+}
+
 /// Scale and shift of a layer normalisation.
 pub(crate) struct LayerNorm {
     pub(crate) weight: Vec<f32>,
@@ -248,6 +255,19 @@ mod tests {
         }
         for (received, expected) in x.iter().zip(expected) {
             assert!((f64::from(*received) - expected).abs() < 8e-7, "{received} {expected}");
+        }
+    }
+
+    #[test]
+    fn quick_gelu_is_x_times_a_sigmoid() {
+        let numbers: Vec<f32> = (-900..900).map(|i| i as f32 * 0.1).collect();
+        for x in numbers.iter().map(|x| f64::from(*x)) {
+            let received = quick_gelu_of(pulp::Scalar, x as f32);
+            let expected = x / (1.0 + (-1.702 * x).exp());
+            assert!(
+                (f64::from(received) - expected).abs() < 1e-6 * x.abs().max(1.0),
+                "{x}: {received} {expected}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 //! scalar code is the same source, so the kernels cannot drift apart. All matrices are f32 and row-major.
 
 pub(crate) mod attention;
+pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod gate;
 pub(crate) mod grouped;

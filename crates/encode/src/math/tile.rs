@@ -6,7 +6,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::elementwise::gelu_of;
+use super::elementwise::{gelu_of, quick_gelu_of};
 
 /// What happens to a sum before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub(crate) enum Finish {
     Relu6,
     /// BERT's GELU, the exact one.
     Gelu,
+    /// CLIP's approximation of it.
+    QuickGelu,
+    /// `x * hard_sigmoid(x)` (Howard et al., 2019), the straight line from (-3, 0) to (3, 1).
+    HardSwish,
 }
 
 /// Columns of a panel for an instruction set: two registers.
@@ -138,13 +142,19 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
 }
 
 #[inline(always)]
-fn finished<S: Simd>(simd: S, finish: Finish, sum: S::f32s) -> S::f32s {
+pub(super) fn finished<S: Simd>(simd: S, finish: Finish, sum: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     match finish {
         Finish::Keep => sum,
         Finish::Relu => simd.max_f32s(sum, zero),
         Finish::Relu6 => simd.min_f32s(simd.max_f32s(sum, zero), simd.splat_f32s(6.0)),
         Finish::Gelu => gelu_of(simd, sum),
+        Finish::QuickGelu => quick_gelu_of(simd, sum),
+        Finish::HardSwish => {
+            let line = simd.add_f32s(sum, simd.splat_f32s(3.0));
+            let line = simd.min_f32s(simd.max_f32s(line, zero), simd.splat_f32s(6.0));
+            simd.mul_f32s(sum, simd.mul_f32s(line, simd.splat_f32s(1.0 / 6.0)))
+        }
     }
 }
 

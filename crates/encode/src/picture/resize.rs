@@ -1,4 +1,4 @@
-//! Resizing as Pillow does it: its antialiased bilinear filter, in its integer arithmetic.
+//! Resizing as Pillow does it: its antialiased filters, in its integer arithmetic.
 //!
 //! The one place that instantiates `fast_image_resize`, for RGB alone: its generic entry point compiles the kernels of every
 //! pixel format into the caller, which took two minutes.
@@ -9,6 +9,14 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::Picture;
 
+/// The filters that models ask for, by Pillow's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    Bilinear,
+    Bicubic,
+    Lanczos,
+}
+
 /// A part of a picture: left, top, width, height.
 pub(crate) type Area = (u32, u32, u32, u32);
 
@@ -16,20 +24,37 @@ pub(crate) type Area = (u32, u32, u32, u32);
 ///
 /// Pillow goes across first and down second, rounding to bytes between. The library alone would go down first, which moves a
 /// seventh of the numbers by one grey level and the vectors by a cosine of 0.0001 to 0.0003.
-pub(crate) fn resize(picture: &Picture, area: Area, width: u32, height: u32) -> Option<Vec<u8>> {
+pub(crate) fn resize(
+    picture: &Picture,
+    area: Area,
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> Option<Vec<u8>> {
     let (.., area_height) = area;
-    let across = pass((&picture.rgb, picture.width, picture.height), area, width, area_height)?;
-    pass((&across, width, area_height), (0, 0, width, area_height), width, height)
+    let across = pass((&picture.rgb, picture.width, picture.height), area, (width, area_height), filter)?;
+    pass((&across, width, area_height), (0, 0, width, area_height), (width, height), filter)
 }
 
 /// One pass of the filter over `[height, width, 3]` bytes; a side that keeps its length is copied.
-fn pass(source: (&[u8], u32, u32), area: Area, width: u32, height: u32) -> Option<Vec<u8>> {
+fn pass(
+    source: (&[u8], u32, u32),
+    area: Area,
+    (width, height): (u32, u32),
+    filter: Filter,
+) -> Option<Vec<u8>> {
     let (rgb, source_width, source_height) = source;
     let mut out = vec![0; width as usize * height as usize * 3];
     let source = TypedImageRef::<U8x3>::from_buffer(source_width, source_height, rgb).ok()?;
     let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut out).ok()?;
     let (left, top, area_width, area_height) = area;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+    let filter = match filter {
+        Filter::Bilinear => FilterType::Bilinear,
+        // Of the cubic family, Pillow's has a = -0.5.
+        Filter::Bicubic => FilterType::CatmullRom,
+        Filter::Lanczos => FilterType::Lanczos3,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
         left.into(),
         top.into(),
         area_width.into(),

@@ -3,7 +3,8 @@
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::{Picture, resize::resize};
+use super::Picture;
+use super::resize::{Filter, resize};
 
 /// JPEG quality, 1 to 100.
 const QUALITY: u8 = 80;
@@ -22,7 +23,7 @@ impl Picture {
         let (width, height) = (scaled(self.width), scaled(self.height));
         let whole = (0, 0, self.width, self.height);
         let mut jpeg = Vec::new();
-        let encoded = resize(self, whole, width, height).map(|small| {
+        let encoded = resize(self, whole, width, height, Filter::Bilinear).map(|small| {
             JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(
                 &small,
                 width,

@@ -49,8 +49,21 @@ struct Reading {
 /// What of `tokenizer_config.json` bounds a text.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Longest {
+pub(crate) struct Longest {
     model_max_length: Option<f64>,
+}
+
+impl Longest {
+    /// As many tokens as the file says, if it says a limit.
+    pub(crate) fn tokens(&self) -> Option<usize> {
+        let told = self.model_max_length.filter(|length| *length >= 1.0 && *length < NO_LIMIT);
+        told.map(|length| length as usize)
+    }
+}
+
+/// Whether a path that a file names lies inside the folder of that file.
+pub(crate) fn is_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
 /// `config_sentence_transformers.json`.
@@ -74,12 +87,21 @@ impl Prompts {
 }
 
 /// What is read of a folder, and its hash.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     folder: &'a Path,
     hash: blake3::Hasher,
 }
 
 impl Reader<'_> {
+    pub(crate) fn new(folder: &Path) -> Reader<'_> {
+        Reader { folder, hash: blake3::Hasher::new() }
+    }
+
+    /// Of all that was read.
+    pub(crate) fn revision(&self) -> String {
+        self.hash.finalize().to_hex().to_string()
+    }
+
     fn seen(&mut self, name: &str, bytes: &[u8]) {
         // With lengths, so that no two lists of files hash alike.
         self.hash.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
@@ -87,7 +109,7 @@ impl Reader<'_> {
     }
 
     /// A small file, if it is there.
-    pub(super) fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let path = self.folder.join(name);
         if !path.is_file() {
             return Ok(None);
@@ -98,7 +120,7 @@ impl Reader<'_> {
     }
 
     /// A small JSON file, or what stands for one that is not there.
-    fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
+    pub(crate) fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
         match self.bytes(name)? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("its {name}: {error}")),
             None => Ok(T::default()),
@@ -106,7 +128,7 @@ impl Reader<'_> {
     }
 
     /// The weights in the folder `inside` ours; `id` is the model's.
-    pub(super) fn weights(&mut self, id: &str, inside: &Path) -> Result<Weights, ModelError> {
+    pub(crate) fn weights(&mut self, id: &str, inside: &Path) -> Result<Weights, ModelError> {
         let broken = |reason: String| ModelError::Broken { id: id.to_owned(), reason };
         let files = find(&self.folder.join(inside)).map_err(broken)?;
         let mut mapped = Vec::new();
@@ -117,7 +139,7 @@ impl Reader<'_> {
     }
 
     /// A file of any length, mapped.
-    fn map(&mut self, path: &Path) -> Result<Bytes, String> {
+    pub(crate) fn map(&mut self, path: &Path) -> Result<Bytes, String> {
         let bytes = map(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.seen(&name, &bytes);
@@ -129,7 +151,7 @@ impl Reader<'_> {
 pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = folder.to_string_lossy().into_owned();
     let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
-    let mut reader = Reader { folder, hash: blake3::Hasher::new() };
+    let mut reader = Reader::new(folder);
     let modules = Modules::read(&mut reader).map_err(broken)?;
     let inside = |name: &str| modules.network.join(name).to_string_lossy().into_owned();
     let config = reader.bytes(&inside("config.json")).and_then(|json| {
@@ -150,7 +172,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         let (has, knows) = (tokens.vocabulary(), network.vocabulary());
         return Err(broken(format!("its tokenizer has {has} tokens, and its network knows {knows}")));
     }
-    let revision = reader.hash.finalize().to_hex().to_string();
+    let revision = reader.revision();
     let name = folder.file_name().map_or_else(|| id.clone(), |name| name.to_string_lossy().into_owned());
     let (query_prompt, document_prompt) = prompts.sides();
     let card = ModelCard {
@@ -159,6 +181,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         revision,
         dim: head.outputs(pooling.outputs(network.dim())),
         modality: Modality::Text,
+        also_reads: None,
         max_tokens: Some(max_tokens),
         query_prompt,
         document_prompt,
@@ -171,8 +194,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
 
 /// As sentence-transformers chooses it, and never more than there are positions.
 fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
-    let told = longest.model_max_length.filter(|length| *length >= 1.0 && *length < NO_LIMIT);
-    let asked = reading.max_seq_length.or(told.map(|length| length as usize));
+    let asked = reading.max_seq_length.or(longest.tokens());
     asked.map_or(config.max_tokens(), |asked| asked.min(config.max_tokens()))
 }
 

@@ -4,16 +4,16 @@
 //! one behind the other without padding. One text alone is shared among the threads inside its layers instead.
 
 mod bert;
-mod folder;
+pub(crate) mod folder;
 mod head;
 mod modernbert;
-mod modules;
+pub(crate) mod modules;
 mod network;
 mod pooling;
 mod qwen3;
 mod rotary;
 mod split;
-mod tokens;
+pub(crate) mod tokens;
 mod windows;
 
 use std::sync::Arc;

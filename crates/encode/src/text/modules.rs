@@ -2,21 +2,21 @@
 //!
 //! Invariant: a module of another kind, or in another place, is refused by name. A folder without the file is a network alone.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::folder::Reader;
+use super::folder::{Reader, is_inside};
 use super::head::{DenseConfig, Head, Module, NormConfig};
 use super::pooling::Pooling;
 use crate::models::ModelError;
 
 /// One of `modules.json`.
 #[derive(Deserialize)]
-struct Named {
-    path: String,
+pub(crate) struct Named {
+    pub(crate) path: String,
     #[serde(rename = "type")]
-    kind: String,
+    pub(crate) kind: String,
 }
 
 /// What follows a pooling, with the folder of its weights.
@@ -44,8 +44,7 @@ impl Modules {
         let (mut network, mut modules) = (None, Modules::default());
         for Named { path, kind } in &named {
             let name = kind.rsplit('.').next().unwrap_or_default();
-            let is_inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-            if !is_inside {
+            if !is_inside(Path::new(path)) {
                 return Err(format!("its modules.json names the folder {path:?}, which is not inside it"));
             }
             let mut config = || {

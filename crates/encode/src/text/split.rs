@@ -77,7 +77,8 @@ impl Part {
         for text in texts {
             let (qkv, qkv_after) = qkv_rest.split_at(text.len() * 3 * width);
             let (out, out_after) = out_rest.split_at_mut(text.len() * width);
-            Attention { qkv, heads: self.heads.len(), head, out, scratch: &mut self.scratch }.run();
+            Attention { qkv, heads: self.heads.len(), head, causal: false, out, scratch: &mut self.scratch }
+                .run();
             (qkv_rest, out_rest) = (qkv_after, out_after);
         }
         layer.attended.share(&self.attended, columns, &mut self.share);

@@ -7,9 +7,10 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::buffer::Buffer;
+use crate::math::depthwise::DepthwiseRow;
 use crate::math::linear::{Finish, Linear};
 use crate::models::ModelError;
 use crate::weights::Weights;
@@ -42,6 +43,11 @@ impl Window {
         Window { inputs, outputs, kernel, stride, before }
     }
 
+    /// Whether some taps of some outputs lie outside.
+    fn has_border(self) -> bool {
+        self.before > 0 || (self.outputs.max(1) - 1) * self.stride + self.kernel > self.inputs
+    }
+
     /// (tap, input position) pairs of output `at` that lie inside.
     #[inline(always)]
     fn taps(self, at: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
@@ -53,11 +59,10 @@ impl Window {
     }
 }
 
-/// One filter per channel, followed by ReLU6.
+/// One filter per channel.
 pub(crate) struct Depthwise {
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) channels: usize,
+    /// As many channels out as in.
+    plan: Plan,
     /// `[kernel, kernel, channels]`.
     weights: Vec<f32>,
     /// `[channels]`.
@@ -65,22 +70,30 @@ pub(crate) struct Depthwise {
 }
 
 impl Depthwise {
+    /// The tensor `conv`, which has no bias of its own, and the batch norm `norm` after it.
+    pub(crate) fn read(
+        weights: &Weights,
+        conv: &str,
+        norm: &str,
+        epsilon: f32,
+        plan: Plan,
+    ) -> Result<Depthwise, ModelError> {
+        let Plan { inputs, kernel, .. } = plan;
+        let (scale, bias) = weights.batch_norm(norm, inputs, epsilon)?;
+        let filters = weights.dense(&format!("{conv}.weight"), &[inputs, 1, kernel, kernel])?;
+        Ok(Depthwise::new(&filters, &scale, bias, plan))
+    }
+
     /// From PyTorch's `[channels, 1, kernel, kernel]`, a factor and a bias per channel.
-    pub(crate) fn new(
-        weights: &[f32],
-        scale: &[f32],
-        bias: Vec<f32>,
-        kernel: usize,
-        stride: usize,
-    ) -> Depthwise {
-        let (channels, taps) = (bias.len(), kernel * kernel);
+    fn new(weights: &[f32], scale: &[f32], bias: Vec<f32>, plan: Plan) -> Depthwise {
+        let (channels, taps) = (plan.inputs, plan.kernel * plan.kernel);
         let mut turned = vec![0.0; weights.len()];
         for (channel, (filter, scale)) in weights.chunks_exact(taps).zip(scale).enumerate() {
             for (tap, weight) in filter.iter().enumerate() {
                 turned[tap * channels + channel] = weight * scale;
             }
         }
-        Depthwise { kernel, stride, channels, weights: turned, bias }
+        Depthwise { plan, weights: turned, bias }
     }
 
     /// Bytes in memory.
@@ -88,80 +101,37 @@ impl Depthwise {
         size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
     }
 
-    /// Side of the result for a square input.
-    pub(crate) fn outputs(&self, side: usize) -> usize {
-        side.div_ceil(self.stride)
-    }
-
-    /// `x [side, side, channels]` to `out [outputs, outputs, channels]`, row by row.
-    pub(crate) fn apply(&self, x: &[f32], side: usize, out: &mut [f32], shared: bool) {
-        let same = Window::same(side, self.kernel, self.stride);
-        let row = |(y, out): (usize, &mut [f32])| Arch::new().dispatch(Row { filter: self, x, same, y, out });
-        let length = same.outputs * self.channels;
+    /// `x [side, side, channels]` to `[side', side', channels]` and that side; `shared` lets the other threads help.
+    pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Buffer, usize) {
+        let Plan { inputs: channels, kernel, stride, finish, .. } = self.plan;
+        let window = self.plan.window(side);
+        let (weights, bias, before) = (self.weights.as_slice(), self.bias.as_slice(), window.before);
+        let length = window.outputs * channels;
+        let rows = |(first, out): (usize, &mut [f32])| {
+            for (y, out) in (first..).zip(out.chunks_exact_mut(length)) {
+                DepthwiseRow { x, side, channels, weights, bias, kernel, stride, before, finish, y }.run(out);
+            }
+        };
+        let mut out = Buffer::take(window.outputs * length);
         if shared {
-            out.par_chunks_exact_mut(length).enumerate().for_each(row);
+            let block = window.outputs.div_ceil(rayon::current_num_threads());
+            let blocks = out.par_chunks_mut(block * length).enumerate();
+            blocks.for_each(|(at, out)| rows((at * block, out)));
         } else {
-            out.chunks_exact_mut(length).enumerate().for_each(row);
+            rows((0, &mut out));
         }
-    }
-}
-
-/// One output row of a depthwise convolution.
-struct Row<'a> {
-    filter: &'a Depthwise,
-    x: &'a [f32],
-    same: Window,
-    y: usize,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Row<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Row { filter, x, same, y, out } = self;
-        let channels = filter.channels;
-        let lanes = S::F32_LANES;
-        let whole = channels / lanes * lanes;
-        for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-            for channel in (0..whole).step_by(lanes) {
-                let at = |numbers: &[f32], start: usize| -> S::f32s {
-                    let vectors: &[S::f32s] = bytemuck::cast_slice(&numbers[start + channel..][..lanes]);
-                    vectors[0]
-                };
-                let mut sum = at(&filter.bias, 0);
-                for (ky, iy) in same.taps(y) {
-                    for (kx, ix) in same.taps(column) {
-                        let pixel = at(x, (iy * same.inputs + ix) * channels);
-                        let weight = at(&filter.weights, (ky * filter.kernel + kx) * channels);
-                        sum = simd.mul_add_e_f32s(pixel, weight, sum);
-                    }
-                }
-                sum = simd.min_f32s(simd.max_f32s(sum, simd.splat_f32s(0.0)), simd.splat_f32s(6.0));
-                out[channel..][..lanes].copy_from_slice(bytemuck::cast_slice(&[sum]));
-            }
-            for channel in whole..channels {
-                let mut sum = filter.bias[channel];
-                for (ky, iy) in same.taps(y) {
-                    for (kx, ix) in same.taps(column) {
-                        sum += x[(iy * same.inputs + ix) * channels + channel]
-                            * filter.weights[(ky * filter.kernel + kx) * channels + channel];
-                    }
-                }
-                out[channel] = sum.clamp(0.0, 6.0);
-            }
-        }
+        (out, window.outputs)
     }
 }
 
 /// Neighbourhoods of some output pixels of `x [side, side, channels]`, row by row, as rows `[pixels, kernel * kernel * channels]`.
-/// `rows` is overwritten.
-fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<usize>, rows: &mut Vec<f32>) {
+fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<usize>) -> Buffer {
     let (side, kernel) = (window.inputs, window.kernel);
     let depth = kernel * kernel * channels;
-    rows.clear();
-    rows.resize(pixels.len() * depth, 0.0);
+    let mut rows = Buffer::take(pixels.len() * depth);
+    if window.has_border() {
+        rows.fill(0.0);
+    }
     for (pixel, row) in pixels.zip(rows.chunks_exact_mut(depth)) {
         for (ky, iy) in window.taps(pixel / window.outputs) {
             for (kx, ix) in window.taps(pixel % window.outputs) {
@@ -170,6 +140,7 @@ fn gather(x: &[f32], channels: usize, window: Window, pixels: Range<usize>, rows
             }
         }
     }
+    rows
 }
 
 /// Where the border goes that a window needs.
@@ -181,7 +152,7 @@ pub(crate) enum Padding {
     Centred,
 }
 
-/// What a full convolution is like, apart from its weights.
+/// What a convolution is like, apart from its weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// Channels in and out.
@@ -191,6 +162,15 @@ pub(crate) struct Plan {
     pub(crate) stride: usize,
     pub(crate) padding: Padding,
     pub(crate) finish: Finish,
+}
+
+impl Plan {
+    fn window(&self, side: usize) -> Window {
+        match self.padding {
+            Padding::Same => Window::same(side, self.kernel, self.stride),
+            Padding::Centred => Window::centred(side, self.kernel, self.stride),
+        }
+    }
 }
 
 /// A full convolution.
@@ -234,34 +214,25 @@ impl Convolution {
     }
 
     /// `x [side, side, channels]` to `[side', side', outputs]` and that side; `shared` lets the other threads help.
-    pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Vec<f32>, usize) {
-        let Plan { inputs, kernel, stride, padding, .. } = self.plan;
-        let window = match padding {
-            Padding::Same => Window::same(side, kernel, stride),
-            Padding::Centred => Window::centred(side, kernel, stride),
-        };
+    pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Buffer, usize) {
+        let Plan { inputs, kernel, stride, .. } = self.plan;
+        let window = self.plan.window(side);
         let (pixels, outputs) = (window.outputs * window.outputs, self.linear.outputs());
-        let mut out = vec![0.0; pixels * outputs];
+        let mut out = Buffer::take(pixels * outputs);
         let threads = if shared { rayon::current_num_threads() } else { 1 };
         if (kernel, stride) == (1, 1) {
             self.linear.run(x, &mut out, shared);
         } else if pixels < PIXEL_BLOCK * threads {
             // Too few pixels to share out: the outputs are.
-            let mut rows = Vec::new();
-            gather(x, inputs, window, 0..pixels, &mut rows);
-            self.linear.run(&rows, &mut out, shared);
+            self.linear.run(&gather(x, inputs, window, 0..pixels), &mut out, shared);
         } else {
-            let block = |rows: &mut Vec<f32>, (at, out): (usize, &mut [f32])| {
+            let block = |(at, out): (usize, &mut [f32])| {
                 let first = at * PIXEL_BLOCK;
-                gather(x, inputs, window, first..first + out.len() / outputs, rows);
-                self.linear.apply(rows, out);
+                self.linear.apply(&gather(x, inputs, window, first..first + out.len() / outputs), out);
             };
             match shared {
-                true => out.par_chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each_init(Vec::new, block),
-                false => {
-                    let mut rows = Vec::new();
-                    out.chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(|each| block(&mut rows, each));
-                }
+                true => out.par_chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(block),
+                false => out.chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(block),
             }
         }
         (out, window.outputs)
@@ -269,9 +240,10 @@ impl Convolution {
 }
 
 /// The largest of each channel in windows of 3 x 3 at stride 2, with a border of 1 that counts as nothing.
-pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize) -> (Vec<f32>, usize) {
+pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize) -> (Buffer, usize) {
     let window = Window::centred(side, 3, 2);
-    let mut out = vec![f32::NEG_INFINITY; window.outputs * window.outputs * channels];
+    let mut out = Buffer::take(window.outputs * window.outputs * channels);
+    out.fill(f32::NEG_INFINITY);
     for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
         for (_, iy) in window.taps(pixel / window.outputs) {
             for (_, ix) in window.taps(pixel % window.outputs) {
@@ -323,7 +295,8 @@ mod tests {
             let plan = Plan { inputs, outputs, kernel, stride, padding, finish };
             let layer = Convolution::new(&weights, &scale, bias.clone(), plan);
             let (out, next) = layer.apply(&x, side, true);
-            assert_eq!((next, out.clone()), (layer.apply(&x, side, false).1, layer.apply(&x, side, false).0));
+            let (alone, alone_next) = layer.apply(&x, side, false);
+            assert_eq!((next, &*out), (alone_next, &*alone));
             assert_eq!(next, (side + 2 * (kernel / 2) - kernel) / stride + 1);
             for (i, received) in out.iter().enumerate() {
                 let (y, column, output) = (i / outputs / next, i / outputs % next, i % outputs);
@@ -348,37 +321,58 @@ mod tests {
     #[test]
     fn pools_take_the_largest_and_the_mean() {
         let x: Vec<f32> = (0..16).map(|x| x as f32 - 20.0).collect();
-        assert_eq!(max_pool(&x, 4, 1), (vec![-15.0, -13.0, -7.0, -5.0], 2));
+        let (pooled, side) = max_pool(&x, 4, 1);
+        assert_eq!((&*pooled, side), ([-15.0, -13.0, -7.0, -5.0].as_slice(), 2));
         assert_eq!(average_pool(&[1.0, 2.0, 3.0, 6.0], 2), [2.0, 4.0]);
     }
 
     #[test]
     fn depthwise_equals_the_plain_loops() {
-        for (side, kernel, stride, channels) in [(7, 3, 1, 32), (8, 5, 2, 19), (5, 3, 2, 1), (9, 5, 1, 48)] {
+        use Finish::{Keep, Relu, Relu6};
+        use Padding::{Centred, Same};
+        for (side, kernel, stride, channels, padding, finish) in [
+            (7, 3, 1, 32, Same, Relu6),
+            (8, 5, 2, 19, Same, Relu6),
+            (5, 3, 2, 1, Same, Relu),
+            (9, 5, 1, 48, Centred, Keep),
+            (8, 3, 2, 17, Centred, Relu),
+            (8, 5, 2, 33, Centred, Relu6),
+        ] {
             let number = |i: usize| ((i * 7919) % 101) as f32 / 101.0 - 0.3;
             let x: Vec<f32> = (0..side * side * channels).map(number).collect();
             let weights: Vec<f32> = (0..channels * kernel * kernel).map(|i| number(i + 5)).collect();
             let scale: Vec<f32> = (0..channels).map(|i| number(i + 11) + 1.0).collect();
             let bias: Vec<f32> = (0..channels).map(number).collect();
-            let layer = Depthwise::new(&weights, &scale, bias.clone(), kernel, stride);
-            let outputs = layer.outputs(side);
-            let mut out = vec![f32::NAN; outputs * outputs * channels];
-            layer.apply(&x, side, &mut out, true);
-            let padding = ((outputs - 1) * stride + kernel).saturating_sub(side) / 2;
+            let plan = Plan { inputs: channels, outputs: channels, kernel, stride, padding, finish };
+            let layer = Depthwise::new(&weights, &scale, bias.clone(), plan);
+            let (out, outputs) = layer.apply(&x, side, true);
+            let (alone, alone_outputs) = layer.apply(&x, side, false);
+            assert_eq!((&*out, outputs), (&*alone, alone_outputs));
+            let before = match padding {
+                Same => ((outputs - 1) * stride + kernel).saturating_sub(side) / 2,
+                Centred => kernel / 2,
+            };
+            assert_eq!(outputs, side.div_ceil(stride), "an odd kernel, either way");
             for (i, received) in out.iter().enumerate() {
                 let (y, column, channel) = (i / channels / outputs, i / channels % outputs, i % channels);
                 let mut sum = bias[channel];
                 for ky in 0..kernel {
                     for kx in 0..kernel {
                         let (iy, ix) = (y * stride + ky, column * stride + kx);
-                        let inside = |i: usize| i >= padding && i - padding < side;
+                        let inside = |i: usize| i >= before && i - before < side;
                         if inside(iy) && inside(ix) {
-                            let pixel = x[((iy - padding) * side + ix - padding) * channels + channel];
+                            let pixel = x[((iy - before) * side + ix - before) * channels + channel];
                             sum += pixel * weights[(channel * kernel + ky) * kernel + kx] * scale[channel];
                         }
                     }
                 }
-                assert!((received - sum.clamp(0.0, 6.0)).abs() < 1e-5, "{received} {sum}");
+                let expected = match finish {
+                    Keep => sum,
+                    Relu => sum.max(0.0),
+                    Relu6 => sum.clamp(0.0, 6.0),
+                    other => unreachable!("{other:?} is not among the cases"),
+                };
+                assert!((received - expected).abs() < 1e-5, "{received} {expected}");
             }
         }
     }

@@ -4,14 +4,14 @@
 //! pixels is the vector. Batch norms (epsilon 1e-3) are folded into the convolution before them. Tensor names are those of
 //! `efficientnet_lite_pytorch`; a 1 x 1 convolution is a matrix product.
 
-use super::convolution::{Convolution, Depthwise, Padding, Plan, average_pool};
+use super::convolution::{Convolution, Padding, average_pool};
+use super::inverted::{Block, Names, Shape, Style};
 use super::preprocess::SIDE;
 use crate::math::linear::Finish;
 use crate::models::ModelError;
 use crate::weights::Weights;
 
-/// Added to a batch norm's variance.
-const EPSILON: f32 = 1e-3;
+const STYLE: Style = Style { padding: Padding::Same, epsilon: 1e-3, activation: Finish::Relu6 };
 const STEM_CHANNELS: usize = 32;
 const FEATURES: usize = 1280;
 
@@ -33,29 +33,35 @@ pub(crate) struct EfficientNet {
     head: Convolution,
 }
 
-/// Widen, filter each channel, narrow; added to its input where the shapes agree.
-struct Block {
-    expand: Option<Convolution>,
-    depthwise: Depthwise,
-    project: Convolution,
-    residual: bool,
-}
-
 impl EfficientNet {
+    /// Whether the tensors are those of a network of the lite family: the others have the same names and weigh channels besides.
+    pub(crate) fn is(weights: &Weights) -> bool {
+        weights.has("_conv_stem.weight")
+            && weights.has("_blocks.0._depthwise_conv.weight")
+            && !weights.has("_blocks.0._se_reduce.weight")
+    }
+
     pub(crate) fn read(weights: &Weights) -> Result<EfficientNet, ModelError> {
-        let stem = convolution(weights, "_conv_stem", "_bn0", (3, STEM_CHANNELS), (3, 2), Finish::Relu6)?;
+        let pair = |conv: &str, norm: &str| [conv.to_owned(), norm.to_owned()];
+        let stem = STYLE.convolution(weights, &pair("_conv_stem", "_bn0"), (3, STEM_CHANNELS), (3, 2))?;
         let mut blocks = Vec::new();
         let mut inputs = STEM_CHANNELS;
         for (repeats, kernel, stride, expansion, outputs) in STAGES {
             for repeat in 0..repeats {
                 let stride = if repeat == 0 { stride } else { 1 };
-                let name = format!("_blocks.{}", blocks.len());
-                blocks.push(Block::read(weights, &name, inputs, kernel, stride, expansion, outputs)?);
+                let wide = inputs * expansion;
+                let shape = Shape { inputs, wide, outputs, kernel, stride, squeezed: None };
+                blocks.push(Block::read(weights, &names(blocks.len()), shape, STYLE)?);
                 inputs = outputs;
             }
         }
-        let head = convolution(weights, "_conv_head", "_bn1", (inputs, FEATURES), (1, 1), Finish::Relu6)?;
+        let head = STYLE.convolution(weights, &pair("_conv_head", "_bn1"), (inputs, FEATURES), (1, 1))?;
         Ok(EfficientNet { stem, blocks, head })
+    }
+
+    /// Numbers in a vector.
+    pub(crate) fn dim(&self) -> usize {
+        FEATURES
     }
 
     /// Weights in memory, bytes.
@@ -67,69 +73,22 @@ impl EfficientNet {
     pub(crate) fn features(&self, pixels: &[f32], shared: bool) -> Vec<f32> {
         let (mut x, mut side) = self.stem.apply(pixels, SIDE, shared);
         for block in &self.blocks {
-            (x, side) = block.forward(x, side, shared);
+            (x, side) = block.forward(&x, side, shared);
         }
         let (x, _) = self.head.apply(&x, side, shared);
         average_pool(&x, FEATURES)
     }
 }
 
-impl Block {
-    fn read(
-        weights: &Weights,
-        name: &str,
-        inputs: usize,
-        kernel: usize,
-        stride: usize,
-        expansion: usize,
-        outputs: usize,
-    ) -> Result<Block, ModelError> {
-        let wide = inputs * expansion;
-        let expand = match expansion {
-            1 => None,
-            _ => {
-                let (conv, norm) = (format!("{name}._expand_conv"), format!("{name}._bn0"));
-                Some(convolution(weights, &conv, &norm, (inputs, wide), (1, 1), Finish::Relu6)?)
-            }
-        };
-        let (scale, bias) = weights.batch_norm(&format!("{name}._bn1"), wide, EPSILON)?;
-        let filters = weights.dense(&format!("{name}._depthwise_conv.weight"), &[wide, 1, kernel, kernel])?;
-        let depthwise = Depthwise::new(&filters, &scale, bias, kernel, stride);
-        let (conv, norm) = (format!("{name}._project_conv"), format!("{name}._bn2"));
-        let project = convolution(weights, &conv, &norm, (wide, outputs), (1, 1), Finish::Keep)?;
-        Ok(Block { expand, depthwise, project, residual: stride == 1 && inputs == outputs })
+/// Of a block's tensors.
+fn names(block: usize) -> Names {
+    let pair = |conv: &str, norm: &str| [conv, norm].map(|part| format!("_blocks.{block}.{part}"));
+    Names {
+        expand: pair("_expand_conv", "_bn0"),
+        depthwise: pair("_depthwise_conv", "_bn1"),
+        weigh: String::new(),
+        project: pair("_project_conv", "_bn2"),
     }
-
-    fn bytes(&self) -> usize {
-        self.expand.as_ref().map_or(0, Convolution::bytes) + self.depthwise.bytes() + self.project.bytes()
-    }
-
-    /// `x [side, side, channels]` to the next activations and their side.
-    fn forward(&self, x: Vec<f32>, side: usize, shared: bool) -> (Vec<f32>, usize) {
-        let expanded = self.expand.as_ref().map(|expand| expand.apply(&x, side, shared).0);
-        let wide = expanded.as_deref().unwrap_or(&x);
-        let next = self.depthwise.outputs(side);
-        let mut filtered = vec![0.0; next * next * self.depthwise.channels];
-        self.depthwise.apply(wide, side, &mut filtered, shared);
-        let (mut out, _) = self.project.apply(&filtered, next, shared);
-        if self.residual {
-            out.iter_mut().zip(&x).for_each(|(out, x)| *out += x);
-        }
-        (out, next)
-    }
-}
-
-/// A convolution of a kernel and a stride, and the batch norm after it.
-fn convolution(
-    weights: &Weights,
-    conv: &str,
-    norm: &str,
-    (inputs, outputs): (usize, usize),
-    (kernel, stride): (usize, usize),
-    finish: Finish,
-) -> Result<Convolution, ModelError> {
-    let plan = Plan { inputs, outputs, kernel, stride, padding: Padding::Same, finish };
-    Convolution::read(weights, conv, norm, EPSILON, plan)
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Picture models: resize and crop, convolutions, average pooling, unit length. Built in, or a file of weights.
 
+mod buffer;
 mod convolution;
 mod efficientnet;
-mod preprocess;
+mod inverted;
+mod mobilenet;
+pub(crate) mod preprocess;
 mod resnet;
 
 use std::path::Path;
@@ -16,6 +19,7 @@ use crate::math::elementwise::normalise;
 use crate::models::ModelError;
 use crate::weights::{Weights, map};
 use efficientnet::EfficientNet;
+use mobilenet::{Kind, MobileNet};
 use preprocess::{EVEN, IMAGENET};
 use resnet::ResNet;
 
@@ -26,8 +30,55 @@ pub(crate) struct PictureEncoder {
 }
 
 enum Network {
-    EfficientNet(EfficientNet),
-    ResNet(ResNet),
+    Efficient(EfficientNet),
+    Mobile(MobileNet),
+    Residual(ResNet),
+}
+
+impl Network {
+    /// The network that the tensors of a file are for, and its name.
+    fn read(weights: &Weights) -> Result<(Network, String), ModelError> {
+        if ResNet::is(weights) {
+            let network = ResNet::read(weights)?;
+            let name = format!("resnet{}", network.depth());
+            return Ok((Network::Residual(network), name));
+        }
+        if let Some(kind) = Kind::of(weights) {
+            return Ok((Network::Mobile(MobileNet::read(kind, weights)?), kind.name().to_owned()));
+        }
+        if EfficientNet::is(weights) {
+            return Ok((Network::Efficient(EfficientNet::read(weights)?), "efficientnet-lite0".to_owned()));
+        }
+        Err(weights.broken(
+            "its tensors are those of no network that is read from a file: torchvision's ResNet, MobileNetV2 and MobileNetV3, and efficientnet_lite_pytorch's EfficientNet-lite0"
+                .to_owned(),
+        ))
+    }
+
+    fn dim(&self) -> usize {
+        match self {
+            Network::Efficient(network) => network.dim(),
+            Network::Mobile(network) => network.dim(),
+            Network::Residual(network) => network.dim(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Network::Efficient(network) => network.bytes(),
+            Network::Mobile(network) => network.bytes(),
+            Network::Residual(network) => network.bytes(),
+        }
+    }
+
+    /// The features of a picture; `shared` lets the other threads help.
+    fn features(&self, picture: &crate::Picture, shared: bool) -> Vec<f32> {
+        match self {
+            Network::Efficient(network) => network.features(&preprocess::tensor(picture, &EVEN), shared),
+            Network::Mobile(network) => network.features(&preprocess::tensor(picture, &IMAGENET), shared),
+            Network::Residual(network) => network.features(&preprocess::tensor(picture, &IMAGENET), shared),
+        }
+    }
 }
 
 impl PictureEncoder {
@@ -36,15 +87,12 @@ impl PictureEncoder {
         let id = card.id.clone();
         let network = EfficientNet::read(&Weights::read(&id, &Bytes::from_static(weights))?)?;
         card.bytes = network.bytes();
-        Ok(PictureEncoder { card, network: Network::EfficientNet(network) })
+        Ok(PictureEncoder { card, network: Network::Efficient(network) })
     }
 
     /// One picture's unit vector; `shared` lets the other threads help.
     fn encode_one(&self, picture: &crate::Picture, shared: bool) -> Vec<f32> {
-        let mut vector = match &self.network {
-            Network::EfficientNet(network) => network.features(&preprocess::tensor(picture, EVEN), shared),
-            Network::ResNet(network) => network.features(&preprocess::tensor(picture, IMAGENET), shared),
-        };
+        let mut vector = self.network.features(picture, shared);
         normalise(&mut vector);
         vector
     }
@@ -56,27 +104,22 @@ pub(crate) fn open_file(path: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = path.to_string_lossy().into_owned();
     let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
     let bytes = map(path).map_err(broken)?;
-    let weights = Weights::read(&id, &bytes)?;
-    if !ResNet::is(&weights) {
-        return Err(broken(
-            "its tensors are not those of a torchvision ResNet, the only network read from a file".to_owned(),
-        ));
-    }
-    let network = ResNet::read(&weights)?;
+    let (network, name) = Network::read(&Weights::read(&id, &bytes)?)?;
     let revision = blake3::hash(&bytes).to_hex().to_string();
     let card = ModelCard {
-        space: format!("resnet{}@{revision:.8}/average", network.depth()),
+        space: format!("{name}@{revision:.8}/average"),
         id: id.clone(),
         revision,
         dim: network.dim(),
         modality: Modality::Image,
+        also_reads: None,
         max_tokens: None,
         query_prompt: String::new(),
         document_prompt: String::new(),
         licence: String::new(),
         bytes: network.bytes(),
     };
-    Ok(Arc::new(PictureEncoder { card, network: Network::ResNet(network) }))
+    Ok(Arc::new(PictureEncoder { card, network }))
 }
 
 impl Encoder for PictureEncoder {

@@ -4,6 +4,7 @@
 //! mean over the pixels is the vector. Which of the family it is, the tensors tell: how many blocks each stage has, and whether
 //! a block has a third convolution. Batch norms (epsilon 1e-5) are folded into the convolution before them.
 
+use super::buffer::Buffer;
 use super::convolution::{Convolution, Padding, Plan, average_pool, max_pool};
 use super::preprocess::SIDE;
 use crate::math::linear::Finish;
@@ -122,7 +123,7 @@ impl Block {
         Ok((Block { convolutions, shortcut }, channels))
     }
 
-    fn forward(&self, x: &[f32], side: usize, shared: bool) -> (Vec<f32>, usize) {
+    fn forward(&self, x: &[f32], side: usize, shared: bool) -> (Buffer, usize) {
         let shortcut = self.shortcut.as_ref().map(|shortcut| shortcut.apply(x, side, shared).0);
         let added = shortcut.as_deref().unwrap_or(x);
         let (mut out, mut at) = (None, side);
@@ -130,7 +131,7 @@ impl Block {
             let (next, next_side) = convolution.apply(out.as_deref().unwrap_or(x), at, shared);
             (out, at) = (Some(next), next_side);
         }
-        let mut out = out.unwrap_or_default();
+        let mut out = out.unwrap_or_else(|| Buffer::take(0));
         out.iter_mut().zip(added).for_each(|(out, added)| *out = (*out + added).max(0.0));
         (out, at)
     }

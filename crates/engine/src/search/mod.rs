@@ -16,7 +16,7 @@ use bilin_store::{Filter, Metadata};
 /// What to look for.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A text, for text collections.
+    /// A text, for text collections and for picture collections of a model that reads texts too.
     Text(String),
     /// An encoded picture, for picture collections.
     Picture(Vec<u8>),

@@ -63,8 +63,9 @@ fn encoder(
         Modality::Text => ("a text", Kind::Text, &engine.config.default_text_model),
         Modality::Image => ("a picture", Kind::Image, &engine.config.default_image_model),
     };
-    if settings.kind == asked_kind
-        && let Some(encoder) = engine.models.for_settings(collection, settings)?
+    // A model may read more than its collections hold: texts that pictures are found by.
+    if let Some(encoder) = engine.models.for_settings(collection, settings)?
+        && encoder.card().reads(asked)
     {
         return Ok(encoder);
     }

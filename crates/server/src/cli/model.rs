@@ -25,6 +25,7 @@ struct Record<'a> {
     space: &'a str,
     dim: usize,
     modality: &'static str,
+    also_reads: Option<&'static str>,
     max_tokens: Option<usize>,
     query_prompt: &'a str,
     document_prompt: &'a str,
@@ -58,6 +59,7 @@ fn record(card: &ModelCard) -> Record<'_> {
         space: &card.space,
         dim: card.dim,
         modality: word(card.modality),
+        also_reads: card.also_reads.map(word),
         max_tokens: card.max_tokens,
         query_prompt: &card.query_prompt,
         document_prompt: &card.document_prompt,
@@ -81,11 +83,12 @@ fn show(card: &ModelCard, context: &Context) -> Result<(), Failure> {
         return context.printer.record("model", &record(card));
     }
     let max_tokens = card.max_tokens.map_or_else(|| "-".to_owned(), |tokens| tokens.to_string());
+    let queries = card.also_reads.map_or_else(String::new, |also| format!(", queries of {} too", word(also)));
     let rows = [
         ("id", card.id.clone()),
         ("revision", card.revision.clone()),
         ("space", card.space.clone()),
-        ("modality", word(card.modality).to_owned()),
+        ("modality", format!("{}{queries}", word(card.modality))),
         ("dimensions", card.dim.to_string()),
         ("max tokens", max_tokens),
         ("query prompt", format!("{:?}", card.query_prompt)),

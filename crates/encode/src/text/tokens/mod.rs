@@ -1,9 +1,11 @@
 //! Text to token ids, by the `tokenizers` crate.
 //!
-//! From a model's own `tokenizer.json`; older models have a `vocab.txt` ([`wordpiece`]) or a sentencepiece file
-//! ([`sentencepiece`]), which are turned into what their `tokenizer.json` would say.
+//! From a model's own `tokenizer.json`; older models have a `vocab.txt` ([`wordpiece`]), a sentencepiece file
+//! ([`sentencepiece`]) or, of CLIP, a `vocab.json` with its pairs ([`pairs`]), which are turned into what their `tokenizer.json`
+//! would say.
 //! Invariant: what comes out is never empty (the special tokens are always there) and never longer than the model reads.
 
+mod pairs;
 mod sentencepiece;
 mod wordpiece;
 
@@ -11,6 +13,7 @@ use tokenizers::{Encoding, PostProcessor as _, Tokenizer, TruncationDirection};
 
 use crate::models::ModelError;
 
+pub(crate) use pairs::{PairsConfig, from_pairs};
 pub(crate) use sentencepiece::from_sentencepiece;
 pub(crate) use wordpiece::{WordPieceConfig, from_vocabulary};
 

@@ -27,13 +27,13 @@ pub(crate) struct WordPieceConfig {
 /// A token by itself, or with how it is matched.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum SpecialToken {
+pub(super) enum SpecialToken {
     Plain(String),
     Detailed { content: String },
 }
 
 impl SpecialToken {
-    fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         match self {
             SpecialToken::Plain(text) | SpecialToken::Detailed { content: text } => text,
         }

@@ -74,6 +74,14 @@ impl WithSimd for Run<'_> {
             }
             channel += if left >= 2 * lanes { 2 * lanes } else { lanes };
         }
+        if row.finish.range().is_none() {
+            let (whole, rest) = S::as_mut_simd_f32s(out);
+            for sum in whole {
+                *sum = finished(simd, row.finish, *sum);
+            }
+            let sum = finished(simd, row.finish, simd.partial_load_f32s(rest));
+            simd.partial_store_f32s(rest, sum);
+        }
     }
 }
 
@@ -131,9 +139,11 @@ impl Access for Whole {
     }
 
     #[inline(always)]
-    fn load<S: Simd, const V: usize>(self, _: S, from: &[f32]) -> [S::f32s; V] {
+    fn load<S: Simd, const V: usize>(self, simd: S, from: &[f32]) -> [S::f32s; V] {
         let (vectors, _) = S::as_simd_f32s(&from[..V * S::F32_LANES]);
-        std::array::from_fn(|v| vectors[v])
+        let mut loaded = [simd.splat_f32s(0.0); V];
+        loaded.copy_from_slice(vectors);
+        loaded
     }
 
     #[inline(always)]
@@ -160,9 +170,7 @@ impl Access for Part {
     }
 }
 
-/// `N` neighbouring pixels, whose taps are alike, in `V` registers of channels.
-///
-/// As in `tile`, sums are finished in a copy: indexed by a variable, they would live in memory.
+/// `N` neighbouring pixels, whose taps are alike, in `V` registers of channels. Of what finishes a sum, only clamping is done here.
 #[inline(always)]
 fn channels_of<S: Simd, const N: usize, const V: usize>(
     simd: S,
@@ -190,10 +198,12 @@ fn channels_of<S: Simd, const N: usize, const V: usize>(
             }
         }
     }
-    for (n, mut sums) in std::hint::black_box(sums).into_iter().enumerate() {
-        for sum in &mut sums {
-            *sum = finished(simd, row.finish, *sum);
+    let (least, most) = row.finish.range().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+    let (least, most) = (simd.splat_f32s(least), simd.splat_f32s(most));
+    for n in 0..N {
+        for v in 0..V {
+            sums[n][v] = simd.min_f32s(simd.max_f32s(sums[n][v], least), most);
         }
-        access.store(simd, sums, &mut out[(column + n) * channels + channel..][..count]);
+        access.store(simd, sums[n], &mut out[(column + n) * channels + channel..][..count]);
     }
 }

@@ -25,6 +25,18 @@ pub(crate) enum Finish {
     HardSwish,
 }
 
+impl Finish {
+    /// The least and the most that is stored, where clamping is all that happens.
+    pub(super) fn range(self) -> Option<(f32, f32)> {
+        match self {
+            Finish::Keep => Some((f32::NEG_INFINITY, f32::INFINITY)),
+            Finish::Relu => Some((0.0, f32::INFINITY)),
+            Finish::Relu6 => Some((0.0, 6.0)),
+            Finish::Gelu | Finish::QuickGelu | Finish::HardSwish => None,
+        }
+    }
+}
+
 /// Columns of a panel for an instruction set: two registers.
 pub(crate) const fn width<S: Simd>() -> usize {
     2 * S::F32_LANES
@@ -136,7 +148,12 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
         };
         for r in 0..ROWS {
             let out = &mut out[at(r) * job.out_stride + job.out_column + first..][..lanes];
-            simd.partial_store_f32s(out, finished(simd, job.finish, simd.add_f32s(sums[r][v], bias)));
+            let sum = finished(simd, job.finish, simd.add_f32s(sums[r][v], bias));
+            // A partial store is a call.
+            match S::as_mut_simd_f32s(out) {
+                ([whole], []) => *whole = sum,
+                (_, part) => simd.partial_store_f32s(part, sum),
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ def client(tmp_path_factory):
     data = tmp_path_factory.mktemp("openai") / "data"
     data.mkdir()
     with Server(data) as server, openai.OpenAI(
-        base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0, timeout=60
+        base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0, timeout=600
     ) as client:
         yield client
 
@@ -108,11 +108,11 @@ def test_an_unknown_model_is_refused_with_those_there_are(client):
 
 
 def test_a_long_list_and_a_long_text(client):
-    many = [f"{number}: {TEXTS[number % 3]}" for number in range(300)]
+    many = [f"{number}: {TEXTS[number % 3]}" for number in range(100)]
     answer = client.embeddings.create(model=MODEL, input=many)
-    assert [one.index for one in answer.data] == list(range(300))
-    alone = client.embeddings.create(model=MODEL, input=many[217]).data[0].embedding
-    assert np.abs(np.array(answer.data[217].embedding) - np.array(alone)).max() < 1e-6
+    assert [one.index for one in answer.data] == list(range(100))
+    alone = client.embeddings.create(model=MODEL, input=many[71]).data[0].embedding
+    assert np.abs(np.array(answer.data[71].embedding) - np.array(alone)).max() < 1e-6
     # What the model cuts off is not charged for.
     assert client.embeddings.create(model=MODEL, input="向量" * 5_000).usage.prompt_tokens == tokens("向量" * 5_000) <= 512
 
@@ -125,7 +125,7 @@ def test_a_key_is_the_client_s_own(tmp_path, monkeypatch):
     get = requests.get
     monkeypatch.setattr(requests, "get", lambda url, **rest: get(url.replace("/readyz", "/livez"), **rest))
     with Server(data) as server:
-        arguments = {"base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 60}
+        arguments = {"base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 600}
         with openai.OpenAI(api_key="wrong", **arguments) as client, pytest.raises(openai.AuthenticationError):
             client.embeddings.create(model=MODEL, input="x")
         with openai.OpenAI(api_key="secret", **arguments) as client:

@@ -7,7 +7,7 @@ import subprocess
 
 from bilin import BINARY, COMMAND_TIMEOUT_S, run
 
-SENTENCES = 3_000
+SENTENCES = 1_200
 
 
 def folder(tmp_path):

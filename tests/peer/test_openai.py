@@ -18,10 +18,13 @@ DIM = 384
 def client(tmp_path_factory):
     data = tmp_path_factory.mktemp("openai") / "data"
     data.mkdir()
-    with Server(data) as server, openai.OpenAI(
-        base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0, timeout=600
-    ) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        # A busy machine is no reason to refuse a hundred texts.
+        patch.setenv("BILIN_REQUEST_TIMEOUT_MS", "600000")
+        with Server(data) as server, openai.OpenAI(
+            base_url=f"{server.url}/v1", api_key="none is needed", max_retries=0, timeout=600
+        ) as client:
+            yield client
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,25 @@
 //! while a pool works for a caller, so a pool thread that waits can always take up other work.
 
 use crate::add::{self, AddOptions, AddProgress, AddReport, Added, NewDocument};
+use crate::cancel::CancelToken;
 use crate::collection::{self, CollectionInfo, NewCollection};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
 use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
 use crate::health::{self, Health};
 use crate::lookup::{self, FoundDocument};
-use crate::models::{ModelPool, encode_in_batches};
+use crate::models::ModelPool;
 use crate::offsite::Offsite;
+use crate::passes::{EncodeObserver, Passes, QueryInput};
 use crate::recall::Recorder;
 use crate::search::{self, Answer, Query};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
 use crate::tune::{self, TuneOptions, Tuned};
 use crate::upkeep::Board;
-use bilin_encode::{Input, Modality, ModelCard, Prompt};
+use bilin_encode::{Encoder, Modality, ModelCard, Prompt};
 use bilin_store::{Applied, Filter, Kind};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,8 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     pub(crate) stores: EmbeddedStores,
     pub(crate) models: ModelPool,
+    /// Where queries share forward passes.
+    pub(crate) passes: Passes,
     /// Searches and other things that somebody waits for.
     pub(crate) foreground: ThreadPool,
     /// Adding and maintenance.
@@ -65,6 +70,7 @@ impl Engine {
             config,
             stores,
             models: ModelPool::default(),
+            passes: Passes::new(threads),
             foreground,
             background,
             board: Board::default(),
@@ -184,7 +190,20 @@ impl Engine {
 
     /// Finds the nearest items.
     pub fn search(&self, collection: &str, query: &Query) -> Result<Answer, Error> {
-        self.reading(collection, |store| search::search(self, store, query))
+        self.search_cancellable(collection, query, &CancelToken::new())
+    }
+
+    /// As [`Engine::search`]; a query that is cancelled before its turn at the encoder comes is not encoded.
+    ///
+    /// # Errors
+    /// Also [`ErrorKind::Cancelled`].
+    pub fn search_cancellable(
+        &self,
+        collection: &str,
+        query: &Query,
+        token: &CancelToken,
+    ) -> Result<Answer, Error> {
+        self.reading(collection, |store| search::search(self, store, query, token))
     }
 
     /// Vectors of texts, `[n, dim]` row-major, and `dim`. `None` = the configured text model.
@@ -194,7 +213,20 @@ impl Engine {
         texts: &[String],
         prompt: Prompt,
     ) -> Result<(Vec<f32>, usize), Error> {
-        let id = model.unwrap_or(&self.config.default_text_model);
+        self.encode_texts_cancellable(model, texts, prompt, &CancelToken::new())
+    }
+
+    /// As [`Engine::encode_texts`]; what is not encoded yet when it is cancelled never is.
+    ///
+    /// # Errors
+    /// Also [`ErrorKind::Cancelled`].
+    pub fn encode_texts_cancellable(
+        &self,
+        model: Option<&str>,
+        texts: &[String],
+        prompt: Prompt,
+        token: &CancelToken,
+    ) -> Result<(Vec<f32>, usize), Error> {
         if texts.len() > MAX_TEXTS_PER_REQUEST {
             return Err(Error::new(
                 ErrorKind::TooLarge,
@@ -202,18 +234,49 @@ impl Engine {
             )
             .with_hint("send them in several requests"));
         }
-        let encoder = self.models.get(id)?;
-        if !encoder.card().reads(Modality::Text) {
-            return Err(Error::invalid(format!("model {id:?} reads pictures, not text"))
-                .with_hint("leave out the model for the default text model"));
-        }
+        let encoder = self.text_encoder(model)?;
         if let Some(index) = texts.iter().position(|text| text.trim().is_empty()) {
             return Err(Error::invalid(format!("text {index} is empty")));
         }
-        let inputs: Vec<Input<'_>> = texts.iter().map(|text| Input::Text { text, prompt }).collect();
-        let encoded = self.foreground.install(|| encode_in_batches(&*encoder, &inputs, || true))?;
-        let vectors = encoded.map(|encoded| encoded.vectors).unwrap_or_default();
+        let inputs = texts.iter().map(|text| QueryInput::Text { text: text.clone(), prompt }).collect();
+        let vectors = self.passes.encode(&self.foreground, &encoder, inputs, token)?;
         Ok((vectors, encoder.card().dim))
+    }
+
+    /// Tokens that a model reads of texts, prompts and special tokens included, all texts together.
+    pub fn count_tokens(
+        &self,
+        model: Option<&str>,
+        texts: &[String],
+        prompt: Prompt,
+    ) -> Result<usize, Error> {
+        let encoder = self.text_encoder(model)?;
+        let count = |text: &String| encoder.token_ids(text, prompt).len();
+        Ok(match texts {
+            [text] => count(text),
+            texts => self.foreground.install(|| texts.par_iter().map(count).sum()),
+        })
+    }
+
+    /// The card of a model that reads text, opened if need be; `None` = the configured one.
+    pub fn text_model(&self, model: Option<&str>) -> Result<ModelCard, Error> {
+        Ok(self.text_encoder(model)?.card().clone())
+    }
+
+    /// A model that reads text; `None` = the configured one.
+    fn text_encoder(&self, model: Option<&str>) -> Result<Arc<dyn Encoder>, Error> {
+        let id = model.unwrap_or(&self.config.default_text_model);
+        let encoder = self.models.get(id)?;
+        match encoder.card().reads(Modality::Text) {
+            true => Ok(encoder),
+            false => Err(Error::invalid(format!("model {id:?} reads pictures, not text"))
+                .with_hint("leave out the model for the default text model")),
+        }
+    }
+
+    /// `observer` is told of every forward pass that queries share, from now on. Only the first one given counts.
+    pub fn observe_encoding(&self, observer: EncodeObserver) {
+        self.passes.observe(observer);
     }
 
     /// Measures which index suits a collection; changes it when told to.

@@ -16,6 +16,8 @@
 //! | `upkeep` | builds, backups, checks and fail-overs by themselves |
 //! | `recall` | what live queries find |
 //! | `models` | the encoder pool |
+//! | `passes` | queries that come together share a forward pass |
+//! | `cancel` | whether an answer is still wanted |
 //! | `encoding` | encoding without a data folder |
 //! | `faiss` | FAISS index files in and out |
 //! | `storage` | what use cases need of a store, and the embedded one |
@@ -37,6 +39,7 @@
 
 mod add;
 pub mod bench;
+mod cancel;
 mod collection;
 mod config;
 mod encoding;
@@ -50,6 +53,7 @@ mod merging;
 mod models;
 pub mod npy;
 mod offsite;
+mod passes;
 mod recall;
 mod search;
 mod storage;
@@ -60,6 +64,7 @@ pub use add::{
     AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST,
     MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
 };
+pub use cancel::CancelToken;
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
 pub use encoding::{builtin_models, encode_texts, open_model};
@@ -71,6 +76,7 @@ pub use lookup::{FoundDocument, FoundItem};
 pub use merging::Merged;
 pub use models::TextWishes;
 pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
+pub use passes::{EncodeEvent, EncodeObserver};
 pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};

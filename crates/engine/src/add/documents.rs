@@ -292,7 +292,11 @@ fn encode(
         .collect();
     let encoded = match encoder {
         Some(encoder) if !inputs.is_empty() => {
-            engine.background.install(|| encode_in_batches(encoder, &inputs, || true))?
+            let go_on = || {
+                engine.passes.precedence().give_way();
+                true
+            };
+            engine.background.install(|| encode_in_batches(encoder, &inputs, go_on))?
         }
         _ => None,
     };

@@ -81,11 +81,15 @@ pub enum AddEvent {
         source: String,
         /// Items that it gave.
         items: usize,
+        /// Bytes of files done so far, of those that were found.
+        done_bytes: u64,
     },
     /// A commit is durable.
     Committed {
         /// Items committed so far by this call.
         items: usize,
+        /// Bytes of files done so far, a file that takes several commits in part.
+        done_bytes: u64,
     },
     /// Something could not be added; the rest goes on.
     Problem(Problem),

@@ -61,6 +61,7 @@ fn add_walked(
     let pipeline = Pipeline {
         store,
         pool: &engine.background,
+        precedence: engine.passes.precedence(),
         preparation: Preparation {
             encoder: &*encoder,
             split: options.split,
@@ -71,9 +72,10 @@ fn add_walked(
         },
         stop: AtomicBool::new(false),
     };
+    let mut done_bytes = 0;
     pipeline.run(walk.found, |message| {
         if let Some(message) = message {
-            tell(&mut report, progress, message);
+            tell(&mut report, &mut done_bytes, progress, message);
         }
         progress.cancelled()
     })?;
@@ -99,12 +101,16 @@ fn add_walked(
     Ok(report)
 }
 
-fn tell(report: &mut AddReport, progress: &dyn AddProgress, message: Message) {
+fn tell(report: &mut AddReport, done: &mut u64, progress: &dyn AddProgress, message: Message) {
     match message {
-        Message::File { source, items } => progress.event(&AddEvent::File { source, items }),
-        Message::Unchanged { source } => {
+        Message::File { source, items, bytes } => {
+            *done += bytes;
+            progress.event(&AddEvent::File { source, items, done_bytes: *done });
+        }
+        Message::Unchanged { source, bytes } => {
             report.files_unchanged += 1;
-            progress.event(&AddEvent::File { source, items: 0 });
+            *done += bytes;
+            progress.event(&AddEvent::File { source, items: 0, done_bytes: *done });
         }
         Message::Problem(problem) => tell_problem(report, progress, problem),
         Message::Written(written) => {
@@ -114,7 +120,8 @@ fn tell(report: &mut AddReport, progress: &dyn AddProgress, message: Message) {
             report.files_added += written.files_added;
             report.files_changed += written.files_changed;
             report.files_unchanged += written.files_unchanged;
-            progress.event(&AddEvent::Committed { items: report.items_added });
+            *done += written.bytes;
+            progress.event(&AddEvent::Committed { items: report.items_added, done_bytes: *done });
         }
     }
 }

@@ -15,6 +15,7 @@ use super::prepare::{Job, Preparation, Prepared, PreparedDocument, decoded_bytes
 use super::write::{EncodedFile, Portion, Written, write};
 use crate::error::{Error, ErrorKind};
 use crate::models::encode_in_batches;
+use crate::passes::Precedence;
 use crate::storage::VectorStore;
 use bilin_encode::{Encoded, Input};
 use bilin_ingest::{Found, Problem};
@@ -43,10 +44,10 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// What the stages tell the caller's thread.
 pub(super) enum Message {
-    /// A file is done, with this many items.
-    File { source: String, items: usize },
+    /// A file is done, with this many items; `bytes` are those of its bytes that no commit counts.
+    File { source: String, items: usize, bytes: u64 },
     /// A file was found unchanged.
-    Unchanged { source: String },
+    Unchanged { source: String, bytes: u64 },
     /// Something could not be added.
     Problem(Problem),
     /// A commit is durable.
@@ -57,6 +58,8 @@ pub(super) enum Message {
 pub(super) struct Pipeline<'a> {
     pub(super) store: &'a dyn VectorStore,
     pub(super) pool: &'a ThreadPool,
+    /// Queries, which go before each piece that is encoded.
+    pub(super) precedence: &'a Precedence,
     pub(super) preparation: Preparation<'a>,
     /// Set when the caller wants to stop, or a stage has failed.
     pub(super) stop: AtomicBool,
@@ -184,13 +187,13 @@ impl Pipeline<'_> {
             match content {
                 Err(problem) => {
                     let _ = tell.send(Message::Problem(problem));
-                    let _ = tell.send(Message::File { source: found.source, items: 0 });
+                    let _ = tell.send(Message::File { source: found.source, items: 0, bytes: found.bytes });
                 }
                 Ok(Content::Unchanged) => {
-                    let _ = tell.send(Message::Unchanged { source: found.source });
+                    let _ = tell.send(Message::Unchanged { source: found.source, bytes: found.bytes });
                 }
                 Ok(Content::Touched(stamp)) => {
-                    let _ = tell.send(Message::File { source: found.source, items: 0 });
+                    let _ = tell.send(Message::File { source: found.source, items: 0, bytes: found.bytes });
                     gathered.group.touched.push(stamp);
                 }
                 Ok(Content::New { bytes, stamp }) => {
@@ -258,7 +261,8 @@ impl Pipeline<'_> {
                     let _ = tell.send(Message::Problem(problem));
                 }
                 if file.failed {
-                    let _ = tell.send(Message::File { source: file.found.source, items: 0 });
+                    let Found { source, bytes, .. } = file.found;
+                    let _ = tell.send(Message::File { source, items: 0, bytes });
                     continue;
                 }
                 for piece in cut(file) {
@@ -296,7 +300,11 @@ impl Pipeline<'_> {
             .map(|item| item.source.input())
             .collect();
         let encoder = self.preparation.encoder;
-        let encoded = self.pool.install(|| encode_in_batches(encoder, &inputs, || !self.stopped()))?;
+        let go_on = || {
+            self.precedence.give_way();
+            !self.stopped()
+        };
+        let encoded = self.pool.install(|| encode_in_batches(encoder, &inputs, go_on))?;
         drop(inputs);
         let Some(encoded) = encoded else { return Ok(false) };
         let portion = assemble(pieces, touched, &encoded);
@@ -310,7 +318,11 @@ impl Pipeline<'_> {
                 .files
                 .iter()
                 .filter(|file| file.stamp.is_some())
-                .map(|file| Message::File { source: file.found.source.clone(), items: file.file_items })
+                .map(|file| Message::File {
+                    source: file.found.source.clone(),
+                    items: file.file_items,
+                    bytes: 0,
+                })
                 .collect();
             let written = write(self.store, portion)?;
             let _ = tell.send(Message::Written(written));

@@ -33,7 +33,22 @@ pub(super) struct EncodedFile {
 
 impl Portion {
     pub(super) fn items(&self) -> usize {
-        self.files.iter().flat_map(|file| &file.documents).map(|document| document.items.len()).sum()
+        self.files.iter().map(EncodedFile::items).sum()
+    }
+}
+
+impl EncodedFile {
+    /// Items of this portion.
+    fn items(&self) -> usize {
+        self.documents.iter().map(|document| document.items.len()).sum()
+    }
+
+    /// Bytes of the file that this portion stands for.
+    fn bytes(&self) -> u64 {
+        match self.file_items {
+            0 => self.found.bytes,
+            all => (self.found.bytes as f64 * (self.items() as f64 / all as f64)) as u64,
+        }
     }
 }
 
@@ -42,6 +57,8 @@ impl Portion {
 pub(super) struct Written {
     pub(super) seq: u64,
     pub(super) items: usize,
+    /// Bytes of the files, as far as they are in by this commit.
+    pub(super) bytes: u64,
     pub(super) truncated: usize,
     pub(super) files_added: usize,
     pub(super) files_changed: usize,
@@ -52,6 +69,7 @@ pub(super) struct Written {
 pub(super) fn write(store: &dyn VectorStore, portion: Portion) -> Result<Written, Error> {
     let mut written = Written {
         items: portion.items(),
+        bytes: portion.files.iter().map(EncodedFile::bytes).sum(),
         truncated: portion.truncated,
         files_unchanged: portion.touched.len(),
         ..Written::default()

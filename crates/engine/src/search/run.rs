@@ -5,6 +5,7 @@ use super::score::scores;
 use super::target::{QueryVector, query_vector};
 use super::{Answer, Found, Query, Timings};
 use crate::Engine;
+use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::recall::Sample;
 use crate::storage::{ItemKey, Near, Nearest, VectorStore, View};
@@ -12,7 +13,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// See [`Engine::search`].
-pub(crate) fn search(engine: &Engine, store: &dyn VectorStore, query: &Query) -> Result<Answer, Error> {
+pub(crate) fn search(
+    engine: &Engine,
+    store: &dyn VectorStore,
+    query: &Query,
+    token: &CancelToken,
+) -> Result<Answer, Error> {
     let started = Instant::now();
     let collection = store.name();
     let settings = store.settings();
@@ -21,7 +27,8 @@ pub(crate) fn search(engine: &Engine, store: &dyn VectorStore, query: &Query) ->
     let view = store.view();
 
     let encode_started = Instant::now();
-    let target = query_vector(engine, collection, &settings, &*view, &query.target)?;
+    let target = query_vector(engine, collection, &settings, &*view, &query.target, token)?;
+    token.check()?;
     let encode_ms = milliseconds(encode_started);
 
     let search_started = Instant::now();

@@ -4,9 +4,11 @@ use super::Target;
 use crate::Engine;
 use crate::add::documents::decode;
 use crate::add::kind_words;
+use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
+use crate::passes::QueryInput;
 use crate::storage::{ItemKey, View};
-use bilin_encode::{Encoder, Input, Modality, Prompt};
+use bilin_encode::{Encoder, Modality, Prompt};
 use bilin_index::{Metric, normalise};
 use bilin_store::{Kind, Settings};
 
@@ -24,18 +26,21 @@ pub(super) fn query_vector(
     settings: &Settings,
     view: &dyn View,
     target: &Target,
+    token: &CancelToken,
 ) -> Result<QueryVector, Error> {
+    let encoded = |encoder, input| engine.passes.encode(&engine.foreground, &encoder, vec![input], token);
     let vector = match target {
         Target::Vector(vector) => vector.clone(),
         Target::Like(id) => return like(collection, settings, view, id),
         Target::Text(text) => {
             let encoder = encoder(engine, collection, settings, Modality::Text)?;
-            encode(engine, &*encoder, Input::Text { text, prompt: Prompt::Query })?
+            encoded(encoder, QueryInput::Text { text: text.clone(), prompt: Prompt::Query })?
         }
         Target::Picture(bytes) => {
             let encoder = encoder(engine, collection, settings, Modality::Image)?;
+            token.check()?;
             let picture = decode(bytes, engine)?;
-            encode(engine, &*encoder, Input::Picture(&picture))?
+            encoded(encoder, QueryInput::Picture(picture))?
         }
     };
     unit(settings, vector).map(|vector| QueryVector { vector, exclude: Vec::new() })
@@ -47,10 +52,6 @@ fn unit(settings: &Settings, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
         return Err(Error::invalid("the query vector has no direction, so it has no cosine"));
     }
     Ok(vector)
-}
-
-fn encode(engine: &Engine, encoder: &dyn Encoder, input: Input<'_>) -> Result<Vec<f32>, Error> {
-    Ok(engine.foreground.install(|| encoder.encode(&[input]))?.vectors)
 }
 
 fn encoder(

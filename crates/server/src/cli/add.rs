@@ -199,9 +199,25 @@ pub(super) struct Drawing<'a> {
 struct State {
     files: Option<Bar>,
     indexing: Option<Bar>,
+    /// When the first file was begun.
+    began: Option<Instant>,
+    all_files: usize,
+    files_done: usize,
     items: usize,
     /// The first failure to write stdout; the add stops after the current commit.
     failure: Option<Failure>,
+}
+
+impl State {
+    /// Moves the bar of an add; the rate is that of items since its first file, as commits come in bursts.
+    fn show(&self, done_bytes: u64) {
+        let (Some(bar), Some(began)) = (&self.files, self.began) else { return };
+        let State { files_done, all_files, items, .. } = self;
+        let rate = *items as f64 / began.elapsed().as_secs_f64().max(1e-3);
+        bar.at(done_bytes);
+        let files = if *all_files == 1 { "file" } else { "files" };
+        bar.beside(format!("{files_done} of {all_files} {files}, {items} items, {rate:.0} items/s"));
+    }
 }
 
 impl<'a> Drawing<'a> {
@@ -227,19 +243,19 @@ impl AddProgress for Drawing<'_> {
     fn event(&self, event: &AddEvent) {
         let mut state = self.state.borrow_mut();
         match event {
-            AddEvent::Found { files, .. } => {
+            AddEvent::Found { files, bytes } => {
                 state.files = None;
-                state.files = Some(self.printer.bar("adding", Some(*files as u64)));
+                state.files = Some(self.printer.share("adding", *bytes));
+                (state.began, state.all_files) = (Some(Instant::now()), *files);
             }
-            AddEvent::File { items, .. } => {
-                state.items += items;
-                let beside = format!("files, {} items", state.items);
-                if let Some(bar) = &state.files {
-                    bar.advance(1);
-                    bar.beside(beside);
-                }
+            AddEvent::File { done_bytes, .. } => {
+                state.files_done += 1;
+                state.show(*done_bytes);
             }
-            AddEvent::Committed { .. } => {}
+            AddEvent::Committed { items, done_bytes } => {
+                state.items = *items;
+                state.show(*done_bytes);
+            }
             AddEvent::Imported { items, total } | AddEvent::Exported { items, total } => {
                 if let Some(bar) = &state.files {
                     bar.at(*items as u64);

@@ -5,7 +5,7 @@
 //! so a call that outlives its deadline still counts until it is really over.
 
 use super::error::ApiError;
-use bilin_engine::{Engine, Error};
+use bilin_engine::{CancelToken, Engine, Error, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -50,6 +50,15 @@ impl Queue {
     }
 }
 
+/// Cancels when the request it belongs to is over, whether it was answered, ran out of time, or its client went away (the
+/// connection's task then drops the handler half-way).
+struct CancelOnDrop(CancelToken);
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// Counts a caller that waits, also when its request is dropped half-way.
 struct Waiting<'a>(&'a AtomicUsize);
 impl Drop for Waiting<'_> {
@@ -76,6 +85,25 @@ impl Crossing {
             upkeep: Queue::new(UPKEEP_PERMITS),
             timeout,
         }
+    }
+
+    /// Runs `work` in [`Lane::Search`]. Its token is cancelled as soon as nobody waits for the answer any more, so that what has
+    /// not begun by then need not.
+    pub(super) async fn search<T: Send + 'static>(
+        &self,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let deadline = Instant::now().checked_add(self.timeout);
+        let token = deadline.map_or_else(CancelToken::new, CancelToken::with_deadline);
+        let _cancel = CancelOnDrop(token.clone());
+        let timeout = self.timeout;
+        let work = move |engine: &Engine| match work(engine, &token) {
+            // Somebody who is told this still listens, so it was the deadline.
+            Err(error) if error.kind == ErrorKind::Cancelled => Ok(Err(ApiError::deadline(timeout))),
+            done => done.map(Ok),
+        };
+        self.run(Lane::Search, engine, work).await?
     }
 
     /// Runs `work` on a blocking thread. A panic in it becomes a 500; the permit is given back either way.
@@ -155,6 +183,30 @@ mod tests {
             assert!(error.message.contains("error id") && !error.message.contains("own panic"), "{error:?}");
         }
         assert_eq!(crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn a_search_is_cancelled_when_its_deadline_passes_or_its_request_is_dropped() {
+        let (_folder, engine) = engine();
+        let crossing = Crossing::new(2, Duration::from_millis(50));
+        let (tell, told) = std::sync::mpsc::channel();
+        let until_cancelled = |tell: std::sync::mpsc::Sender<()>| {
+            move |_: &Engine, token: &CancelToken| {
+                while !token.is_cancelled() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                tell.send(()).unwrap();
+                Err::<(), _>(Error::new(ErrorKind::Cancelled, "given up"))
+            }
+        };
+        let error = crossing.search(&engine, until_cancelled(tell.clone())).await.unwrap_err();
+        assert_eq!(error.code, "deadline_exceeded");
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        let patient = Crossing::new(2, Duration::from_secs(600));
+        let dropped =
+            tokio::time::timeout(Duration::from_millis(50), patient.search(&engine, until_cancelled(tell)));
+        assert!(dropped.await.is_err(), "the request is dropped while its work is under way");
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
     }
 
     #[tokio::test]

@@ -1,27 +1,79 @@
 //! `POST /v1/embeddings`: texts to vectors, in the shape of OpenAI's API.
 //!
 //! Numbers, or base64 of little-endian f32, as its clients ask for by default. `input_type` is ours: models such as E5
-//! want questions and passages marked differently. Token counts are not known here, so `usage` is left out.
+//! want questions and passages marked differently. What its clients may send and this service cannot do (tokens instead of texts,
+//! shorter vectors) is refused and not passed over: the vectors would be others than those asked for.
 
-use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::Json;
 use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
 use base64::Engine as _;
-use bilin_engine::Prompt;
-use serde::{Deserialize, Serialize};
+use bilin_engine::{Error, Prompt};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use utoipa::ToSchema;
 
 /// One text or several.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a string or an array of strings")]
+// `Serialize` is there for its attribute, which the API description reads; reading is written by hand for its messages.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
 pub enum TextInput {
     /// One.
     One(String),
     /// Several.
     Many(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for TextInput {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<TextInput, D::Error> {
+        reader.deserialize_any(InputVisitor)
+    }
+}
+
+struct InputVisitor;
+impl<'de> Visitor<'de> for InputVisitor {
+    type Value = TextInput;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an array of strings")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<TextInput, E> {
+        Ok(TextInput::One(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TextInput, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(OneText(text)) = items.next_element()? {
+            texts.push(text);
+        }
+        Ok(TextInput::Many(texts))
+    }
+}
+
+/// An element of `input`: a text. OpenAI's API also takes numbers of tokens, of its own vocabularies.
+struct OneText(String);
+impl<'de> Deserialize<'de> for OneText {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<OneText, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = OneText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a string (token numbers belong to another model's vocabulary: send the text itself)",
+                )
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneText, E> {
+                Ok(OneText(text.to_owned()))
+            }
+        }
+        reader.deserialize_any(TextVisitor)
+    }
 }
 
 /// How vectors are written.
@@ -60,6 +112,10 @@ pub struct EmbeddingsRequest {
     encoding_format: EncodingFormat,
     #[serde(default)]
     input_type: InputType,
+    /// Numbers in a vector, as the model gives them; another count is refused.
+    #[serde(default)]
+    #[schema(minimum = 1, example = 384)]
+    dimensions: Option<usize>,
     /// Taken for the sake of OpenAI's clients, and not used.
     #[serde(default)]
     #[expect(dead_code, reason = "accepted so that clients need no change")]
@@ -73,6 +129,16 @@ pub struct EmbeddingsResponse {
     object: &'static str,
     data: Vec<EmbeddingView>,
     model: String,
+    usage: UsageView,
+}
+
+/// How much the model read.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct UsageView {
+    /// Tokens of all texts, the model's prompt and special tokens included; what it cuts off is not counted.
+    prompt_tokens: usize,
+    /// The same: nothing is generated.
+    total_tokens: usize,
 }
 
 /// One vector.
@@ -117,12 +183,22 @@ pub(super) async fn embeddings(
         InputType::Document => Prompt::Document,
         InputType::None => Prompt::None,
     };
-    let named = request.model.clone();
-    let (vectors, dim) = state
+    let (named, wanted) = (request.model.clone(), request.dimensions);
+    let (vectors, dim, tokens) = state
         .crossing
-        .run(Lane::Search, &state.engine, move |engine| {
-            engine.check_offered(named.as_deref())?;
-            engine.encode_texts(named.as_deref(), &texts, prompt)
+        .search(&state.engine, move |engine, token| {
+            let named = named.as_deref();
+            engine.check_offered(named)?;
+            let card = engine.text_model(named)?;
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != card.dim) {
+                let told = format!(
+                    "dimensions: expected {}, which model {:?} gives, received {wanted}",
+                    card.dim, card.id
+                );
+                return Err(Error::invalid(told).with_hint("leave dimensions out: vectors are not cut short"));
+            }
+            let (vectors, dim) = engine.encode_texts_cancellable(named, &texts, prompt, token)?;
+            Ok((vectors, dim, engine.count_tokens(named, &texts, prompt)?))
         })
         .await?;
     let view = |vector: &[f32]| match request.encoding_format {
@@ -138,5 +214,6 @@ pub(super) async fn embeddings(
         .map(|(index, vector)| EmbeddingView { object: "embedding", index, embedding: view(vector) })
         .collect();
     let model = request.model.unwrap_or_else(|| state.engine.config().default_text_model.clone());
-    Ok(Answer(EmbeddingsResponse { object: "list", data, model }))
+    let usage = UsageView { prompt_tokens: tokens, total_tokens: tokens };
+    Ok(Answer(EmbeddingsResponse { object: "list", data, model, usage }))
 }

@@ -1,6 +1,5 @@
 //! `POST /v1/collections/{collection}/search`: by text, picture, vector, or "like" a document inside.
 
-use super::crossing::Lane;
 use super::documents::base64_picture;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
@@ -180,8 +179,10 @@ pub(super) async fn search(
     Json(request): Json<SearchRequest>,
 ) -> Result<Answer<SearchResponse>, ApiError> {
     let query = request.into_query()?;
-    let answer =
-        state.crossing.run(Lane::Search, &state.engine, move |engine| engine.search(&name, &query)).await?;
+    let answer = state
+        .crossing
+        .search(&state.engine, move |engine, token| engine.search_cancellable(&name, &query, token))
+        .await?;
     Ok(Answer(SearchResponse {
         results: answer.results.into_iter().map(ResultView::from).collect(),
         timings_ms: answer.timings.into(),

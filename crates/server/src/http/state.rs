@@ -74,10 +74,14 @@ pub struct Inner {
 impl AppState {
     /// Puts an engine behind the service.
     pub fn new(engine: Arc<Engine>, options: StateOptions) -> AppState {
+        let metrics = Metrics::new().map_err(|error| tracing::error!(%error, "no metrics")).ok();
+        if let Some(metrics) = &metrics {
+            engine.observe_encoding(metrics.encode_observer());
+        }
         AppState(Arc::new(Inner {
             engine,
             crossing: Crossing::new(options.limits.max_concurrent_requests, options.limits.request_timeout),
-            metrics: Metrics::new().map_err(|error| tracing::error!(%error, "no metrics")).ok(),
+            metrics,
             text_collection: options.text_collection,
             image_collection: options.image_collection,
             api_key: options.api_key.map(|key| blake3::hash(key.as_bytes())),

@@ -89,9 +89,9 @@ pub(super) async fn text_search(
     };
     let answer = state
         .crossing
-        .run(Lane::Search, &state.engine, move |engine| {
+        .search(&state.engine, move |engine, token| {
             let name = engine.default_collection(Kind::Text, configured.as_deref())?;
-            engine.search(&name, &query)
+            engine.search_cancellable(&name, &query, token)
         })
         .await?;
     let results = answer.results.into_iter().map(|found| TextResult {
@@ -210,9 +210,9 @@ pub(super) async fn image_search(
     };
     let answer = state
         .crossing
-        .run(Lane::Search, &state.engine, move |engine| {
+        .search(&state.engine, move |engine, token| {
             let name = engine.default_collection(Kind::Image, configured.as_deref())?;
-            engine.search(&name, &query)
+            engine.search_cancellable(&name, &query, token)
         })
         .await?;
     Ok(Answer(ImageSearchResponse { results: answer.results.into_iter().map(ImageResult::from).collect() }))

@@ -1,18 +1,19 @@
 //! What `/metrics` tells, in the text format of Prometheus
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! Two sorts of figures: those that are counted while the service runs ([`requests`]) live in one registry; those that the
+//! Two sorts of figures: those that are counted while the service runs ([`requests`], [`encoding`]) live in one registry; those that the
 //! engine keeps anyway ([`collections`]) are read anew for each scrape, so that a collection that is gone leaves nothing
 //! behind. Invariant: labels are route templates, methods, status codes and names of collections; never anything that a
 //! request brings, so the number of series is bounded.
 
 mod collections;
+mod encoding;
 mod page;
 mod process;
 mod requests;
 mod upkeep;
 
-use bilin_engine::Engine;
+use bilin_engine::{EncodeObserver, Engine};
 use page::Page;
 use prometheus::{Registry, TextEncoder};
 
@@ -20,6 +21,7 @@ use prometheus::{Registry, TextEncoder};
 pub(crate) struct Metrics {
     registry: Registry,
     requests: requests::Requests,
+    encoding: encoding::Encoding,
     process: process::Process,
 }
 
@@ -28,13 +30,19 @@ impl Metrics {
     pub(crate) fn new() -> prometheus::Result<Metrics> {
         let registry = Registry::new();
         let requests = requests::Requests::new(&registry)?;
+        let encoding = encoding::Encoding::new(&registry)?;
         process::register(&registry)?;
-        Ok(Metrics { registry, requests, process: process::Process::new() })
+        Ok(Metrics { registry, requests, encoding, process: process::Process::new() })
     }
 
     /// Counts one request; see [`requests`].
     pub(crate) fn requests(&self) -> &requests::Requests {
         &self.requests
+    }
+
+    /// To be told of the engine's forward passes.
+    pub(crate) fn encode_observer(&self) -> EncodeObserver {
+        self.encoding.observer()
     }
 
     /// All figures as text.

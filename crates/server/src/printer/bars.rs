@@ -4,6 +4,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
 const WITH_TOTAL: &str = "{msg:<10} {bar:32} {human_pos}/{human_len} {prefix} {per_sec} {eta}";
+const SHARE: &str = "{msg:<10} {bar:32} {percent:>3} % {prefix}, {eta} left";
 const WITHOUT_TOTAL: &str = "{msg:<10} {spinner} {human_pos} {prefix} {per_sec}";
 const TICK: Duration = Duration::from_millis(120);
 
@@ -27,6 +28,18 @@ impl Bar {
             None => ProgressBar::new_spinner(),
         });
         let template = if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL };
+        Bar::drawn(bar, template, what)
+    }
+
+    /// A bar that shows a share and the time left, for totals (bytes) that mean little to who looks.
+    pub(super) fn of_share(bars: &MultiProgress, shown: bool, what: &'static str, total: u64) -> Bar {
+        match shown {
+            false => Bar { bar: ProgressBar::hidden() },
+            true => Bar::drawn(bars.add(ProgressBar::new(total)), SHARE, what),
+        }
+    }
+
+    fn drawn(bar: ProgressBar, template: &str, what: &'static str) -> Bar {
         // A template that does not parse leaves the plain style; it is a constant, so tests see it.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
@@ -64,7 +77,7 @@ mod tests {
 
     #[test]
     fn templates_are_understood() {
-        for template in [WITH_TOTAL, WITHOUT_TOTAL] {
+        for template in [WITH_TOTAL, SHARE, WITHOUT_TOTAL] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -162,6 +162,11 @@ impl Printer {
         Bar::new(&self.bars, self.shows_bars, what, total)
     }
 
+    /// A bar over a share of `total`, drawn on a terminal only.
+    pub fn share(&self, what: &'static str, total: u64) -> Bar {
+        Bar::of_share(&self.bars, self.shows_bars, what, total)
+    }
+
     /// Nobody reads a closed stderr, so a failure to write there is no failure of the command.
     fn stderr(&self, text: impl Display) {
         self.bars.suspend(|| {

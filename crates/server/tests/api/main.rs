@@ -16,4 +16,5 @@ mod mounted;
 mod page;
 mod search;
 mod service;
+mod sharing;
 mod tutorial;

@@ -1,0 +1,231 @@
+//! Queries that come together, and queries whose clients go away: a real listener, real connections, the real model, and the
+//! metrics as witness of what was encoded.
+
+use axum::Router;
+use bilin_engine::{Engine, EngineConfig};
+use bilin_server::http::{AppState, Limits, StateOptions, router};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Six passes of two, so that there is time to stand in line behind the first.
+const LONG_TEXTS: usize = 12;
+
+/// No deadline that a busy machine could meet.
+fn patient() -> Limits {
+    Limits { request_timeout: Duration::from_secs(3_600), ..Limits::default() }
+}
+
+struct Listening {
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Listening {
+    async fn new(limits: Limits) -> Listening {
+        let folder = tempfile::tempdir().unwrap();
+        let config = EngineConfig { threads: 2, ..EngineConfig::new(folder.path().join("data")) };
+        let engine = Arc::new(Engine::open(config).unwrap());
+        let router: Router =
+            router(AppState::new(engine, StateOptions { limits, ..StateOptions::default() }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Listening { address, _folder: folder }
+    }
+
+    /// A request on a connection of its own that is not answered yet.
+    async fn begin(&self, method: &str, path: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn embed(&self, texts: &[String]) -> TcpStream {
+        self.begin("POST", "/v1/embeddings", &json!({"input": texts}).to_string()).await
+    }
+
+    /// The value of a sample in `/metrics`.
+    async fn figure(&self, sample: &str) -> f64 {
+        let (status, text) = end(self.begin("GET", "/metrics", "").await).await;
+        assert_eq!(status, 200, "{text}");
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{sample} is not in:\n{text}")).parse().unwrap()
+    }
+
+    async fn encoded(&self) -> f64 {
+        self.figure("bilin_encode_batch_size_sum{modality=\"text\"}").await
+    }
+
+    async fn in_progress(&self) -> f64 {
+        self.figure("http_requests_inprogress{handler=\"/v1/embeddings\",method=\"POST\"}").await
+    }
+
+    async fn wait_until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+        let started = Instant::now();
+        while !is_so().await {
+            assert!(started.elapsed() < Duration::from_secs(600), "waited in vain for {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// Status and body of the answer.
+async fn end(mut stream: TcpStream) -> (u16, String) {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        false => body.to_owned(),
+        true => unchunked(body),
+    };
+    (status, body)
+}
+
+/// The pieces of a chunked body (RFC 9112, section 7.1), put together.
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = body.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        whole += &rest[..length];
+        body = rest[length..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    whole
+}
+
+fn long_texts() -> Vec<String> {
+    (0..LONG_TEXTS)
+        .map(|number| format!("{number} {}", "向量检索把文本变成向量并比较方向。".repeat(40)))
+        .collect()
+}
+
+fn vectors(body: &str) -> Vec<Vec<f32>> {
+    let body: Value = serde_json::from_str(body).unwrap();
+    let data = body["data"].as_array().unwrap();
+    data.iter().map(|one| serde_json::from_value(one["embedding"].clone()).unwrap()).collect()
+}
+
+/// Opens the model, so that what follows is encoded at once.
+async fn warm(service: &Listening) {
+    let (status, body) = end(service.embed(&["warm".to_owned()]).await).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(service.encoded().await, 1.0);
+}
+
+/// A long request that is under way: some of its passes are over, most are still to come.
+async fn busy(service: &Listening) -> TcpStream {
+    let before = service.encoded().await;
+    let long = service.embed(&long_texts()).await;
+    service.wait_until("the long request", async || service.encoded().await > before).await;
+    long
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_come_while_the_encoder_is_busy_share_a_pass_and_get_what_they_would_alone() {
+    let service = Listening::new(patient()).await;
+    warm(&service).await;
+    let texts: Vec<String> = (0..8).map(|number| format!("第{number}个问题: 哪种索引最省内存?")).collect();
+    let mut alone = Vec::new();
+    for text in &texts {
+        let (status, body) = end(service.embed(std::slice::from_ref(text)).await).await;
+        assert_eq!(status, 200, "{body}");
+        alone.push(vectors(&body).remove(0));
+    }
+    let passes = "bilin_encode_batch_size_count{modality=\"text\"}";
+    assert_eq!(service.figure(passes).await, 9.0, "one each while nobody else is there");
+
+    let long = busy(&service).await;
+    let mut sent = Vec::new();
+    for text in &texts {
+        sent.push(service.embed(std::slice::from_ref(text)).await);
+    }
+    let mut bad = service.embed(&["向量".to_owned(), " ".to_owned()]).await;
+    bad.flush().await.unwrap();
+    for (sent, alone) in sent.into_iter().zip(&alone) {
+        let (status, body) = end(sent).await;
+        assert_eq!(status, 200, "{body}");
+        let together = vectors(&body).remove(0);
+        let worst = together.iter().zip(alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-6, "{worst}");
+    }
+    let (status, body) = end(bad).await;
+    assert!(status == 422 && body.contains("text 1 is empty"), "{status} {body}");
+    let (status, body) = end(long).await;
+    assert_eq!((status, vectors(&body).len()), (200, LONG_TEXTS));
+    // All texts of single requests counted, the passes are fewer than they would be alone.
+    assert_eq!(service.encoded().await, (1 + 8 + 8 + LONG_TEXTS) as f64);
+    let alone_in_passes = service.figure("bilin_encode_batch_size_bucket{modality=\"text\",le=\"1\"}").await;
+    assert!(alone_in_passes < 9.0 + 8.0, "none of the eight shared a pass: {alone_in_passes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_clients_that_hang_up_are_not_encoded() {
+    const HANGING_UP: usize = 6;
+    let service = Listening::new(patient()).await;
+    warm(&service).await;
+    let long = busy(&service).await;
+    let mut sent = Vec::new();
+    for number in 0..HANGING_UP {
+        sent.push(service.embed(&[format!("{number}: nobody waits for this")]).await);
+    }
+    let staying = service.embed(&["somebody waits for this".to_owned()]).await;
+    // All have arrived, and as the long one still works they stand in line.
+    service.wait_until("the requests", async || service.in_progress().await >= (2 + HANGING_UP) as f64).await;
+    drop(sent);
+    service.wait_until("the hangings up", async || service.in_progress().await <= 2.0).await;
+    let encoded_by_then = service.encoded().await;
+    let (status, body) = end(staying).await;
+    assert_eq!(status, 200, "{body}");
+    let (status, body) = end(long).await;
+    assert_eq!((status, vectors(&body).len()), (200, LONG_TEXTS));
+
+    let dropped = service.figure("bilin_encode_dropped_total{modality=\"text\"}").await;
+    let encoded = service.encoded().await;
+    assert!(dropped >= 1.0, "all were encoded before they could hang up ({encoded_by_then} by then)");
+    assert_eq!(
+        dropped + encoded,
+        (1 + LONG_TEXTS + 1 + HANGING_UP) as f64,
+        "{dropped} dropped, {encoded} encoded: each text is one of the two"
+    );
+    // And the line goes on.
+    assert_eq!(end(service.embed(&["after".to_owned()]).await).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_request_that_is_hung_up_stops_between_its_passes() {
+    let service = Listening::new(patient()).await;
+    warm(&service).await;
+    drop(busy(&service).await);
+    let dropped = "bilin_encode_dropped_total{modality=\"text\"}";
+    service.wait_until("its rest to be dropped", async || service.figure(dropped).await > 0.0).await;
+    let encoded = service.encoded().await;
+    assert!(encoded < (1 + LONG_TEXTS) as f64, "{encoded}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(service.encoded().await, encoded, "nothing goes on for nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_past_its_deadline_is_told_so_and_leaves_the_line() {
+    let service =
+        Listening::new(Limits { request_timeout: Duration::from_secs(2), ..Limits::default() }).await;
+    // Opening the model may take longer than a request may.
+    let warmed = async || end(service.embed(&["warm".to_owned()]).await).await.0 == 200;
+    service.wait_until("the model", warmed).await;
+    let many: Vec<String> = (0..160).flat_map(|_| long_texts()).collect();
+    let (status, body) = end(service.embed(&many).await).await;
+    assert!(status == 503 && body.contains("deadline_exceeded"), "{status} {body}");
+    let dropped = "bilin_encode_dropped_total{modality=\"text\"}";
+    service.wait_until("its rest to be dropped", async || service.figure(dropped).await > 0.0).await;
+    service.wait_until("the line to go on", warmed).await;
+}

@@ -14,11 +14,14 @@
 //!
 //! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files
 //! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models) and
-//! `vision` are the forward passes, `picture` decodes, `math` holds the kernels.
+//! `vision` are the forward passes, `onnx` has those of ONNX Runtime where its library is there, `picture` decodes, `math` holds the kernels.
 
 mod encoder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod math;
 mod models;
+mod onnx;
 mod picture;
 mod text;
 mod vision;
@@ -26,4 +29,5 @@ mod weights;
 
 pub use encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Prompt};
 pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
+pub use onnx::use_onnxruntime;
 pub use picture::{Picture, PictureError, PictureLimits};

@@ -76,7 +76,9 @@ pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View
 pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 
-pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
+pub use bilin_encode::{
+    Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt, use_onnxruntime,
+};
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{

@@ -48,29 +48,37 @@ struct Module {
 /// `sentence_bert_config.json`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Reading {
-    max_seq_length: Option<usize>,
-    do_lower_case: bool,
+pub(crate) struct Reading {
+    pub(crate) max_seq_length: Option<usize>,
+    pub(crate) do_lower_case: bool,
 }
 
 /// What of `tokenizer_config.json` bounds a text.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Longest {
+pub(crate) struct Longest {
     model_max_length: Option<f64>,
+}
+
+impl Longest {
+    /// As many tokens as the file says, if it says a limit.
+    pub(crate) fn tokens(&self) -> Option<usize> {
+        let told = self.model_max_length.filter(|length| *length >= 1.0 && *length < NO_LIMIT);
+        told.map(|length| length as usize)
+    }
 }
 
 /// `config_sentence_transformers.json`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Prompts {
+pub(crate) struct Prompts {
     prompts: BTreeMap<String, String>,
     default_prompt_name: Option<String>,
 }
 
 impl Prompts {
     /// For queries and for documents.
-    fn sides(&self) -> (String, String) {
+    pub(crate) fn sides(&self) -> (String, String) {
         let default = self.default_prompt_name.as_ref().and_then(|name| self.prompts.get(name));
         let side = |names: &[&str]| {
             let own = names.iter().find_map(|name| self.prompts.get(*name));
@@ -81,12 +89,21 @@ impl Prompts {
 }
 
 /// What is read of a folder, and its hash.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     folder: &'a Path,
     hash: blake3::Hasher,
 }
 
 impl Reader<'_> {
+    pub(crate) fn new(folder: &Path) -> Reader<'_> {
+        Reader { folder, hash: blake3::Hasher::new() }
+    }
+
+    /// Of all that was read.
+    pub(crate) fn revision(&self) -> String {
+        self.hash.finalize().to_hex().to_string()
+    }
+
     fn seen(&mut self, name: &str, bytes: &[u8]) {
         // With lengths, so that no two lists of files hash alike.
         self.hash.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
@@ -94,7 +111,7 @@ impl Reader<'_> {
     }
 
     /// A small file, if it is there.
-    fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let path = self.folder.join(name);
         if !path.is_file() {
             return Ok(None);
@@ -105,7 +122,7 @@ impl Reader<'_> {
     }
 
     /// A small JSON file, or what stands for one that is not there.
-    fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
+    pub(crate) fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
         match self.bytes(name)? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("its {name}: {error}")),
             None => Ok(T::default()),
@@ -113,7 +130,7 @@ impl Reader<'_> {
     }
 
     /// A file of any length, mapped.
-    fn map(&mut self, path: &Path) -> Result<Bytes, String> {
+    pub(crate) fn map(&mut self, path: &Path) -> Result<Bytes, String> {
         let bytes = map(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.seen(&name, &bytes);
@@ -121,7 +138,7 @@ impl Reader<'_> {
     }
 
     /// The folder of the network itself, and the pooling, from `modules.json`.
-    fn modules(&mut self) -> Result<(PathBuf, Pooling), String> {
+    pub(crate) fn modules(&mut self) -> Result<(PathBuf, Pooling), String> {
         let Some(json) = self.bytes("modules.json")? else { return Ok((PathBuf::new(), Pooling::Mean)) };
         let modules: Vec<Module> =
             serde_json::from_slice(&json).map_err(|error| format!("its modules.json: {error}"))?;
@@ -159,7 +176,7 @@ impl Reader<'_> {
 pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = folder.to_string_lossy().into_owned();
     let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
-    let mut reader = Reader { folder, hash: blake3::Hasher::new() };
+    let mut reader = Reader::new(folder);
     let (network, pooling) = reader.modules().map_err(broken)?;
     let inside = |name: &str| network.join(name).to_string_lossy().into_owned();
     let config = reader.bytes(&inside("config.json")).and_then(|json| {
@@ -183,7 +200,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
         let (has, knows) = (tokens.vocabulary(), bert.vocabulary());
         return Err(broken(format!("its tokenizer has {has} tokens, and its network knows {knows}")));
     }
-    let revision = reader.hash.finalize().to_hex().to_string();
+    let revision = reader.revision();
     let name = folder.file_name().map_or_else(|| id.clone(), |name| name.to_string_lossy().into_owned());
     let (query_prompt, document_prompt) = prompts.sides();
     let card = ModelCard {
@@ -201,14 +218,19 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     Ok(Arc::new(TextEncoder { card, tokens, lower_case: reading.do_lower_case, bert, pooling }))
 }
 
+/// Whether the network in `folder` is one of ours, and its weights are there.
+pub(crate) fn is_ours(folder: &Path) -> bool {
+    let config = read_small(&folder.join("config.json"));
+    config.is_ok_and(|json| Config::read(&json).is_ok()) && find(folder).is_ok()
+}
+
 /// As sentence-transformers chooses it, and never more than there are positions.
 fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
-    let told = longest.model_max_length.filter(|length| *length >= 1.0 && *length < NO_LIMIT);
-    let asked = reading.max_seq_length.or(told.map(|length| length as usize));
+    let asked = reading.max_seq_length.or(longest.tokens());
     asked.map_or(config.max_tokens(), |asked| asked.min(config.max_tokens()))
 }
 
-fn read_tokenizer(
+pub(crate) fn read_tokenizer(
     reader: &mut Reader<'_>,
     place: &Path,
     network: &Path,

@@ -4,9 +4,9 @@
 //! one behind the other without padding. One text alone is shared among the threads inside its layers instead.
 
 mod bert;
-mod folder;
-mod pooling;
-mod tokens;
+pub(crate) mod folder;
+pub(crate) mod pooling;
+pub(crate) mod tokens;
 
 use bytes::Bytes;
 use rayon::prelude::*;

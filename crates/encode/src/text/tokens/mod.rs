@@ -5,9 +5,10 @@
 //! Invariant: what comes out is never empty (the special tokens are always there) and never longer than the model reads.
 
 mod sentencepiece;
+mod sound;
 mod wordpiece;
 
-use tokenizers::{PostProcessor as _, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, Tokenizer, TruncationDirection};
 
 use crate::models::ModelError;
 
@@ -28,7 +29,12 @@ pub(crate) struct Tokens {
 
 /// The tokenizer of a `tokenizer.json`.
 pub(crate) fn from_json(json: &[u8]) -> Result<Tokenizer, String> {
-    Tokenizer::from_bytes(json).map_err(|error| format!("its tokenizer is not understood: {error}"))
+    let told = |reason: String| format!("its tokenizer is not understood: {reason}");
+    sound::check(json).map_err(told)?;
+    // The library reads some parts by `expect`.
+    let read = std::panic::catch_unwind(|| Tokenizer::from_bytes(json));
+    read.map_err(|_| told("the library that reads it failed".to_owned()))?
+        .map_err(|error| told(error.to_string()))
 }
 
 impl Tokens {
@@ -38,7 +44,13 @@ impl Tokens {
         max_tokens: Option<usize>,
     ) -> Result<Tokens, ModelError> {
         let broken = |reason: String| ModelError::Broken { id: model.to_owned(), reason };
-        let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        // What is put around no text; one special token may be several ids.
+        let around = tokenizer.post_process(Encoding::default(), None, true);
+        let around = around.map_err(|error| broken(format!("its special tokens: {error}")))?;
+        if let Some(id) = around.get_ids().iter().find(|id| tokenizer.id_to_token(**id).is_none()) {
+            return Err(broken(format!("its special token {id} is not in its vocabulary")));
+        }
+        let special = around.len();
         let max_tokens = max_tokens.unwrap_or(usize::MAX);
         if max_tokens <= special {
             return Err(broken(format!("it reads {max_tokens} tokens, of which {special} are special")));

@@ -186,6 +186,16 @@ pub enum EncodeError {
         /// Position in the batch, from 0.
         index: usize,
     },
+    /// The library that runs an ONNX model refused an input, or gave back what is no vector.
+    #[error("model \"{model}\" failed on input {index} of the batch: {reason}")]
+    Failed {
+        /// The model's id.
+        model: String,
+        /// Position in the batch, from 0.
+        index: usize,
+        /// What the library said, or what was expected and what came.
+        reason: String,
+    },
     /// A picture whose pixels do not fit its width and height.
     #[error(
         "picture {index} of the batch is {width} x {height} and has {bytes} bytes of RGB, not width x height x 3"

@@ -14,12 +14,16 @@
 //!
 //! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files
 //! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models),
-//! `vision` and `clip` (both, in one space) are the forward passes, `picture` decodes, `math` holds the kernels.
+//! `vision` and `clip` (both, in one space) are the forward passes, `onnx` has those of ONNX Runtime where its library is there,
+//! `picture` decodes, `math` holds the kernels.
 
 mod clip;
 mod encoder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod math;
 mod models;
+mod onnx;
 mod picture;
 mod text;
 mod vision;
@@ -27,4 +31,5 @@ mod weights;
 
 pub use encoder::{EncodeError, Encoded, Encoder, Input, LongTexts, Modality, ModelCard, Prompt, Reading};
 pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
+pub use onnx::use_onnxruntime;
 pub use picture::{Picture, PictureError, PictureLimits};

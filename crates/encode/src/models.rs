@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::clip;
 use crate::encoder::{Encoder, Modality, ModelCard};
+use crate::onnx;
 use crate::text::{TextEncoder, open_folder};
 use crate::vision::{PictureEncoder, open_file};
 
@@ -41,6 +42,14 @@ pub enum ModelError {
         /// The model.
         id: String,
         /// Which part, what was expected and what came.
+        reason: String,
+    },
+    /// An ONNX model, and no library to run it with.
+    #[error("model \"{id}\" is an ONNX model, and {reason}")]
+    NoRuntime {
+        /// The model.
+        id: String,
+        /// What was looked for, and why it could not be loaded.
         reason: String,
     },
 }
@@ -117,7 +126,8 @@ impl Builtin {
 
 /// Opens a built-in model by id: its weights are unpacked once per process and shared, so the second call is free. Any other
 /// id is the path of a folder of a text or CLIP model, or of a picture model's file of weights, which is read each time; the card's id
-/// is its full path. Unknown ids give an error that lists what there is.
+/// is its full path. A folder whose network is none of ours and that has an ONNX graph, or a file of one, is run by ONNX Runtime.
+/// Unknown ids give an error that lists what there is.
 pub fn open(id: &str) -> Result<Arc<dyn Encoder>, ModelError> {
     if let Some(model) = BUILTIN.iter().find(|model| model.id == id) {
         return model.cell.get_or_init(|| (model.open)(model.card())).clone();
@@ -125,8 +135,10 @@ pub fn open(id: &str) -> Result<Arc<dyn Encoder>, ModelError> {
     match Path::new(id).canonicalize() {
         Ok(path) if path.is_dir() => match clip::network_of(&path) {
             Some(network) => clip::open_folder(&path, &network),
+            None if onnx::has(&path) => onnx::open(&path),
             None => open_folder(&path),
         },
+        Ok(path) if onnx::has(&path) => onnx::open(&path),
         Ok(path) if path.is_file() => open_file(&path),
         _ => {
             let known = BUILTIN.iter().map(|model| model.id.to_owned()).collect();

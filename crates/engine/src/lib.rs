@@ -85,6 +85,7 @@ pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, Upkeep
 
 pub use bilin_encode::{
     Encoded, Encoder, LongTexts, Modality, ModelCard, Picture, PictureLimits, Prompt, Reading,
+    use_onnxruntime,
 };
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};

@@ -12,6 +12,8 @@ use super::{Picture, PictureError, PictureLimits, jpeg};
 
 /// Decoded bytes per pixel at most: RGBA of 16 bits.
 const MAX_BYTES_PER_PIXEL: u64 = 8;
+/// What a header may take before its width and height are known: a compressed colour profile grows a thousandfold.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 impl Picture {
     /// Decodes jpeg, png, webp, gif or bmp (known by content, not by name); alpha, palette, CMYK, 16 bit and animations
@@ -27,8 +29,11 @@ impl Picture {
         ) {
             return Err(PictureError::NotAPicture);
         }
-        let mut decoder =
-            ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(broken)?;
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut for_header = Limits::no_limits();
+        for_header.max_alloc = Some(MAX_HEADER_BYTES);
+        reader.limits(for_header);
+        let mut decoder = reader.into_decoder().map_err(broken)?;
         let (width, height) = decoder.dimensions();
         let pixels = u64::from(width) * u64::from(height);
         if width > limits.max_side || height > limits.max_side || pixels > limits.max_pixels {

@@ -72,7 +72,7 @@ impl Config {
 
     /// The position of a text's first token.
     fn first_position(&self) -> usize {
-        if self.model_type == "bert" { 0 } else { self.pad_token_id.unwrap_or(1) + 1 }
+        if self.model_type == "bert" { 0 } else { self.pad_token_id.unwrap_or(1).saturating_add(1) }
     }
 }
 

@@ -41,9 +41,9 @@ const DOCUMENT: [&str; 3] = ["document", "passage", "search_document"];
 /// `sentence_bert_config.json`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Reading {
-    max_seq_length: Option<usize>,
-    do_lower_case: bool,
+pub(crate) struct Reading {
+    pub(crate) max_seq_length: Option<usize>,
+    pub(crate) do_lower_case: bool,
 }
 
 /// What of `tokenizer_config.json` bounds a text.
@@ -69,14 +69,14 @@ pub(crate) fn is_inside(path: &Path) -> bool {
 /// `config_sentence_transformers.json`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Prompts {
+pub(crate) struct Prompts {
     prompts: BTreeMap<String, String>,
     default_prompt_name: Option<String>,
 }
 
 impl Prompts {
     /// For queries and for documents.
-    fn sides(&self) -> (String, String) {
+    pub(crate) fn sides(&self) -> (String, String) {
         let default = self.default_prompt_name.as_ref().and_then(|name| self.prompts.get(name));
         let side = |names: &[&str]| {
             let own = names.iter().find_map(|name| self.prompts.get(*name));
@@ -192,13 +192,19 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     Ok(Arc::new(TextEncoder::new(card, Arc::new(model), LongTexts::Truncate)))
 }
 
+/// Whether the network in `folder` is one of ours, and its weights are there.
+pub(crate) fn is_ours(folder: &Path) -> bool {
+    let config = read_small(&folder.join("config.json"));
+    config.is_ok_and(|json| Config::read(&json).is_ok()) && find(folder).is_ok()
+}
+
 /// As sentence-transformers chooses it, and never more than there are positions.
 fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
     let asked = reading.max_seq_length.or(longest.tokens());
     asked.map_or(config.max_tokens(), |asked| asked.min(config.max_tokens()))
 }
 
-fn read_tokenizer(
+pub(crate) fn read_tokenizer(
     reader: &mut Reader<'_>,
     place: &Path,
     network: &Path,

@@ -9,7 +9,7 @@ mod head;
 mod modernbert;
 pub(crate) mod modules;
 mod network;
-mod pooling;
+pub(crate) mod pooling;
 mod qwen3;
 mod rotary;
 mod split;

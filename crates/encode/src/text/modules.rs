@@ -28,16 +28,16 @@ enum Behind {
 
 /// What a folder names; its configs are read, its weights not yet.
 #[derive(Default)]
-pub(super) struct Modules {
+pub(crate) struct Modules {
     /// The folder of the network itself.
-    pub(super) network: PathBuf,
+    pub(crate) network: PathBuf,
     /// `None` where there is no `modules.json`.
-    pub(super) pooling: Option<Pooling>,
+    pub(crate) pooling: Option<Pooling>,
     behind: Vec<Behind>,
 }
 
 impl Modules {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Modules, String> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Modules, String> {
         let Some(json) = reader.bytes("modules.json")? else { return Ok(Modules::default()) };
         let named: Vec<Named> =
             serde_json::from_slice(&json).map_err(|error| format!("its modules.json: {error}"))?;
@@ -74,6 +74,11 @@ impl Modules {
             (Some(network), Some(_)) => Ok(Modules { network, ..modules }),
             _ => Err("its modules.json names no Transformer with a Pooling behind it".to_owned()),
         }
+    }
+
+    /// Whether nothing follows the pooling but what brings vectors to unit length.
+    pub(crate) fn ends_with_pooling(&self) -> bool {
+        self.behind.iter().all(|behind| matches!(behind, Behind::Unit))
     }
 
     /// What follows the pooling, with its weights, for vectors of `inputs` numbers.

@@ -174,6 +174,12 @@ impl Weights {
         }
     }
 
+    /// The names of all tensors.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// The shape of a tensor, if there is one of that name.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(&format!("{}{name}", self.prefix)).map(|tensor| tensor.shape.as_slice())

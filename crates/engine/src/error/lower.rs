@@ -149,9 +149,13 @@ impl From<ModelError> for Error {
             ModelError::Reading { .. } => {
                 (ErrorKind::InvalidInput, "prompts and long texts are of text models; shorten the prompt")
             }
+            ModelError::NoRuntime { .. } => (
+                ErrorKind::NotFound,
+                "ONNX Runtime is a library of its own: take onnxruntime/capi/libonnxruntime.so.* out of the Python package onnxruntime (1.17 or newer), or the release at github.com/microsoft/onnxruntime, and name it by models.onnxruntime or ORT_DYLIB_PATH",
+            ),
             ModelError::Broken { .. } => (
                 ErrorKind::Damaged,
-                "a text model is an unchanged folder of a BERT, XLM-RoBERTa, ModernBERT or Qwen3 model, a picture model a file of a torchvision ResNet",
+                "a text model is an unchanged folder of a BERT, XLM-RoBERTa, ModernBERT or Qwen3 model, a picture model a file of a torchvision ResNet or MobileNet, or a CLIP folder; others are read as ONNX (model.onnx)",
             ),
         };
         finish(kind, error.to_string(), Some(hint), error)

@@ -158,6 +158,9 @@ fn start(cli: Cli, printer: Printer) -> Result<Exit, (Printer, Failure)> {
     if let Err(failure) = log::start(config.log.as_deref(), serves, printer.is_json()) {
         return Err((printer, failure));
     }
+    if let Some(library) = &config.onnxruntime {
+        bilin_engine::use_onnxruntime(library);
+    }
     let context = Context { printer, config };
     run(cli.command, &context).map_err(|failure| (context.printer, failure))
 }

@@ -70,6 +70,12 @@ pub const KEYS: &[Key] = &[
         Some("efficientnet-lite0"),
         "model of new picture collections: an id, or a file of weights",
     ),
+    text(
+        "models.onnxruntime",
+        "BILIN_ONNXRUNTIME",
+        None,
+        "library of ONNX Runtime, for models in ONNX; unset is ORT_DYLIB_PATH, or libonnxruntime.so where the system finds it",
+    ),
     number("limits.file_bytes", "BILIN_MAX_FILE_BYTES", "268435456", "longest document file that is read"),
     number(
         "limits.picture_bytes",

@@ -79,6 +79,8 @@ pub struct Config {
     pub max_concurrent_requests: usize,
     /// Backups beyond this machine.
     pub offsite: OffsiteConfig,
+    /// Library of ONNX Runtime.
+    pub onnxruntime: Option<PathBuf>,
     /// Log filter; `None` lets the command choose.
     pub log: Option<String>,
     /// All of the above as text, with origins, in the order of [`KEYS`].
@@ -192,6 +194,7 @@ impl Config {
             request_timeout_ms: read.positive("serve.request_timeout_ms")? as u64,
             max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
             offsite: OffsiteConfig::read(&read)?,
+            onnxruntime: read.text("models.onnxruntime").map(PathBuf::from),
             log: read.text("log"),
             settings: Vec::new(),
         };

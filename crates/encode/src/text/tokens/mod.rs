@@ -7,9 +7,10 @@
 
 mod pairs;
 mod sentencepiece;
+mod sound;
 mod wordpiece;
 
-use tokenizers::{Encoding, PostProcessor as _, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, Tokenizer, TruncationDirection};
 
 use crate::models::ModelError;
 
@@ -45,7 +46,12 @@ pub(crate) struct Tokens {
 
 /// The tokenizer of a `tokenizer.json`.
 pub(crate) fn from_json(json: &[u8]) -> Result<Tokenizer, String> {
-    Tokenizer::from_bytes(json).map_err(|error| format!("its tokenizer is not understood: {error}"))
+    let told = |reason: String| format!("its tokenizer is not understood: {reason}");
+    sound::check(json).map_err(told)?;
+    // The library reads some parts by `expect`.
+    let read = std::panic::catch_unwind(|| Tokenizer::from_bytes(json));
+    read.map_err(|_| told("the library that reads it failed".to_owned()))?
+        .map_err(|error| told(error.to_string()))
 }
 
 /// Ids of the special tokens in front of a text and behind it.
@@ -79,16 +85,20 @@ impl Tokens {
         max_tokens: Option<usize>,
     ) -> Result<Tokens, ModelError> {
         let broken = |reason: String| ModelError::Broken { id: model.to_owned(), reason };
-        let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        let max_tokens = max_tokens.unwrap_or(usize::MAX);
-        if max_tokens <= special {
-            return Err(broken(format!("it reads {max_tokens} tokens, of which {special} are special")));
-        }
         tokenizer
             .with_padding(None)
             .with_truncation(None)
             .map_err(|error| broken(format!("its tokenizer cannot be set up: {error}")))?;
         let around = around(&tokenizer).map_err(broken)?;
+        if let Some(id) = around.iter().flatten().find(|id| tokenizer.id_to_token(**id).is_none()) {
+            return Err(broken(format!("its special token {id} is not in its vocabulary")));
+        }
+        // One special token may be several ids.
+        let special = around.iter().map(Vec::len).sum();
+        let max_tokens = max_tokens.unwrap_or(usize::MAX);
+        if max_tokens <= special {
+            return Err(broken(format!("it reads {max_tokens} tokens, of which {special} are special")));
+        }
         Ok(Tokens { tokenizer, max_tokens, special, around })
     }
 

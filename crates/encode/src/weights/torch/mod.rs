@@ -17,7 +17,9 @@ use super::tensor::{Element, Tensor};
 use pickle::{Arenas, Storage, Value, View};
 
 /// Most bytes of the pickle that names the tensors.
-const MAX_PICKLE_BYTES: u64 = 64 << 20;
+const MAX_PICKLE_BYTES: u64 = 16 << 20;
+/// Views whose numbers do not lie in order are copied; all of them together at most so many times as the file has bytes.
+const MAX_COPIES: usize = 4;
 /// `0x1950a86a20f9469cfc6c` as Python pickles it: the beginning of the older form.
 const OLDER: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const ZIP: &[u8] = b"PK\x03\x04";
@@ -64,7 +66,7 @@ fn from_zip(bytes: &Bytes) -> Result<BTreeMap<String, Tensor>, String> {
         return Err(format!("its data.pkl has {} bytes, the limit is {MAX_PICKLE_BYTES}", range.len()));
     }
     let (value, arenas, _) = pickle::read(&bytes[range])?;
-    named(&value, &arenas, |storage| {
+    named(&value, &arenas, bytes.len().saturating_mul(MAX_COPIES), |storage| {
         let entry = entries.get(&format!("{folder}data/{}", storage.key));
         Ok(bytes.slice(entry.ok_or_else(|| format!("storage {:?} is not there", storage.key))?.clone()))
     })
@@ -86,11 +88,13 @@ fn from_older(bytes: &Bytes) -> Result<BTreeMap<String, Tensor>, String> {
     let (keys, keys_arenas) = next()?;
     let Value::Sequence(keys) = keys else { return Err("it does not list its storages".to_owned()) };
     let mut storages = BTreeMap::new();
+    let used: BTreeMap<&str, &Storage> =
+        arenas.storages.iter().rev().map(|storage| (&*storage.key, storage)).collect();
     for key in &keys_arenas.sequences[keys] {
         let Value::Text(key) = key else { return Err("a storage's key is no text".to_owned()) };
-        let used = arenas.storages.iter().find(|storage| *storage.key == **key);
-        let used =
-            used.ok_or_else(|| format!("no tensor lies in storage {key:?}, so its length is unknown"))?;
+        let used = used
+            .get(&**key)
+            .ok_or_else(|| format!("no tensor lies in storage {key:?}, so its length is unknown"))?;
         let count = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>().copied());
         let count = usize::try_from(count.map_or(u64::MAX, u64::from_le_bytes)).ok();
         let length = count.and_then(|count| count.checked_mul(element(&used.kind)?.bytes()));
@@ -100,14 +104,14 @@ fn from_older(bytes: &Bytes) -> Result<BTreeMap<String, Tensor>, String> {
         at = range.end;
         storages.insert(key.to_string(), bytes.slice(range));
     }
-    named(&value, &arenas, |storage| {
-        storages.get(&storage.key).cloned().ok_or_else(|| format!("storage {:?} is not there", storage.key))
+    named(&value, &arenas, bytes.len().saturating_mul(MAX_COPIES), |storage| {
+        storages.get(&*storage.key).cloned().ok_or_else(|| format!("storage {:?} is not there", storage.key))
     })
 }
 
 /// What a kind of storage holds.
 fn element(kind: &str) -> Option<Element> {
-    Some(match kind {
+    Some(match kind.rsplit('.').next().unwrap_or_default() {
         "FloatStorage" => Element::F32,
         "HalfStorage" => Element::F16,
         "BFloat16Storage" => Element::Bf16,
@@ -123,6 +127,7 @@ fn element(kind: &str) -> Option<Element> {
 fn named(
     value: &Value,
     arenas: &Arenas,
+    mut room: usize,
     storage: impl Fn(&Storage) -> Result<Bytes, String>,
 ) -> Result<BTreeMap<String, Tensor>, String> {
     let entries = |value: &Value| match value {
@@ -141,8 +146,8 @@ fn named(
         let (Value::Text(name), Value::Tensor(at)) = (key, value) else { continue };
         let view = &arenas.tensors[*at];
         let of = &arenas.storages[view.storage];
-        let tensor =
-            tensor(view, of, &storage(of)?).map_err(|reason| format!("tensor {name:?}: {reason}"))?;
+        let tensor = tensor(view, of, &storage(of)?, &mut room)
+            .map_err(|reason| format!("tensor {name:?}: {reason}"))?;
         tensors.insert(name.to_string(), tensor);
     }
     match tensors.is_empty() {
@@ -151,7 +156,8 @@ fn named(
     }
 }
 
-fn tensor(view: &View, of: &Storage, storage: &Bytes) -> Result<Tensor, String> {
+/// The tensor that a view is; `room` is how many bytes may still be copied.
+fn tensor(view: &View, of: &Storage, storage: &Bytes, room: &mut usize) -> Result<Tensor, String> {
     let element =
         element(&of.kind).ok_or_else(|| format!("its storage is a {}, which is not read", of.kind))?;
     let (size, held) = (element.bytes(), storage.len() / element.bytes());
@@ -180,6 +186,7 @@ fn tensor(view: &View, of: &Storage, storage: &Bytes) -> Result<Tensor, String> 
         let first = view.offset * size;
         return Ok(Tensor { element, shape, bytes: storage.slice(first..first + count * size) });
     }
+    *room = room.checked_sub(count * size).ok_or("with the views before it, it is larger than the file")?;
     let mut bytes = Vec::with_capacity(count * size);
     for index in 0..count {
         let (mut rest, mut at) = (index, view.offset);
@@ -202,9 +209,9 @@ mod tests {
 
     #[test]
     fn views_are_followed_and_bounded() {
-        let of = Storage { kind: "ByteStorage".to_owned(), key: "0".to_owned(), count: 6 };
+        let of = Storage { kind: "torch.ByteStorage".into(), key: "0".into(), count: 6 };
         let bytes = Bytes::from_static(&[0, 1, 2, 3, 4, 5]);
-        let read = |view: &View| tensor(view, &of, &bytes).map(|tensor| tensor.bytes.to_vec());
+        let read = |view: &View| tensor(view, &of, &bytes, &mut 12).map(|tensor| tensor.bytes.to_vec());
         assert_eq!(read(&view(1, &[2, 2], &[2, 1])), Ok(vec![1, 2, 3, 4]));
         assert_eq!(read(&view(0, &[3, 2], &[1, 3])), Ok(vec![0, 3, 1, 4, 2, 5]), "transposed");
         assert_eq!(read(&view(6, &[0], &[1])), Ok(vec![]));
@@ -218,7 +225,21 @@ mod tests {
             assert!(read(&bad).is_err(), "{bad:?}");
         }
         let short = Storage { count: 7, ..of.clone() };
-        assert!(tensor(&view(0, &[1], &[1]), &short, &bytes).is_err());
+        assert!(tensor(&view(0, &[1], &[1]), &short, &bytes, &mut 0).is_err());
+    }
+
+    #[test]
+    fn views_of_one_storage_do_not_multiply_it() {
+        let of = Storage { kind: "torch.ByteStorage".into(), key: "0".into(), count: 6 };
+        let bytes = Bytes::from_static(&[0, 1, 2, 3, 4, 5]);
+        let turned = view(0, &[3, 2], &[1, 3]);
+        let mut room = 13;
+        let read: Vec<bool> = (0..3).map(|_| tensor(&turned, &of, &bytes, &mut room).is_ok()).collect();
+        assert_eq!((read, room), (vec![true, true, false], 1));
+        assert!(
+            tensor(&view(0, &[6], &[1]), &of, &bytes, &mut 0).is_ok(),
+            "what lies in order is not copied"
+        );
     }
 
     #[test]

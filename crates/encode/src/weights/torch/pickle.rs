@@ -32,9 +32,9 @@ pub(super) enum Value {
 /// A flat run of numbers that tensors are views of.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Storage {
-    /// `FloatStorage` and the like.
-    pub(super) kind: String,
-    pub(super) key: String,
+    /// `torch.FloatStorage` and the like.
+    pub(super) kind: Rc<str>,
+    pub(super) key: Rc<str>,
     pub(super) count: usize,
 }
 
@@ -58,6 +58,8 @@ pub(super) struct Arenas {
 
 /// Longest shape of a tensor that a model has.
 const MAX_SIDES: usize = 8;
+/// Longest name of a global. A text of the file can be named again and again by a few bytes, so it is not copied unbounded.
+const MAX_NAME_BYTES: usize = 256;
 
 /// Reads one pickle from the start of `bytes`: its value, what that refers to, and how long it is.
 pub(super) fn read(bytes: &[u8]) -> Result<(Value, Arenas, usize), String> {
@@ -169,8 +171,13 @@ impl Machine<'_> {
             }
             0x93 => {
                 let global = match &self.popped(2)?[..] {
-                    [Value::Text(module), Value::Text(name)] => {
+                    [Value::Text(module), Value::Text(name)]
+                        if module.len() + name.len() <= MAX_NAME_BYTES =>
+                    {
                         Value::Global(format!("{module}.{name}").into())
+                    }
+                    [Value::Text(_), Value::Text(_)] => {
+                        return Err(format!("the name of a global is longer than {MAX_NAME_BYTES} bytes"));
                     }
                     _ => return Err("a global is not named by two texts".to_owned()),
                 };
@@ -339,8 +346,7 @@ impl Machine<'_> {
             {
                 let count =
                     usize::try_from(*count).map_err(|_| format!("storage {key:?} has {count} numbers"))?;
-                let kind = kind.rsplit('.').next().unwrap_or_default().to_owned();
-                Storage { kind, key: key.to_string(), count }
+                Storage { kind: kind.clone(), key: key.clone(), count }
             }
             _ => return Err("it refers to something outside that is no storage".to_owned()),
         };
@@ -377,6 +383,11 @@ impl Machine<'_> {
     }
 
     fn view(&self, storage: &Value, offset: &Value, shape: &Value, stride: &Value) -> Result<View, String> {
+        for sides in [self.items(shape), self.items(stride)] {
+            if sides.len() > MAX_SIDES {
+                return Err(format!("a tensor has {} sides, the limit is {MAX_SIDES}", sides.len()));
+            }
+        }
         let sides = |value: &Value| {
             let sides = self.items(value).iter().map(|side| match side {
                 Value::Int(side) => usize::try_from(*side).ok(),
@@ -390,7 +401,7 @@ impl Machine<'_> {
             return Err("a tensor is not made of a storage, an offset, a shape and strides".to_owned());
         };
         let offset = usize::try_from(*offset).map_err(|_| "a tensor begins before its storage".to_owned())?;
-        if shape.len() != stride.len() || shape.len() > MAX_SIDES {
+        if shape.len() != stride.len() {
             return Err(format!("a tensor has {} sides and {} strides", shape.len(), stride.len()));
         }
         Ok(View { storage: *storage, offset, shape, stride })
@@ -418,6 +429,22 @@ mod tests {
         // os.system("true")
         let (value, ..) = read(b"\x80\x02cos\nsystem\nX\x04\0\0\0true\x85R.").expect("readable");
         assert_eq!(value, Value::Opaque);
+    }
+
+    #[test]
+    fn a_text_that_is_named_again_and_again_is_not_copied() {
+        // A text of a megabyte, remembered, then a hundred thousand globals of five bytes that are named by it twice.
+        let mut bomb = b"\x80\x02X\0\0\x10\0".to_vec();
+        bomb.extend(vec![b'a'; 1 << 20]);
+        bomb.extend(b"q\0");
+        let many = |opcodes: &[u8]| [&bomb[..], &opcodes.repeat(100_000), b"."].concat();
+        assert!(read(&many(b"h\0h\0\x93")).is_err_and(|reason| reason.contains("longer than 256")));
+        // ("storage", a global, that text, None, 1) is the id of as many storages.
+        let storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\nh\0NK\x01tq\x01";
+        let bomb = [&bomb[..], storage].concat();
+        let (_, arenas, _) = read(&[&bomb[..], &b"h\x01Q".repeat(100_000), b"."].concat()).expect("readable");
+        assert_eq!(arenas.storages.len(), 100_000);
+        assert!(Rc::ptr_eq(&arenas.storages[0].key, &arenas.storages[99_999].key));
     }
 
     #[test]

@@ -106,10 +106,7 @@ impl Reader<'_> {
 
     /// A small JSON file, or what stands for one that is not there.
     fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
-        match self.bytes(name)? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("its {name}: {error}")),
-            None => Ok(T::default()),
-        }
+        parse(name, self.bytes(name)?.as_deref())
     }
 
     /// A file of any length, mapped.
@@ -155,6 +152,12 @@ impl Reader<'_> {
     }
 }
 
+/// A JSON file, or what stands for one that is not there.
+fn parse<T: DeserializeOwned + Default>(name: &str, json: Option<&[u8]>) -> Result<T, String> {
+    let Some(json) = json else { return Ok(T::default()) };
+    serde_json::from_slice(json).map_err(|error| format!("its {name}: {error}"))
+}
+
 /// Opens the text model in `folder`. Its id is the folder's full path.
 pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = folder.to_string_lossy().into_owned();
@@ -167,11 +170,12 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     });
     let config = config.map_err(broken)?;
     let reading: Reading = reader.json(&inside("sentence_bert_config.json")).map_err(broken)?;
-    let longest: Longest = reader.json(&inside("tokenizer_config.json")).map_err(broken)?;
+    let tokenizer_config = reader.bytes(&inside("tokenizer_config.json")).map_err(broken)?;
+    let longest: Longest = parse("tokenizer_config.json", tokenizer_config.as_deref()).map_err(broken)?;
     let prompts: Prompts = reader.json("config_sentence_transformers.json").map_err(broken)?;
     let max_tokens = max_tokens(&config, &reading, &longest);
     let place = folder.join(&network);
-    let tokenizer = read_tokenizer(&mut reader, &place, &network).map_err(broken)?;
+    let tokenizer = read_tokenizer(&mut reader, &place, tokenizer_config.as_deref()).map_err(broken)?;
     let tokens = Tokens::new(&id, tokenizer, Some(max_tokens))?;
     let files = find(&place).map_err(broken)?;
     let mut mapped = Vec::new();
@@ -211,7 +215,7 @@ fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
 fn read_tokenizer(
     reader: &mut Reader<'_>,
     place: &Path,
-    network: &Path,
+    config: Option<&[u8]>,
 ) -> Result<tokenizers::Tokenizer, String> {
     let json = place.join("tokenizer.json");
     if json.is_file() {
@@ -219,8 +223,7 @@ fn read_tokenizer(
     }
     let vocabulary = place.join("vocab.txt");
     if vocabulary.is_file() {
-        let name = network.join("tokenizer_config.json").to_string_lossy().into_owned();
-        let config: WordPieceConfig = reader.json(&name)?;
+        let config: WordPieceConfig = parse("tokenizer_config.json", config)?;
         return tokens::from_vocabulary(&reader.map(&vocabulary)?, &config);
     }
     let pieces = place.join(SENTENCEPIECE);

@@ -14,16 +14,25 @@
 //!
 //! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files
 //! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models) and
-//! `vision` are the forward passes, `picture` decodes, `math` holds the kernels.
+//! `vision` are the forward passes, `picture` decodes, `math` holds the kernels, `quantize` writes models in fewer bits, `parity`
+//! compares vectors with references, `inspect` and `model_files` know what a model's files are.
 
 mod encoder;
+mod inspect;
 mod math;
+mod model_files;
 mod models;
+mod parity;
 mod picture;
+mod quantize;
 mod text;
 mod vision;
 mod weights;
 
 pub use encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Prompt};
+pub use inspect::{Inspected, MadeFrom, inspect};
+pub use model_files::{ChoiceError, choose as choose_files};
 pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
+pub use parity::{Parity, Reference, references, sample_picture, samples, side};
 pub use picture::{Picture, PictureError, PictureLimits};
+pub use quantize::{MIN_COSINE, Precision, QuantizeError, Quantized, quantize};

@@ -5,6 +5,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod elementwise;
+mod int8;
 pub(crate) mod linear;
 pub(crate) mod panels;
 mod tile;

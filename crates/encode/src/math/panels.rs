@@ -10,8 +10,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::int8;
 use super::tile::width;
-use crate::weights::{Q4_BLOCK, Q4Matrix};
+use crate::weights::{Q4_BLOCK, Q4Matrix, Q8Matrix};
 
 /// Packed weights, `inputs` deep and `outputs` wide.
 pub(crate) struct Panels {
@@ -26,6 +27,8 @@ enum Numbers {
     Full(Vec<f32>),
     /// `[panels, inputs / 8, width]` and `[panels, inputs / 32, width]`.
     Q4 { nibbles: Vec<u32>, scales: Vec<f32> },
+    /// `[panels, inputs / 4, width]` and `[panels, inputs / 32, width]`, see [`int8`].
+    Q8 { bytes: Vec<u32>, scales: Vec<f32> },
 }
 
 /// The panel width of this machine's instruction set.
@@ -80,6 +83,15 @@ impl Panels {
         Panels { inputs, outputs, width, numbers: Numbers::Q4 { nibbles, scales } }
     }
 
+    /// Packs Q8_0 matrices of equal depth, a multiple of 32, stacked: the outputs of the first come first.
+    pub(crate) fn q8(parts: &[Q8Matrix]) -> Panels {
+        let width = native_width();
+        let inputs = parts.first().map_or(0, |part| part.columns);
+        let outputs: usize = parts.iter().map(|part| part.rows).sum();
+        let (bytes, scales) = int8::pack(parts, inputs, outputs, width);
+        Panels { inputs, outputs, width, numbers: Numbers::Q8 { bytes, scales } }
+    }
+
     /// How many panels there are.
     pub(crate) fn count(&self) -> usize {
         self.outputs.div_ceil(self.width)
@@ -92,6 +104,7 @@ impl Panels {
             Numbers::Q4 { nibbles, scales } => {
                 size_of_val(nibbles.as_slice()) + size_of_val(scales.as_slice())
             }
+            Numbers::Q8 { bytes, scales } => size_of_val(bytes.as_slice()) + size_of_val(scales.as_slice()),
         }
     }
 
@@ -105,6 +118,15 @@ impl Panels {
                 let words = &nibbles[panel * size / 8..][..size / 8];
                 let scales = &scales[panel * size / Q4_BLOCK..][..size / Q4_BLOCK];
                 Arch::new().dispatch(Unpack { words, scales, out: scratch.as_mut_slice() });
+                scratch
+            }
+            Numbers::Q8 { bytes, scales } => {
+                scratch.resize(size, 0.0);
+                int8::unpack(
+                    &bytes[panel * size / 4..][..size / 4],
+                    &scales[panel * size / Q4_BLOCK..],
+                    scratch,
+                );
                 scratch
             }
         }
@@ -211,7 +233,8 @@ mod tests {
         )
         .expect("a file");
         let weights = crate::weights::Weights::read("m", &file.into()).expect("readable");
-        let matrix = weights.q4("w", outputs, inputs).expect("a matrix");
+        let matrix = weights.matrix("w", outputs, inputs).expect("a matrix");
+        let matrix = matrix.as_q4().expect("in 4 bits").clone();
         let (panels, mut row) = (Panels::q4(std::slice::from_ref(&matrix)), vec![0.0; inputs]);
         let mut scratch = Vec::new();
         for output in 0..outputs {

@@ -16,7 +16,8 @@
 //! | `upkeep` | builds, backups, checks and fail-overs by themselves |
 //! | `recall` | what live queries find |
 //! | `models` | the encoder pool |
-//! | `encoding` | encoding without a data folder |
+//! | `encoding` | encoding and models without a data folder |
+//! | `pulled` | models pulled into the data folder, and their names |
 //! | `faiss` | FAISS index files in and out |
 //! | `storage` | what use cases need of a store, and the embedded one |
 //! | `bench`, `npy` | indexes measured on a folder of vectors; arrays in and out |
@@ -50,6 +51,7 @@ mod merging;
 mod models;
 pub mod npy;
 mod offsite;
+mod pulled;
 mod recall;
 mod search;
 mod storage;
@@ -62,7 +64,9 @@ pub use add::{
 };
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
-pub use encoding::{builtin_models, encode_texts, open_model};
+pub use encoding::{
+    builtin_models, encode_references, encode_texts, inspect_model, open_model, quantize_model,
+};
 pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
 pub use health::Health;
@@ -70,13 +74,18 @@ pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem};
 pub use merging::Merged;
 pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
+pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 
-pub use bilin_encode::{Encoded, Encoder, Modality, ModelCard, Picture, PictureLimits, Prompt};
+pub use bilin_encode::{
+    ChoiceError, Encoded, Encoder, Inspected, MIN_COSINE, MadeFrom, Modality, ModelCard, Parity, Picture,
+    PictureLimits, Precision, Prompt, Quantized, Reference, choose_files as choose_model_files,
+    references as model_references, samples as model_samples,
+};
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Problem, Split};
 pub use bilin_store::{

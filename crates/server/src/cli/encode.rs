@@ -50,7 +50,7 @@ pub(super) fn run(args: &Encode, context: &Context) -> Result<Exit, Failure> {
             .with_hint("send it to a file: bilin encode < texts.txt > vectors.npy; or use --json"));
     }
     let id = args.model.as_deref().unwrap_or(&context.config.engine.default_text_model);
-    let encoder = bilin_engine::open_model(id)?;
+    let encoder = bilin_engine::open_model(&context.model_id(id))?;
     if io::stdin().is_terminal() {
         printer.note("reading texts from the terminal, one per line; Ctrl-D ends");
     }

@@ -62,13 +62,19 @@ pub const KEYS: &[Key] = &[
         "models.text",
         "BILIN_TEXT_MODEL",
         Some("e5-small-zh-en"),
-        "model of new text collections: an id, or the folder of one",
+        "model of new text collections: an id, the folder of one, or the name of one that was pulled",
     ),
     text(
         "models.image",
         "BILIN_IMAGE_MODEL",
         Some("efficientnet-lite0"),
         "model of new picture collections: an id, or a file of weights",
+    ),
+    text(
+        "models.endpoint",
+        "BILIN_MODELS_ENDPOINT",
+        None,
+        "address that bilin model pull asks in place of huggingface.co; unset is HF_ENDPOINT",
     ),
     number("limits.file_bytes", "BILIN_MAX_FILE_BYTES", "268435456", "longest document file that is read"),
     number(

@@ -15,21 +15,30 @@
 //! Rooms: [`encoder`](self) holds the contract, `models` says which models there are, `weights` reads their files
 //! (safetensors, and those of `torch.save` without running them), `text` (networks, pooling, tokenizers, folders of models),
 //! `vision` and `clip` (both, in one space) are the forward passes, `onnx` has those of ONNX Runtime where its library is there,
-//! `picture` decodes, `math` holds the kernels.
+//! `picture` decodes, `math` holds the kernels, `quantize` writes models in fewer bits, `parity` compares vectors with references,
+//! `inspect` and `model_files` know what a model's files are.
 
 mod clip;
 mod encoder;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod inspect;
 mod math;
+mod model_files;
 mod models;
 mod onnx;
+mod parity;
 mod picture;
+mod quantize;
 mod text;
 mod vision;
 mod weights;
 
 pub use encoder::{EncodeError, Encoded, Encoder, Input, LongTexts, Modality, ModelCard, Prompt, Reading};
+pub use inspect::{Inspected, MadeFrom, inspect};
+pub use model_files::{ChoiceError, choose as choose_files};
 pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
 pub use onnx::use_onnxruntime;
+pub use parity::{Parity, Reference, references, sample_picture, samples, side};
 pub use picture::{Picture, PictureError, PictureLimits};
+pub use quantize::{MIN_COSINE, Precision, QuantizeError, Quantized, quantize};

@@ -18,7 +18,8 @@
 //! | `models` | the encoder pool |
 //! | `passes` | queries that come together share a forward pass |
 //! | `cancel` | whether an answer is still wanted |
-//! | `encoding` | encoding without a data folder |
+//! | `encoding` | encoding and models without a data folder |
+//! | `pulled` | models pulled into the data folder, and their names |
 //! | `faiss` | FAISS index files in and out |
 //! | `storage` | what use cases need of a store, and the embedded one |
 //! | `bench`, `npy` | indexes measured on a folder of vectors; arrays in and out |
@@ -54,6 +55,7 @@ mod models;
 pub mod npy;
 mod offsite;
 mod passes;
+mod pulled;
 mod recall;
 mod search;
 mod storage;
@@ -67,7 +69,9 @@ pub use add::{
 pub use cancel::CancelToken;
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
-pub use encoding::{builtin_models, encode_texts, open_model};
+pub use encoding::{
+    builtin_models, encode_references, encode_texts, inspect_model, open_model, quantize_model,
+};
 pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
 pub use health::Health;
@@ -77,6 +81,7 @@ pub use merging::Merged;
 pub use models::TextWishes;
 pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
 pub use passes::{EncodeEvent, EncodeObserver};
+pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
@@ -84,7 +89,9 @@ pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 
 pub use bilin_encode::{
-    Encoded, Encoder, LongTexts, Modality, ModelCard, Picture, PictureLimits, Prompt, Reading,
+    ChoiceError, Encoded, Encoder, Inspected, LongTexts, MIN_COSINE, MadeFrom, Modality, ModelCard, Parity,
+    Picture, PictureLimits, Precision, Prompt, Quantized, Reading, Reference,
+    choose_files as choose_model_files, references as model_references, samples as model_samples,
     use_onnxruntime,
 };
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};

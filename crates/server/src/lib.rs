@@ -11,3 +11,4 @@ pub mod http;
 mod metrics;
 mod offsite;
 pub mod printer;
+mod pull;

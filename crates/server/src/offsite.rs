@@ -124,7 +124,7 @@ fn s3(
 }
 
 /// Without TLS only where nobody else can listen.
-fn is_this_machine(endpoint: &str) -> bool {
+pub(crate) fn is_this_machine(endpoint: &str) -> bool {
     let Some(rest) = endpoint.strip_prefix("http://") else { return false };
     let host = rest.split('/').next().unwrap_or_default();
     let host = host

@@ -55,8 +55,8 @@ pub fn weights(bytes: &[u8]) {
             let mut row = vec![0.0; columns];
             [0, rows / 2, rows].iter().for_each(|at| table.row(*at, &mut row));
         }
-        if let Some(name) = name.strip_suffix(".q4") {
-            let _ = weights.q4(name, rows, columns.saturating_mul(2));
+        if let Ok(matrix) = weights.matrix(&name, rows, columns) {
+            assert_eq!(matrix.into_full().len(), rows * columns);
         }
     }
 }

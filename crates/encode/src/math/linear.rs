@@ -11,7 +11,7 @@ pub(crate) use super::panels::DEPTH_STEP;
 use super::panels::Panels;
 pub(crate) use super::tile::Finish;
 use super::tile::{Job, multiply};
-use crate::weights::Matrix;
+use crate::weights::{Matrix, Q8_BLOCK};
 
 /// Rows one thread works on at a time: their activations stay in its second-level cache.
 const ROW_BLOCK: usize = 256;
@@ -33,11 +33,15 @@ impl Linear {
         Linear::new(panels, bias, finish)
     }
 
-    /// From matrices of `inputs` columns stacked along their outputs, which stay in 4 bits if all of them are.
+    /// From matrices of `inputs` columns stacked along their outputs, which stay in 4 or 8 bits if all of them are.
     pub(crate) fn stacked(parts: Vec<Matrix>, inputs: usize, bias: Vec<f32>, finish: Finish) -> Linear {
         let packed: Vec<_> = parts.iter().filter_map(Matrix::as_q4).cloned().collect();
         if packed.len() == parts.len() {
             return Linear::new(Panels::q4(&packed), bias, finish);
+        }
+        let packed: Vec<_> = parts.iter().filter_map(Matrix::as_q8).cloned().collect();
+        if packed.len() == parts.len() && inputs.is_multiple_of(Q8_BLOCK) {
+            return Linear::new(Panels::q8(&packed), bias, finish);
         }
         let weights: Vec<f32> = parts.into_iter().flat_map(Matrix::into_full).collect();
         Linear::full(&weights, inputs, bias, finish)

@@ -8,6 +8,7 @@ pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod gate;
 pub(crate) mod grouped;
+mod int8;
 pub(crate) mod linear;
 pub(crate) mod panels;
 pub(crate) mod rms;

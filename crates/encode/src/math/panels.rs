@@ -12,8 +12,9 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::int8;
 use super::tile::width;
-use crate::weights::{Q4_BLOCK, Q4Matrix};
+use crate::weights::{Q4_BLOCK, Q4Matrix, Q8Matrix};
 
 /// Where the inputs of a panel may be cut: at whole blocks of the packed forms.
 pub(crate) const DEPTH_STEP: usize = Q4_BLOCK;
@@ -31,6 +32,8 @@ enum Numbers {
     Full(Vec<f32>),
     /// `[panels, inputs / 8, width]` and `[panels, inputs / 32, width]`.
     Q4 { nibbles: Vec<u32>, scales: Vec<f32> },
+    /// `[panels, inputs / 4, width]` and `[panels, inputs / 32, width]`, see [`int8`].
+    Q8 { bytes: Vec<u32>, scales: Vec<f32> },
 }
 
 /// The panel width of this machine's instruction set.
@@ -85,6 +88,15 @@ impl Panels {
         Panels { inputs, outputs, width, numbers: Numbers::Q4 { nibbles, scales } }
     }
 
+    /// Packs Q8_0 matrices of equal depth, a multiple of 32, stacked: the outputs of the first come first.
+    pub(crate) fn q8(parts: &[Q8Matrix]) -> Panels {
+        let width = native_width();
+        let inputs = parts.first().map_or(0, |part| part.columns);
+        let outputs: usize = parts.iter().map(|part| part.rows).sum();
+        let (bytes, scales) = int8::pack(parts, inputs, outputs, width);
+        Panels { inputs, outputs, width, numbers: Numbers::Q8 { bytes, scales } }
+    }
+
     /// How many panels there are.
     pub(crate) fn count(&self) -> usize {
         self.outputs.div_ceil(self.width)
@@ -97,6 +109,7 @@ impl Panels {
             Numbers::Q4 { nibbles, scales } => {
                 size_of_val(nibbles.as_slice()) + size_of_val(scales.as_slice())
             }
+            Numbers::Q8 { bytes, scales } => size_of_val(bytes.as_slice()) + size_of_val(scales.as_slice()),
         }
     }
 
@@ -116,6 +129,11 @@ impl Panels {
                 let words = &nibbles[start / 8..][..size / 8];
                 let scales = &scales[start / Q4_BLOCK..][..size / Q4_BLOCK];
                 Arch::new().dispatch(Unpack { words, scales, out: scratch.as_mut_slice() });
+                scratch
+            }
+            Numbers::Q8 { bytes, scales } => {
+                scratch.resize(size, 0.0);
+                int8::unpack(&bytes[start / 4..][..size / 4], &scales[start / Q4_BLOCK..], scratch);
                 scratch
             }
         }
@@ -222,7 +240,8 @@ mod tests {
         )
         .expect("a file");
         let weights = crate::weights::Weights::read("m", &file.into()).expect("readable");
-        let matrix = weights.q4("w", outputs, inputs).expect("a matrix");
+        let matrix = weights.matrix("w", outputs, inputs).expect("a matrix");
+        let matrix = matrix.as_q4().expect("in 4 bits").clone();
         let (panels, mut row) = (Panels::q4(std::slice::from_ref(&matrix)), vec![0.0; inputs]);
         let mut scratch = Vec::new();
         for output in 0..outputs {

@@ -121,10 +121,7 @@ impl Reader<'_> {
 
     /// A small JSON file, or what stands for one that is not there.
     pub(crate) fn json<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
-        match self.bytes(name)? {
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("its {name}: {error}")),
-            None => Ok(T::default()),
-        }
+        parse(name, self.bytes(name)?.as_deref())
     }
 
     /// The weights in the folder `inside` ours; `id` is the model's.
@@ -147,6 +144,12 @@ impl Reader<'_> {
     }
 }
 
+/// A JSON file, or what stands for one that is not there.
+pub(crate) fn parse<T: DeserializeOwned + Default>(name: &str, json: Option<&[u8]>) -> Result<T, String> {
+    let Some(json) = json else { return Ok(T::default()) };
+    serde_json::from_slice(json).map_err(|error| format!("its {name}: {error}"))
+}
+
 /// Opens the text model in `folder`. Its id is the folder's full path.
 pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = folder.to_string_lossy().into_owned();
@@ -161,10 +164,11 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     let usual = if config.is_decoder() { Mode::Last } else { Mode::Mean };
     let pooling = modules.pooling.clone().unwrap_or_else(|| usual.into());
     let reading: Reading = reader.json(&inside("sentence_bert_config.json")).map_err(broken)?;
-    let longest: Longest = reader.json(&inside("tokenizer_config.json")).map_err(broken)?;
+    let tokenizer_config = reader.bytes(&inside("tokenizer_config.json")).map_err(broken)?;
+    let longest: Longest = parse("tokenizer_config.json", tokenizer_config.as_deref()).map_err(broken)?;
     let prompts: Prompts = reader.json("config_sentence_transformers.json").map_err(broken)?;
     let max_tokens = max_tokens(&config, &reading, &longest);
-    let tokenizer = read_tokenizer(&mut reader, &folder.join(&modules.network), &modules.network);
+    let tokenizer = read_tokenizer(&mut reader, &folder.join(&modules.network), tokenizer_config.as_deref());
     let tokens = Tokens::new(&id, tokenizer.map_err(broken)?, Some(max_tokens))?;
     let network = config.open(reader.weights(&id, &modules.network)?)?;
     let head = modules.head(&mut reader, &id, pooling.outputs(network.dim()))?;
@@ -207,7 +211,7 @@ fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
 pub(crate) fn read_tokenizer(
     reader: &mut Reader<'_>,
     place: &Path,
-    network: &Path,
+    config: Option<&[u8]>,
 ) -> Result<tokenizers::Tokenizer, String> {
     let json = place.join("tokenizer.json");
     if json.is_file() {
@@ -215,8 +219,7 @@ pub(crate) fn read_tokenizer(
     }
     let vocabulary = place.join("vocab.txt");
     if vocabulary.is_file() {
-        let name = network.join("tokenizer_config.json").to_string_lossy().into_owned();
-        let config: WordPieceConfig = reader.json(&name)?;
+        let config: WordPieceConfig = parse("tokenizer_config.json", config)?;
         return tokens::from_vocabulary(&reader.map(&vocabulary)?, &config);
     }
     let pieces = place.join(SENTENCEPIECE);

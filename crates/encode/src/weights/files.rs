@@ -79,6 +79,7 @@ fn safetensors(bytes: &Bytes) -> Result<BTreeMap<String, Tensor>, String> {
             Dtype::F16 => Element::F16,
             Dtype::BF16 => Element::Bf16,
             Dtype::U8 => Element::U8,
+            Dtype::I8 => Element::I8,
             other => Element::Other(other.bitsize().div_ceil(8)),
         };
         let tensor = Tensor { element, shape: view.shape().to_vec(), bytes: bytes.slice_ref(view.data()) };

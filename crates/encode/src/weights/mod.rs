@@ -5,6 +5,7 @@
 mod files;
 mod map;
 mod q4;
+mod q8;
 mod tensor;
 mod torch;
 
@@ -14,10 +15,11 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::models::ModelError;
-pub(crate) use files::{find, read_small};
+pub(crate) use files::{find, read_small, tensors};
 pub(crate) use map::map;
 pub(crate) use q4::{Q4_BLOCK, Q4Matrix};
-use tensor::{Element, Tensor};
+pub(crate) use q8::{Q8_BLOCK, Q8Matrix};
+pub(crate) use tensor::{Element, Tensor};
 
 /// The tensors of one model.
 pub(crate) struct Weights {
@@ -32,13 +34,21 @@ pub(crate) enum Matrix {
     /// `[rows, columns]`, row-major.
     Full(Vec<f32>),
     Q4(Q4Matrix),
+    Q8(Q8Matrix),
 }
 
 impl Matrix {
     pub(crate) fn as_q4(&self) -> Option<&Q4Matrix> {
         match self {
             Matrix::Q4(matrix) => Some(matrix),
-            Matrix::Full(_) => None,
+            Matrix::Full(_) | Matrix::Q8(_) => None,
+        }
+    }
+
+    pub(crate) fn as_q8(&self) -> Option<&Q8Matrix> {
+        match self {
+            Matrix::Q8(matrix) => Some(matrix),
+            Matrix::Full(_) | Matrix::Q4(_) => None,
         }
     }
 
@@ -47,20 +57,26 @@ impl Matrix {
         match self {
             Matrix::Full(numbers) => numbers,
             Matrix::Q4(matrix) => {
-                let mut numbers = vec![0.0; matrix.rows * matrix.columns];
-                for (row, out) in numbers.chunks_exact_mut(matrix.columns).enumerate() {
-                    matrix.unpack_row(row, out);
-                }
-                numbers
+                unpacked(matrix.rows, matrix.columns, |row, out| matrix.unpack_row(row, out))
+            }
+            Matrix::Q8(matrix) => {
+                unpacked(matrix.rows, matrix.columns, |row, out| matrix.unpack_row(row, out))
             }
         }
     }
+}
+
+fn unpacked(rows: usize, columns: usize, unpack: impl Fn(usize, &mut [f32])) -> Vec<f32> {
+    let mut numbers = vec![0.0; rows * columns];
+    numbers.chunks_exact_mut(columns.max(1)).enumerate().for_each(|(row, out)| unpack(row, out));
+    numbers
 }
 
 /// Rows that are looked up one by one, left in the file they are in.
 pub(crate) enum Table {
     Plain { tensor: Tensor, columns: usize },
     Q4(Q4Matrix),
+    Q8(Q8Matrix),
 }
 
 impl Table {
@@ -68,6 +84,7 @@ impl Table {
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         match self {
             Table::Q4(matrix) => matrix.unpack_row(row, out),
+            Table::Q8(matrix) => matrix.unpack_row(row, out),
             Table::Plain { tensor, columns } => {
                 out.fill(0.0);
                 tensor.widen(row * columns, out);
@@ -78,6 +95,7 @@ impl Table {
     pub(crate) fn rows(&self) -> usize {
         match self {
             Table::Q4(matrix) => matrix.rows,
+            Table::Q8(matrix) => matrix.rows,
             Table::Plain { tensor, .. } => tensor.shape[0],
         }
     }
@@ -88,7 +106,7 @@ impl Weights {
     pub(crate) fn read(model: &str, bytes: &Bytes) -> Result<Weights, ModelError> {
         let tensors = files::tensors(bytes);
         let tensors = tensors.map_err(|reason| ModelError::Broken { id: model.to_owned(), reason })?;
-        Ok(Weights { model: model.to_owned(), prefix: String::new(), tensors })
+        Ok(Weights::new(model, tensors))
     }
 
     /// From the files of a folder, mapped.
@@ -101,15 +119,17 @@ impl Weights {
             })?;
             tensors.extend(found);
         }
-        Ok(Weights { model: model.to_owned(), prefix: String::new(), tensors })
+        Ok(Weights::new(model, tensors))
+    }
+
+    fn new(model: &str, mut tensors: BTreeMap<String, Tensor>) -> Weights {
+        name_blocks(&mut tensors);
+        Weights { model: model.to_owned(), prefix: String::new(), tensors }
     }
 
     /// With names as they are below the first of `prefixes` that has a matrix `name`, if one has.
     pub(crate) fn below(mut self, prefixes: &[&str], name: &str) -> Weights {
-        let has = |name: String| self.tensors.contains_key(&name);
-        let found = prefixes
-            .iter()
-            .find(|prefix| has(format!("{prefix}{name}")) || has(format!("{prefix}{name}.q4")));
+        let found = prefixes.iter().find(|prefix| self.tensors.contains_key(&format!("{prefix}{name}")));
         self.prefix = found.map_or_else(String::new, |prefix| (*prefix).to_owned());
         self
     }
@@ -143,8 +163,16 @@ impl Weights {
         self.tensor(name, &[Element::F32, Element::F16, Element::Bf16], shape)
     }
 
-    /// A tensor of `shape` as f32, row-major.
+    /// A tensor of `shape` as f32, row-major, whatever form the file has it in.
     pub(crate) fn dense(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        match self.element(name) {
+            Some(Element::Q4) => {
+                let matrix = self.q4(name, shape)?;
+                return Ok(channels_second(Matrix::Q4(matrix).into_full(), shape));
+            }
+            Some(Element::Q8) => return Ok(Matrix::Q8(self.q8(name, shape)?).into_full()),
+            _ => {}
+        }
         let tensor = self.numbers(name, shape)?;
         let mut numbers = vec![0.0; tensor.bytes.len() / tensor.element.bytes()];
         tensor.widen(0, &mut numbers);
@@ -152,25 +180,46 @@ impl Weights {
         Ok(numbers)
     }
 
-    /// A Q4_0 matrix of `rows` x `columns`.
-    pub(crate) fn q4(&self, name: &str, rows: usize, columns: usize) -> Result<Q4Matrix, ModelError> {
+    /// A tensor in Q4_0, as a matrix with the rows and columns that its blocks lie in.
+    fn q4(&self, name: &str, shape: &[usize]) -> Result<Q4Matrix, ModelError> {
+        let mut stored = channels_last(shape);
+        let columns = stored.pop().unwrap_or_default();
         if !columns.is_multiple_of(Q4_BLOCK) {
             return Err(
                 self.broken(format!("rows of \"{name}\" have {columns} numbers, not a multiple of 32"))
             );
         }
-        let nibbles = self.tensor(&format!("{name}.q4"), &[Element::U8], &[rows, columns / 2])?;
-        let scales_shape = [rows, columns / Q4_BLOCK];
-        let scales = self.tensor(&format!("{name}.d"), &[Element::F16], &scales_shape)?.bytes.clone();
-        self.dense(&format!("{name}.d"), &scales_shape)?;
-        Ok(Q4Matrix { rows, columns, nibbles: nibbles.bytes.clone(), scales })
+        self.tensor(name, &[Element::Q4], shape)?;
+        let of = |columns: usize| [stored.as_slice(), &[columns]].concat();
+        let nibbles = self.tensor(&format!("{name}.q4"), &[Element::U8], &of(columns / 2))?;
+        let scales = self.scales(name, &of(columns / Q4_BLOCK))?;
+        Ok(Q4Matrix { rows: stored.iter().product(), columns, nibbles: nibbles.bytes.clone(), scales })
+    }
+
+    /// A tensor in Q8_0, as a matrix of one row an output.
+    fn q8(&self, name: &str, shape: &[usize]) -> Result<Q8Matrix, ModelError> {
+        self.tensor(name, &[Element::Q8], shape)?;
+        let numbers = self.tensor(&format!("{name}.q8"), &[Element::I8], shape)?;
+        let rows = shape.first().copied().unwrap_or_default();
+        let columns = shape.iter().skip(1).product::<usize>();
+        let scales = self.scales(name, &[rows, columns.div_ceil(Q8_BLOCK)])?;
+        Ok(Q8Matrix { rows, columns, numbers: numbers.bytes.clone(), scales })
+    }
+
+    /// The scales of blocks.
+    fn scales(&self, name: &str, shape: &[usize]) -> Result<Bytes, ModelError> {
+        let name = format!("{name}.d");
+        let scales = self.tensor(&name, &[Element::F16], shape)?.bytes.clone();
+        self.dense(&name, shape)?;
+        Ok(scales)
     }
 
     /// A matrix of `rows` x `columns` in the form the file has it in.
     pub(crate) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, ModelError> {
-        match self.has(&format!("{name}.q4")) {
-            true => Ok(Matrix::Q4(self.q4(name, rows, columns)?)),
-            false => Ok(Matrix::Full(self.dense(name, &[rows, columns])?)),
+        match self.element(name) {
+            Some(Element::Q4) => Ok(Matrix::Q4(self.q4(name, &[rows, columns])?)),
+            Some(Element::Q8) => Ok(Matrix::Q8(self.q8(name, &[rows, columns])?)),
+            _ => Ok(Matrix::Full(self.dense(name, &[rows, columns])?)),
         }
     }
 
@@ -178,6 +227,10 @@ impl Weights {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    fn element(&self, name: &str) -> Option<Element> {
+        self.tensors.get(&format!("{}{name}", self.prefix)).map(|tensor| tensor.element)
     }
 
     /// The shape of a tensor, if there is one of that name.
@@ -210,8 +263,10 @@ impl Weights {
 
     /// Rows to look up, left where they are.
     pub(crate) fn table(&self, name: &str, rows: usize, columns: usize) -> Result<Table, ModelError> {
-        if self.has(&format!("{name}.q4")) {
-            return Ok(Table::Q4(self.q4(name, rows, columns)?));
+        match self.element(name) {
+            Some(Element::Q4) => return Ok(Table::Q4(self.q4(name, &[rows, columns])?)),
+            Some(Element::Q8) => return Ok(Table::Q8(self.q8(name, &[rows, columns])?)),
+            _ => {}
         }
         let tensor = self.numbers(name, &[rows, columns])?.clone();
         let mut numbers = vec![0.0; columns];
@@ -228,6 +283,51 @@ impl Weights {
             Some(at) => Err(self.broken(format!("tensor \"{name}\" holds {} at {at}", numbers[at]))),
         }
     }
+}
+
+/// What is in blocks gets the name and shape that it had before, so that it is looked for as every other tensor is.
+fn name_blocks(tensors: &mut BTreeMap<String, Tensor>) {
+    let mut named = Vec::new();
+    for (name, tensor) in tensors.iter() {
+        if let Some(name) = name.strip_suffix(".q8") {
+            named.push((name.to_owned(), Element::Q8, tensor.shape.clone()));
+        } else if let Some(name) = name.strip_suffix(".q4") {
+            let mut shape = tensor.shape.clone();
+            // A file may claim any number; one too large to double is none that anybody asks for.
+            shape.last_mut().into_iter().for_each(|last| *last = last.saturating_mul(2));
+            if let [_, _, _, _] = shape[..] {
+                shape[1..].rotate_right(1);
+            }
+            named.push((name.to_owned(), Element::Q4, shape));
+        }
+    }
+    for (name, element, shape) in named {
+        tensors.insert(name, Tensor { element, shape, bytes: Bytes::new() });
+    }
+}
+
+/// How a tensor of `shape` lies in Q4_0: the filters of a convolution `[outputs, inputs, height, width]` with the inputs
+/// last, so that blocks run along them.
+pub(crate) fn channels_last(shape: &[usize]) -> Vec<usize> {
+    let mut stored = shape.to_vec();
+    if let [_, _, _, _] = stored[..] {
+        stored[1..].rotate_left(1);
+    }
+    stored
+}
+
+/// Back from [`channels_last`] to `shape`.
+fn channels_second(numbers: Vec<f32>, shape: &[usize]) -> Vec<f32> {
+    let &[_, inputs, height, width] = shape else { return numbers };
+    let taps = height * width;
+    let mut turned = vec![0.0; numbers.len()];
+    let filters = numbers.chunks_exact((inputs * taps).max(1));
+    for (filter, out) in filters.zip(turned.chunks_exact_mut((inputs * taps).max(1))) {
+        for (at, number) in filter.iter().enumerate() {
+            out[at % inputs * taps + at / inputs] = *number;
+        }
+    }
+    turned
 }
 
 #[cfg(test)]
@@ -249,7 +349,7 @@ mod tests {
         let weights = Weights::read("m", &file("a", Dtype::F32, vec![2], &[0; 8])).expect("readable");
         assert!(reason(weights.dense("b", &[2])).contains("no tensor \"b\""));
         assert!(reason(weights.dense("a", &[3])).contains("shape [2], expected [3]"));
-        assert!(reason(weights.q4("a", 1, 31)).contains("not a multiple of 32"));
+        assert!(reason(weights.q4("a", &[1, 31])).contains("not a multiple of 32"));
         let weights = Weights::read("m", &file("a", Dtype::I64, vec![1], &[0; 8])).expect("readable");
         assert!(reason(weights.dense("a", &[1])).contains("holds Other(8)"));
     }

@@ -1,6 +1,6 @@
 //! One tensor as a file holds it: element type, shape, and its bytes where they lie.
 //!
-//! Invariant: `bytes` is exactly `shape` elements long, little-endian, row-major. Bytes are shared with the file they are
+//! Invariant: `bytes` is exactly `shape` elements long, little-endian, row-major (but for what is in blocks, which has none). Bytes are shared with the file they are
 //! part of (mapped, or compiled in), so a table of a million rows of which a query reads a dozen costs no memory.
 
 use bytes::Bytes;
@@ -13,6 +13,10 @@ pub(crate) enum Element {
     F16,
     Bf16,
     U8,
+    I8,
+    /// In blocks with a scale each, which lie in tensors of their own (`super::q4`, `super::q8`): this one has no bytes.
+    Q4,
+    Q8,
     /// Known to the file format and of no use to a model's forward pass; its bytes per element.
     Other(usize),
 }
@@ -22,7 +26,8 @@ impl Element {
         match self {
             Element::F32 => 4,
             Element::F16 | Element::Bf16 => 2,
-            Element::U8 => 1,
+            Element::U8 | Element::I8 => 1,
+            Element::Q4 | Element::Q8 => 0,
             Element::Other(bytes) => bytes,
         }
     }
@@ -49,7 +54,7 @@ impl Tensor {
             Element::F32 => fill(out, bytes, f32::from_le_bytes),
             Element::F16 => fill(out, bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
             Element::Bf16 => fill(out, bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-            Element::U8 | Element::Other(_) => {}
+            Element::U8 | Element::I8 | Element::Q4 | Element::Q8 | Element::Other(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 //! collection or folder it happened in, and a hint. The lower error itself stays as the source.
 
 use super::{Error, ErrorKind};
-use bilin_encode::{EncodeError, ModelError, PictureError};
+use bilin_encode::{EncodeError, ModelError, PictureError, QuantizeError};
 use bilin_index::IndexError;
 use bilin_index::faiss::FaissError;
 use bilin_store::StoreError;
@@ -157,6 +157,33 @@ impl From<ModelError> for Error {
                 ErrorKind::Damaged,
                 "a text model is an unchanged folder of a BERT, XLM-RoBERTa, ModernBERT or Qwen3 model, a picture model a file of a torchvision ResNet or MobileNet, or a CLIP folder; others are read as ONNX (model.onnx)",
             ),
+        };
+        finish(kind, error.to_string(), Some(hint), error)
+    }
+}
+
+impl From<QuantizeError> for Error {
+    fn from(error: QuantizeError) -> Error {
+        let (kind, hint) = match error {
+            QuantizeError::Source(error) => return error.into(),
+            QuantizeError::Encode(error) => return error.into(),
+            QuantizeError::BuiltIn { .. } => {
+                (ErrorKind::InvalidInput, "name the folder of a text model, or the file of a picture model")
+            }
+            QuantizeError::Weights { .. } => (ErrorKind::InvalidInput, "nothing was written"),
+            QuantizeError::Destination { .. } => {
+                (ErrorKind::Conflict, "name a place where nothing is yet, in a folder that is there")
+            }
+            QuantizeError::NoSpace { .. } => {
+                (ErrorKind::NoSpace, "make room, or name a place on another disk")
+            }
+            QuantizeError::TooFar { .. } => (
+                ErrorKind::Conflict,
+                "choose a higher precision for this model (int8, f16); nothing was left behind",
+            ),
+            QuantizeError::Io { .. } => {
+                (ErrorKind::Io, "check the permissions and the disk; nothing was left behind")
+            }
         };
         finish(kind, error.to_string(), Some(hint), error)
     }

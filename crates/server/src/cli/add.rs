@@ -79,7 +79,7 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
     let made_here = !data.exists();
     let engine = context.open()?;
     let options = AddOptions {
-        model: args.model.clone(),
+        model: args.model.as_deref().map(|id| context.model_id(id)),
         index: args.index.clone(),
         metadata: args.metadata.iter().cloned().collect(),
         sync: args.sync,

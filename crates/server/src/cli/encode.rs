@@ -53,7 +53,7 @@ pub(super) fn run(args: &Encode, context: &Context) -> Result<Exit, Failure> {
             .with_hint("send it to a file: bilin encode < texts.txt > vectors.npy; or use --json"));
     }
     let id = args.model.as_deref().unwrap_or(&context.config.engine.default_text_model);
-    let mut encoder = bilin_engine::open_model(id)?;
+    let mut encoder = bilin_engine::open_model(&context.model_id(id))?;
     if args.long_texts == Long::Window {
         let reading = Reading { long_texts: args.long_texts.into(), ..Reading::default() };
         encoder = encoder.reading(&reading).map_err(bilin_engine::Error::from)?;

@@ -106,7 +106,7 @@ enum Command {
     Tune(tune::Tune),
     /// Measure indexes: recall against queries per second
     Bench(bench::Bench),
-    /// Show models: the built-in ones, or one in a folder
+    /// Show, fetch, quantize and check models
     #[command(subcommand)]
     Model(model::Model),
     /// Show every setting and where its value comes from

@@ -10,6 +10,11 @@ impl Context {
         Ok(Engine::open(self.config.engine.clone())?)
     }
 
+    /// What a model that is named on the command line stands for: one that was pulled has a name of its own.
+    pub(super) fn model_id(&self, named: &str) -> String {
+        bilin_engine::resolve_model(&self.config.engine.data, named)
+    }
+
     /// Gives the engine the place for backups beyond this machine, which must be configured.
     pub(super) fn connect_offsite(&self, engine: &Engine) -> Result<(), Failure> {
         if offsite::connect(engine, &self.config)? {

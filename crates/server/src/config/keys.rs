@@ -62,7 +62,7 @@ pub const KEYS: &[Key] = &[
         "models.text",
         "BILIN_TEXT_MODEL",
         Some("e5-small-zh-en"),
-        "model of new text collections: an id, or the folder of one",
+        "model of new text collections: an id, the folder of one, or the name of one that was pulled",
     ),
     text(
         "models.image",
@@ -75,6 +75,12 @@ pub const KEYS: &[Key] = &[
         "BILIN_ONNXRUNTIME",
         None,
         "library of ONNX Runtime, for models in ONNX; unset is ORT_DYLIB_PATH, or libonnxruntime.so where the system finds it",
+    ),
+    text(
+        "models.endpoint",
+        "BILIN_MODELS_ENDPOINT",
+        None,
+        "address that bilin model pull asks in place of huggingface.co; unset is HF_ENDPOINT",
     ),
     number("limits.file_bytes", "BILIN_MAX_FILE_BYTES", "268435456", "longest document file that is read"),
     number(

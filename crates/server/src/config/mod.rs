@@ -77,6 +77,8 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// Requests worked on at one time.
     pub max_concurrent_requests: usize,
+    /// Address to pull models from in place of huggingface.co.
+    pub models_endpoint: Option<String>,
     /// Backups beyond this machine.
     pub offsite: OffsiteConfig,
     /// Library of ONNX Runtime.
@@ -179,10 +181,10 @@ impl Config {
         }
         engine.upkeep = read.upkeep()?;
         if let Some(model) = read.text("models.text") {
-            engine.default_text_model = model;
+            engine.default_text_model = bilin_engine::resolve_model(&engine.data, &model);
         }
         if let Some(model) = read.text("models.image") {
-            engine.default_image_model = model;
+            engine.default_image_model = bilin_engine::resolve_model(&engine.data, &model);
         }
         let config = Config {
             engine,
@@ -193,6 +195,7 @@ impl Config {
             max_body_bytes: read.positive("serve.max_body_bytes")?,
             request_timeout_ms: read.positive("serve.request_timeout_ms")? as u64,
             max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
+            models_endpoint: read.text("models.endpoint"),
             offsite: OffsiteConfig::read(&read)?,
             onnxruntime: read.text("models.onnxruntime").map(PathBuf::from),
             log: read.text("log"),

@@ -22,7 +22,10 @@
 //! | `tune` | one `tuned`: `collection`, `index`, `before`, `rows`, `pilot_rows`, `target_recall`, `memory_bytes`, `reason`, `applied`, `candidates` (each `index`, `verdict`, `pilot_recall_at_10`, `pilot_query_us`, `query_us`, `build_s`, `bytes`) |
 //! | `bench` | one `bench` per index and setting (always JSON) |
 //! | `config` | one `setting` each: `key`, `value` (`null` when unset), `origin`, `variable` |
-//! | `model` | one `model` each: `id`, `revision`, `space`, `dim`, `modality`, `max_tokens`, `query_prompt`, `document_prompt`, `licence`, `bytes` |
+//! | `model` | one `model` each: `id`, `revision`, `space`, `dim`, `modality`, `max_tokens`, `query_prompt`, `document_prompt`, `licence`, `bytes`, and of one at a path `precision`, `disk_bytes`, `made_from`, `pulled_from`; `list` has a `pulled_model` (`id`, `path`, `licence`, `precision`, `disk_bytes`, `made_from`, `pulled_from`) for each that was pulled |
+//! | `model pull` | one `pulled`: `name`, `path`, `from`, `endpoint`, `revision`, `bytes`, `was_there` |
+//! | `model quantize` | one `quantized`: `id`, `revision`, `precision`, `weights_bytes_before`, `weights_bytes`, `compared`, `smallest_cosine`, `largest_difference` |
+//! | `model check` | one `checked`: `id`, `compared`, `largest_difference`, `smallest_cosine`, `worst` (from 1), `max_difference`, `min_cosine`, `is_within` |
 //! | `serve` | one `listening`: `url` |
 //! | `demo` | two `added` and five `answer`s as above, then `listening` |
 //!

@@ -9,6 +9,7 @@ mod demo;
 mod encoding;
 mod keeping;
 mod managing;
+mod models;
 mod searching;
 mod serving;
 mod settings;

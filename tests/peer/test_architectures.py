@@ -356,7 +356,7 @@ def test_a_collection_has_prompts_of_its_own(tmp_path):
     with Server(data) as server:
         assert numpy.abs(item_vectors(server, "notes", notes) - documents).max() <= TEXT_BAR
         assert numpy.abs(item_vectors(server, "plain", notes) - encode(folder, texts)).max() <= TEXT_BAR
-        results = server.request("POST", "/v1/collections/notes/query", json={"text": "index", "top_k": 3})["results"]
+        results = server.request("POST", "/v1/collections/notes/search", json={"text": "index", "top_k": 3})["results"]
         scores = {found["text"]: found["score"] for found in results}
         assert numpy.abs(numpy.array([scores[text] for text in texts]) - documents @ query).max() <= TEXT_BAR
         # By HTTP, in another order: made empty, then filled.
@@ -378,6 +378,7 @@ def test_an_empty_collection_may_still_change_its_prompts(tmp_path):
     run("add", "notes", notes, "--model", folder, "--query-prompt", "a: ", data=data)
     run("delete", "notes", "--id", notes, data=data)
     assert run("collections", "notes", "--json", data=data).json_lines()[0]["count"] == 0
+    notes.write_text("近邻检索", "utf-8")
     run("add", "notes", notes, "--query-prompt", "b: ", "--long-texts", "window", data=data)
     settings = run("collections", "notes", "--json", data=data).json_lines()[0]
     assert (settings["query_prompt"], settings["long_texts"], settings["count"]) == ("b: ", "window", 1)

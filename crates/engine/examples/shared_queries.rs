@@ -19,7 +19,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 /// How a query becomes a vector.
 enum Way {
     Apart(Arc<dyn Encoder>, ThreadPool),
-    Shared(Engine),
+    Shared(Box<Engine>),
 }
 
 impl Way {
@@ -44,7 +44,7 @@ fn main() -> Result<(), Failed> {
     let threads = pool.current_num_threads();
     let ways = [
         ("apart", Way::Apart(bilin_encode::open(DEFAULT_TEXT_MODEL)?, pool)),
-        ("shared", Way::Shared(engine)),
+        ("shared", Way::Shared(Box::new(engine))),
     ];
     println!(
         "{threads} threads\n\n| clients | way | queries/s | median, ms | 95 of 100, ms |\n|---|---|---|---|---|"

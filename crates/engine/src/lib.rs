@@ -15,6 +15,7 @@
 //! | `keeping` | backups, restoring, verifying |
 //! | `upkeep` | builds, backups, checks and fail-overs by themselves |
 //! | `recall` | what live queries find |
+//! | `reencode` | moving a collection to another model |
 //! | `models` | the encoder pool |
 //! | `encoding` | encoding without a data folder |
 //! | `faiss` | FAISS index files in and out |
@@ -51,6 +52,7 @@ mod models;
 pub mod npy;
 mod offsite;
 mod recall;
+mod reencode;
 mod search;
 mod storage;
 mod tune;
@@ -71,6 +73,7 @@ pub use lookup::{FoundDocument, FoundItem};
 pub use merging::Merged;
 pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
 pub use recall::LiveRecall;
+pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 pub use tune::{TuneOptions, Tuned};

@@ -9,6 +9,7 @@
 mod collections;
 mod page;
 mod process;
+mod reencode;
 mod requests;
 mod upkeep;
 

@@ -14,6 +14,9 @@ mod metrics;
 #[path = "../../../store/tests/store/mounted.rs"]
 mod mounted;
 mod page;
+mod reencoding;
 mod search;
 mod service;
+#[path = "../../../engine/tests/engine/small_model.rs"]
+mod small_model;
 mod tutorial;

@@ -9,7 +9,10 @@ mod demo;
 mod encoding;
 mod keeping;
 mod managing;
+mod reencoding;
 mod searching;
 mod serving;
 mod settings;
+#[path = "../../../engine/tests/engine/small_model.rs"]
+mod small_model;
 mod workspace;

@@ -5,6 +5,7 @@ use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
 use crate::models::{ModelPool, TextWishes, kind_of, mismatch, model_ref};
 use crate::recall::LiveRecall;
+use crate::reencode::ReencodeStatus;
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
 use bilin_index::{IndexSpec, Metric};
@@ -45,6 +46,8 @@ pub struct CollectionInfo {
     pub health: String,
     /// What live queries find, once some were measured; `None` where search is exact.
     pub live_recall: Option<LiveRecall>,
+    /// The move to another model that is under way, or the last one since the start.
+    pub reencode: Option<ReencodeStatus>,
 }
 
 /// All that is known of an open collection. A model that this build does not have is one more warning, and so is upkeep
@@ -57,7 +60,8 @@ pub(crate) fn info(engine: &Engine, store: &dyn VectorStore) -> CollectionInfo {
     status.warnings.extend(engine.offsite.warning(store.name()));
     let health = if status.warnings.is_empty() { "ok" } else { "degraded" }.to_owned();
     let live_recall = engine.recall.live(store.name(), store.view().approximate());
-    CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall }
+    let reencode = engine.reencode_status(store.name());
+    CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall, reencode }
 }
 
 /// The settings that `new` asks for.

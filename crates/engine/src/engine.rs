@@ -17,6 +17,7 @@ use crate::models::ModelPool;
 use crate::offsite::Offsite;
 use crate::passes::{EncodeObserver, Passes, QueryInput};
 use crate::recall::Recorder;
+use crate::reencode::Reencodings;
 use crate::search::{self, Answer, Query};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
@@ -48,6 +49,8 @@ pub struct Engine {
     pub(crate) board: Board,
     /// What live queries find.
     pub(crate) recall: Recorder,
+    /// Moves to other models.
+    pub(crate) reencodings: Reencodings,
     /// Backups beyond this machine.
     pub(crate) offsite: Offsite,
 }
@@ -75,6 +78,7 @@ impl Engine {
             background,
             board: Board::default(),
             recall: Recorder::default(),
+            reencodings: Reencodings::default(),
             offsite: Offsite::default(),
         })
     }
@@ -140,17 +144,40 @@ impl Engine {
 
     /// Adds or replaces documents by id, all or none; durable when it returns.
     pub fn add_documents(&self, collection: &str, documents: Vec<NewDocument>) -> Result<Added, Error> {
-        self.writing(collection, |_| add::documents::add_documents(self, collection, documents))
+        let add = |documents| {
+            self.writing(collection, |_| add::documents::add_documents(self, collection, documents))
+        };
+        // Vectors are of one model for good, so nothing can take the collection's place but a backup.
+        let kept = match self.stores.get(collection)?.settings().kind {
+            Kind::Vector => None,
+            Kind::Text | Kind::Image => Some(documents.clone()),
+        };
+        match (add(documents), kept) {
+            (Err(error), Some(documents)) if self.stores.has_successor(collection, &error) => add(documents),
+            (added, _) => added,
+        }
     }
 
     /// Deletes documents by id, as one commit. Unknown ids delete nothing.
     pub fn delete_documents(&self, collection: &str, ids: &[String]) -> Result<Applied, Error> {
-        self.writing(collection, |store| lookup::delete(store, ids))
+        self.deleting(collection, |store| lookup::delete(store, ids))
     }
 
     /// Deletes every document of which an item satisfies the filter, as one commit.
     pub fn delete_where(&self, collection: &str, filter: &Filter) -> Result<Applied, Error> {
-        self.writing(collection, |store| lookup::delete_where(store, filter))
+        self.deleting(collection, |store| lookup::delete_where(store, filter))
+    }
+
+    /// Deletes from what serves, also when that changes at this moment.
+    fn deleting(
+        &self,
+        collection: &str,
+        delete: impl Fn(&dyn VectorStore) -> Result<Applied, Error>,
+    ) -> Result<Applied, Error> {
+        match self.writing(collection, &delete) {
+            Err(error) if self.stores.has_successor(collection, &error) => self.writing(collection, delete),
+            deleted => deleted,
+        }
     }
 
     /// Takes the vectors of a FAISS index file, and the metadata beside it, into a collection; makes it when it is missing.

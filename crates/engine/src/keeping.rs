@@ -94,6 +94,7 @@ impl Engine {
                 oldest.unwrap_or_else(|| "bilin backup makes one, bilin backup --list shows them".to_owned());
             return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint));
         };
+        let _occupied = self.reencodings.occupy([&backup.collection], "restored");
         let store = self.stores.restore(backup)?;
         self.board.change(collection, |kept| kept.newest_backup = None);
         self.recall.forget(collection);

@@ -15,6 +15,7 @@
 //! | `keeping` | backups, restoring, verifying |
 //! | `upkeep` | builds, backups, checks and fail-overs by themselves |
 //! | `recall` | what live queries find |
+//! | `reencode` | moving a collection to another model |
 //! | `models` | the encoder pool |
 //! | `passes` | queries that come together share a forward pass |
 //! | `cancel` | whether an answer is still wanted |
@@ -57,6 +58,7 @@ mod offsite;
 mod passes;
 mod pulled;
 mod recall;
+mod reencode;
 mod search;
 mod storage;
 mod tune;
@@ -83,6 +85,7 @@ pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed,
 pub use passes::{EncodeEvent, EncodeObserver};
 pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
+pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
 pub use search::{Answer, Found, Query, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 pub use tune::{TuneOptions, Tuned};

@@ -49,6 +49,7 @@ impl Engine {
                     .with_hint("name every source once; nothing was changed"));
             }
         }
+        let _occupied = self.reencodings.occupy(sources.iter().chain([&target.to_owned()]), "merged");
         self.stores.merge(target, sources, clash, self.config.rows_per_segment)
     }
 

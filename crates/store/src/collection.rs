@@ -87,7 +87,7 @@ pub(crate) struct Health {
     pub incident: Option<String>,
     /// Its files are gone, as the user asked.
     pub removed: bool,
-    /// A backup has taken its place; readers that hold it go on.
+    /// A backup, or its successor, has taken its place; readers that hold it go on.
     pub replaced: bool,
 }
 
@@ -521,7 +521,11 @@ impl Collection {
     /// Takes no writes any more and opens no file, before the folder moves and another collection takes its place. Readers
     /// go on: their rows are mapped and their catalog is open, wherever the folder moves. Builds and backups under way fail.
     pub(crate) fn set_aside(&self) -> Result<(), StoreError> {
-        let writer = &mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set_aside_by(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As [`Collection::set_aside`], by whoever holds the writer's lock.
+    pub(crate) fn set_aside_by(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let Some(connection) = writer.connection.take() else { return Err(self.gone()) };
         self.health().replaced = true;
         if let Err(error) = self.pool.detach() {

@@ -4,16 +4,17 @@
 //! on `bilin.lock`, which ends with the process however it ends; a folder under `collections/` whose name is that of a
 //! collection is complete, because it is built under a name that starts with `.creating-` and renamed, and renamed to
 //! `.removing-` before it is removed. What a crash leaves of either is removed at the next open. A backup on its way back
-//! is complete when it is named `.restoring-`; the next open finishes its way once the collection it replaces has gone.
+//! is complete when it is named `.restoring-`, and so is the successor of a collection ([`crate::succession`]); the next open
+//! finishes its way once the collection it replaces has gone.
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockResult, Weak};
 use std::time::Duration;
 
 use crate::backup::{Backup, BackupFile, Backups, Receiving};
-use crate::collection::Collection;
+use crate::collection::{Collection, Writer};
 use crate::dir::{Disk, OsDisk, OwnDisk, Pace, Paced, list_if_there, make_dirs, sync_names};
 use crate::error::{StoreError, io_error, is_full};
 use crate::reserve::{RESERVE_BYTES, Reserve};
@@ -120,14 +121,7 @@ impl DataDir {
         rows_per_segment: usize,
     ) -> Result<Arc<Collection>, StoreError> {
         name::check(name)?;
-        settings.check()?;
-        if Layout::new(settings.dim, rows_per_segment, [0; 16]).is_none() {
-            return Err(StoreError::Setting {
-                name: "rows_per_segment",
-                expected: "a power of two, at most 1 GiB of rows".to_owned(),
-                received: rows_per_segment.to_string(),
-            });
-        }
+        DataDir::check_segments(settings, Some(rows_per_segment))?;
         let mut open = self.open_collections();
         let target = self.folder(name);
         if target.exists() {
@@ -147,6 +141,23 @@ impl DataDir {
         }
         self.sync_names()?;
         self.open_in(&mut open, name)
+    }
+
+    /// Rows of a segment, of the caller's choice or the usual number, for settings that can be.
+    pub(crate) fn check_segments(
+        settings: &Settings,
+        rows_per_segment: Option<usize>,
+    ) -> Result<usize, StoreError> {
+        settings.check()?;
+        let rows = rows_per_segment.unwrap_or_else(|| Layout::rows_per_segment_for(settings.dim));
+        if Layout::new(settings.dim, rows, [0; 16]).is_some() {
+            return Ok(rows);
+        }
+        Err(StoreError::Setting {
+            name: "rows_per_segment",
+            expected: "a power of two, at most 1 GiB of rows".to_owned(),
+            received: rows.to_string(),
+        })
     }
 
     /// Opens a collection; the same object as long as someone holds it.
@@ -413,7 +424,43 @@ impl DataDir {
         Ok(aside)
     }
 
-    fn remove_copy(&self, aside: &Path) {
+    /// A free place to make the successor of a collection that serves; the next open removes what is left there.
+    pub(crate) fn aside_for(&self, source: &Arc<Collection>) -> Result<PathBuf, StoreError> {
+        self.is_replaceable(&self.open_collections(), source.name(), Some(source))?;
+        Ok(self.free_name(&format!("{CREATING}{}", source.name())))
+    }
+
+    /// Opens a collection in a place that nobody looks at.
+    pub(crate) fn open_aside(&self, name: &str, aside: &Path) -> Result<Collection, StoreError> {
+        opening::open(name, aside, Arc::clone(&self.disk), Some(Arc::clone(&self.lock)))
+    }
+
+    /// Puts a complete collection that is closed in the place of `old`, whose writers wait, and removes the files of that one.
+    pub(crate) fn exchange_for(
+        &self,
+        aside: &Path,
+        open: &mut HashMap<String, Weak<Collection>>,
+        old: &Arc<Collection>,
+        writer: &mut Writer,
+    ) -> Result<Arc<Collection>, StoreError> {
+        let name = old.name();
+        self.is_replaceable(open, name, Some(old))?;
+        let ready = self.ready(aside, name)?;
+        old.set_aside_by(writer)?;
+        open.remove(name);
+        let leaving = self.free_name(&format!("{REMOVING}{name}"));
+        let folder = self.folder(name);
+        self.disk.rename(&folder, &leaving).map_err(|source| io_error("rename", &folder, source))?;
+        self.sync_names()?;
+        self.put_in_place(&ready, name)?;
+        let collection = self.open_in(open, name)?;
+        if let Err(error) = self.disk.remove_dir_all(&leaving) {
+            tracing::warn!(path = %leaving.display(), %error, "the next start removes the collection that was replaced");
+        }
+        Ok(collection)
+    }
+
+    pub(crate) fn remove_copy(&self, aside: &Path) {
         if let Err(left) = self.disk.remove_dir_all(aside) {
             tracing::warn!(path = %aside.display(), error = %left, "cannot remove an unfinished copy");
         }
@@ -555,7 +602,14 @@ impl DataDir {
         sync_names(&*self.disk, &self.collections())
     }
 
-    fn one_restore(&self) -> MutexGuard<'_, ()> {
+    /// Without waiting for whoever holds it.
+    pub(crate) fn try_open_collections(
+        &self,
+    ) -> TryLockResult<MutexGuard<'_, HashMap<String, Weak<Collection>>>> {
+        self.open.try_lock()
+    }
+
+    pub(crate) fn one_restore(&self) -> MutexGuard<'_, ()> {
         self.restores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -151,11 +151,19 @@ pub enum StoreError {
         /// The first failure.
         reason: String,
     },
-    /// A backup has taken the place of the collection since the caller took hold of it. Nothing changed.
-    #[error("collection {name:?} was replaced by a backup meanwhile; repeat")]
+    /// A backup or a successor has taken the place of the collection since the caller took hold of it. Nothing changed.
+    #[error("collection {name:?} was replaced meanwhile; repeat")]
     Replaced {
         /// The collection.
         name: String,
+    },
+    /// A successor could not take the place of its collection, which serves on.
+    #[error("collection {name:?} cannot give way to its successor: {reason}")]
+    Succession {
+        /// The collection.
+        name: String,
+        /// What was in the way.
+        reason: String,
     },
     /// An operation of the file system failed.
     #[error("cannot {what}: {source}")]

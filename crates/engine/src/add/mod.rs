@@ -15,6 +15,7 @@ mod sync;
 mod write;
 
 pub(crate) use paths::{add_paths, watch, watch_maintenance};
+pub(crate) use prepare::decoded_bytes;
 
 use crate::error::Error;
 use crate::models::TextWishes;
@@ -137,6 +138,19 @@ pub struct AddReport {
     pub problems: Vec<Problem>,
     /// The newest commit.
     pub seq: u64,
+}
+
+impl AddReport {
+    /// An add that went on after `before`, over the same files: what that one did is found unchanged by this one.
+    fn go_on_from(&mut self, before: &AddReport) {
+        let done = before.files_added + before.files_changed;
+        self.files_unchanged = self.files_unchanged.saturating_sub(done);
+        self.files_added += before.files_added;
+        self.files_changed += before.files_changed;
+        self.files_removed += before.files_removed;
+        self.items_added += before.items_added;
+        self.items_truncated += before.items_truncated;
+    }
 }
 
 /// A document that came by API.

@@ -26,14 +26,25 @@ pub(crate) fn add_paths(
     options: &AddOptions,
     progress: &dyn AddProgress,
 ) -> Result<AddReport, Error> {
-    let Plan { store, walk, created } = plan(engine, collection, paths, options)?;
-    let added = add_walked(engine, &*store, walk, options, progress);
+    let Plan { mut store, walk, created } = plan(engine, collection, paths, options)?;
+    let mut report = AddReport::default();
+    let mut added = add_walked(engine, &*store, walk, options, progress, &mut report);
+    while let Err(error) = &added
+        && engine.stores.has_successor(collection, error)
+    {
+        // What is in came along and is found unchanged there; the rest is encoded by the successor's model.
+        let before = std::mem::take(&mut report);
+        let again = plan(engine, collection, paths, options)?;
+        store = again.store;
+        added = add_walked(engine, &*store, again.walk, options, progress, &mut report);
+        report.go_on_from(&before);
+    }
     if created && store.view().count() == 0 {
         // Nothing could be used: leave no empty collection behind.
         engine.stores.remove(collection)?;
-        return added;
+        return added.map(|()| report);
     }
-    let report = added?;
+    added?;
     watch_maintenance(engine, &*store, progress)?;
     Ok(report)
 }
@@ -44,19 +55,19 @@ fn add_walked(
     walk: Walk,
     options: &AddOptions,
     progress: &dyn AddProgress,
-) -> Result<AddReport, Error> {
+    report: &mut AddReport,
+) -> Result<(), Error> {
     let settings = store.settings();
     let encoder = engine.models.for_settings(store.name(), &settings)?.ok_or_else(|| {
         Error::invalid(format!("collection {:?} has no model to read files with", store.name()))
     })?;
-    let mut report =
-        AddReport { passed_over: walk.passed_over, seq: store.view().seq(), ..AddReport::default() };
+    (report.passed_over, report.seq) = (walk.passed_over, store.view().seq());
     progress.event(&AddEvent::Found {
         files: walk.found.len(),
         bytes: walk.found.iter().map(|found| found.bytes).sum(),
     });
     for problem in walk.problems {
-        tell_problem(&mut report, progress, problem);
+        tell_problem(report, progress, problem);
     }
     let pipeline = Pipeline {
         store,
@@ -75,7 +86,7 @@ fn add_walked(
     let mut done_bytes = 0;
     pipeline.run(walk.found, |message| {
         if let Some(message) = message {
-            tell(&mut report, &mut done_bytes, progress, message);
+            tell(report, &mut done_bytes, progress, message);
         }
         progress.cancelled()
     })?;
@@ -98,7 +109,7 @@ fn add_walked(
         )
         .with_hint("run the same command again to add the rest"));
     }
-    Ok(report)
+    Ok(())
 }
 
 fn tell(report: &mut AddReport, done: &mut u64, progress: &dyn AddProgress, message: Message) {

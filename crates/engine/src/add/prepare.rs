@@ -128,7 +128,7 @@ impl Preparation<'_> {
 }
 
 /// Bytes that a picture file takes when decoded, as its header says; 0 for what is no picture.
-pub(super) fn decoded_bytes(format: Format, bytes: &[u8]) -> u64 {
+pub(crate) fn decoded_bytes(format: Format, bytes: &[u8]) -> u64 {
     if format != Format::Picture {
         return 0;
     }

@@ -21,11 +21,18 @@ pub(crate) fn for_collection(error: StoreError, name: &str) -> Error {
             | StoreError::Name { .. }
             | StoreError::WritesStopped { .. }
             | StoreError::Replaced { .. }
+            | StoreError::Succession { .. }
             | StoreError::Setting { .. }
             | StoreError::Locked { .. }
     );
     let message = if named { error.to_string() } else { format!("collection {name:?}: {error}") };
     finish(kind, message, hint, error)
+}
+
+/// Whether something else has taken the place of the collection that was written to.
+pub(crate) fn is_replaced(error: &Error) -> bool {
+    let lower = error.source.as_ref().and_then(|source| source.downcast_ref::<StoreError>());
+    matches!(lower, Some(StoreError::Replaced { .. }))
 }
 
 /// Errors of the data folder.
@@ -90,6 +97,9 @@ fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
         ),
         StoreError::WritesStopped { .. } => (ErrorKind::Io, Some("check the disk, then start bilin again")),
         StoreError::Replaced { .. } => (ErrorKind::Busy, Some("repeat the request; nothing was changed")),
+        StoreError::Succession { .. } => {
+            (ErrorKind::Busy, Some("repeat it when less is written; nothing was changed"))
+        }
         StoreError::Io { .. } => {
             (ErrorKind::Io, Some("check the disk and the permissions of the data folder"))
         }

@@ -6,7 +6,7 @@
 
 mod lower;
 
-pub(crate) use lower::{for_collection, for_data};
+pub(crate) use lower::{for_collection, for_data, is_replaced};
 
 /// What failed, why, what to do.
 #[derive(Debug)]

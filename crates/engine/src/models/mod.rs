@@ -122,7 +122,7 @@ fn check(collection: &str, remembered: &ModelRef, card: &ModelCard) -> Result<()
             remembered.id, remembered.revision, remembered.space, card.revision, card.space
         ),
     )
-    .with_hint("their vectors cannot be compared: add the files to a new collection, or use the build that made this one"))
+    .with_hint("their vectors cannot be compared: move the collection with bilin reencode, or use the model that made it"))
 }
 
 /// What a model makes a collection of.

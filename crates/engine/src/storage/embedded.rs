@@ -3,7 +3,7 @@
 //! Here row numbers (slots), bitmaps and generations end: an [`ItemKey`] is the slot of a snapshot.
 
 use super::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
-use crate::error::{Error, ErrorKind, for_collection, for_data};
+use crate::error::{Error, ErrorKind, for_collection, for_data, is_replaced};
 use crate::merging::Merged;
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
@@ -13,6 +13,11 @@ use bilin_store::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a writer waits for what takes a collection's place, which is at most opened and its predecessor's files removed.
+const SUCCESSOR_WAIT: Duration = Duration::from_secs(30);
+const SUCCESSOR_POLL: Duration = Duration::from_millis(2);
 
 /// The collections of one data folder.
 pub(crate) struct EmbeddedStores {
@@ -209,6 +214,52 @@ impl EmbeddedStores {
             // A good backup may take its place later: it stays as it is, and is tried again.
             Err(error) => Err(error),
         }
+    }
+
+    /// A collection that took the place of the one of its name.
+    pub(crate) fn put(&self, collection: Arc<Collection>) {
+        self.table().collections.insert(Collection::name(&collection).to_owned(), collection);
+    }
+
+    /// After a successor could not take the place of a collection: where that is closed, what stands in its place is opened.
+    pub(crate) fn reopen(&self, collection: &Arc<Collection>) {
+        let name = Collection::name(collection);
+        let serves = |table: &Open| {
+            table.collections.get(name).is_some_and(|serving| Arc::ptr_eq(serving, collection))
+        };
+        if !collection.is_closed() || !serves(&self.table()) {
+            return;
+        }
+        let opened = self.data.open_or_fail_over(name);
+        let mut table = self.table();
+        if !serves(&table) {
+            return;
+        }
+        match opened {
+            Ok((opened, _)) => drop(table.collections.insert(name.to_owned(), opened)),
+            Err(error) => {
+                let reason = format!("{}; start bilin again", for_collection(error, name).message);
+                tracing::error!(collection = name, reason, "collection taken out of service");
+                table.collections.remove(name);
+                table.broken.insert(name.to_owned(), Broken { reason, held: None });
+            }
+        }
+    }
+
+    /// Whether `error` says that a collection was written to which has a successor since, which serves by now.
+    pub(crate) fn has_successor(&self, name: &str, error: &Error) -> bool {
+        if !is_replaced(error) {
+            return false;
+        }
+        let started = Instant::now();
+        while started.elapsed() < SUCCESSOR_WAIT {
+            match self.table().collections.get(name) {
+                Some(collection) if collection.is_closed() => {}
+                serving => return serving.is_some(),
+            }
+            std::thread::sleep(SUCCESSOR_POLL);
+        }
+        false
     }
 
     /// Takes all of `sources` into `target`, which is made like the first of them where it is missing.

@@ -41,6 +41,8 @@ pub(crate) struct Kept {
     pub(crate) fail_overs: u64,
     /// As last seen on disk; the outer `None` = not looked yet.
     pub(crate) newest_backup: Option<Option<NewestBackup>>,
+    /// Why a backup is due at once.
+    pub(crate) backup_wanted: Option<String>,
     /// When a commit after the newest backup was first seen.
     pub(crate) changed_since_ms: Option<u64>,
     /// As last read from the catalog; the outer `None` = not looked yet.
@@ -79,6 +81,13 @@ pub(crate) struct Record {
 }
 
 impl Kept {
+    /// Another collection has taken the place of the one that this is known of.
+    pub(crate) fn forget(&mut self) {
+        (self.suspect, self.backup_wanted) = (None, None);
+        (self.newest_backup, self.scrubbed_ms, self.changed_since_ms) = (None, None, None);
+        (self.unbuildable, self.exhausted, self.compacted) = (None, None, None);
+    }
+
     /// Whether a job is held back because it failed (or was for nothing) a moment ago.
     pub(crate) fn is_held_back(&self, job: Job, now_ms: u64) -> bool {
         self.records.get(&job).is_some_and(|record| now_ms < record.not_before_ms)

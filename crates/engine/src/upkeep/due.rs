@@ -21,7 +21,11 @@ pub(super) fn backup(policy: &UpkeepPolicy, kept: &Kept, seq: u64, now_ms: u64) 
     let changed_since_ms = kept.changed_since_ms.unwrap_or(now_ms);
     let settled_ms = changed_since_ms.saturating_add(ms(every.min(policy.settle)));
     let at = |at_ms, reason| Some(Due { at_ms, reason });
-    match kept.newest_backup? {
+    let newest = kept.newest_backup?;
+    if let Some(reason) = &kept.backup_wanted {
+        return at(now_ms, reason.clone());
+    }
+    match newest {
         Some(newest) if newest.is_damaged => at(now_ms, "the newest backup is damaged".to_owned()),
         Some(newest) if newest.seq == seq => None,
         Some(newest) => {

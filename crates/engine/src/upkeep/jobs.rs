@@ -141,7 +141,7 @@ fn backup(engine: &Engine, collection: &Collection, pace: &Arc<Pace>) -> Done {
     let newest = newest_backup(engine, name)?;
     let is_newer = newest.map(|newest| newest.taken_unix_s) > known.map(|known| known.taken_unix_s);
     if is_newer {
-        board.change(name, |kept| kept.newest_backup = Some(newest));
+        board.change(name, |kept| (kept.newest_backup, kept.backup_wanted) = (Some(newest), None));
         let (kept, seq, now_ms) = (board.kept(name), collection.snapshot().seq(), clock::now_ms());
         if due::backup(policy, &kept, seq, now_ms).is_none_or(|due| due.at_ms > now_ms) {
             return Ok((Outcome::Skipped, "a backup was made by hand meanwhile".to_owned()));
@@ -151,7 +151,7 @@ fn backup(engine: &Engine, collection: &Collection, pace: &Arc<Pace>) -> Done {
     let newest = NewestBackup { taken_unix_s: made.taken_unix_s, seq: made.seq, is_damaged: false };
     board.change(name, |kept| {
         kept.newest_backup = Some(Some(newest));
-        kept.changed_since_ms = None;
+        (kept.changed_since_ms, kept.backup_wanted) = (None, None);
     });
     Ok((Outcome::Ok, format!("made and read back: {} with commit {}", made.time(), made.seq)))
 }
@@ -207,10 +207,7 @@ fn fail_over(engine: &Engine, collection: &Arc<Collection>, pace: &Arc<Pace>) ->
     engine.recall.forget(name);
     board.change(name, |kept| {
         if is_over {
-            // What was known of the one before says nothing of this one.
-            kept.suspect = None;
-            (kept.newest_backup, kept.scrubbed_ms, kept.changed_since_ms) = (None, None, None);
-            (kept.unbuildable, kept.exhausted, kept.compacted) = (None, None, None);
+            kept.forget();
         }
         kept.fail_overs += u64::from(replaced.is_ok());
     });

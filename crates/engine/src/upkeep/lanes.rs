@@ -86,6 +86,8 @@ fn build_due(engine: &Engine, collection: &Collection, kept: &Kept) -> Option<(J
     let is_building = matches!(due, Due::Build(_));
     if snapshot.count() < snapshot.rows().len()
         && !kept.is_held_back(Job::Compact, now_ms)
+        // Moved documents would be encoded once more, for a collection that is about to be given up.
+        && !engine.reencodings.is_running(collection.name())
         && let Some(reason) =
             due::compact(&engine.config.upkeep, kept, jobs::compacted(&snapshot), is_building, now_ms)
     {

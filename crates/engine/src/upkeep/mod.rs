@@ -51,6 +51,7 @@ impl Drop for Upkeeper {
         }
         self.engine.board.stop();
         self.engine.recall.stop();
+        self.engine.reencodings.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of upkeep panicked");
@@ -99,6 +100,16 @@ impl Engine {
     /// Something was written: look what is due.
     pub(crate) fn nudge(&self) {
         self.board.nudge();
+    }
+
+    /// Another collection serves under this name: what was known of the one before says nothing of it, and a backup is due.
+    pub(crate) fn replaced(&self, name: &str, reason: &str) {
+        self.recall.forget(name);
+        self.board.change(name, |kept| {
+            kept.forget();
+            kept.backup_wanted = Some(reason.to_owned());
+        });
+        self.nudge();
     }
 
     /// When a collection's index is due, by the configuration and by what live queries found.

@@ -19,6 +19,7 @@ mod log;
 mod merge;
 mod model;
 mod open;
+mod reencode;
 mod restore;
 mod search;
 mod serve;
@@ -88,6 +89,8 @@ enum Command {
     Delete(delete::Delete),
     /// Unite collections of one vector space
     Merge(merge::Merge),
+    /// Move a collection to another model: everything encoded anew, switched in one step
+    Reencode(reencode::Reencode),
     /// Take in a FAISS index with its metadata
     #[command(subcommand)]
     Import(import::Import),
@@ -174,6 +177,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Collections(args) => collections::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
         Command::Merge(args) => merge::run(&args, context),
+        Command::Reencode(args) => reencode::run(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Encode(args) => encode::run(&args, context),

@@ -30,6 +30,8 @@ pub(super) fn run(args: &Restore, context: &Context) -> Result<Exit, Failure> {
         }
     };
     backup::show(&restored, "restored", printer)?;
-    printer.note(format_args!("{} serves commit {} again", info.name, info.status.seq));
+    // A backup from before a move to another model brings the model of then.
+    let of_model = info.settings.model.map(|model| format!(", of model {}", model.id)).unwrap_or_default();
+    printer.note(format_args!("{} serves commit {} again{of_model}", info.name, info.status.seq));
     Ok(Exit::Success)
 }

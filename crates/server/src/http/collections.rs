@@ -3,6 +3,7 @@
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
+use super::reencode::ReencodeView;
 use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
@@ -127,6 +128,8 @@ pub struct CollectionView {
     target_recall: f32,
     /// What live queries find; null until some were measured, and where search is exact.
     live_recall: Option<LiveRecallView>,
+    /// The move to another model that is under way, or the last one since the start; null when there was none.
+    reencode: Option<ReencodeView>,
     /// Rows since the index was built, searched exactly.
     tail_rows: usize,
     /// Bytes on disk.
@@ -227,6 +230,7 @@ impl From<CollectionInfo> for CollectionView {
             index,
             target_recall: info.settings.target_recall,
             live_recall: info.live_recall.map(LiveRecallView::from),
+            reencode: info.reencode.map(ReencodeView::from),
             tail_rows: info.status.tail_rows,
             disk_bytes: info.status.disk_bytes,
             health: info.health,

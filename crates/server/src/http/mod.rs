@@ -15,6 +15,7 @@ mod merge;
 mod openapi;
 mod page;
 mod probes;
+mod reencode;
 mod requests;
 mod router;
 mod search;

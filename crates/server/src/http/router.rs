@@ -6,8 +6,8 @@
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    backups, collections, documents, embeddings, keeping, merge, openapi, page, probes, requests, search,
-    tutorial,
+    backups, collections, documents, embeddings, keeping, merge, openapi, page, probes, reencode, requests,
+    search, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -35,6 +35,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(collections::list))
         .routes(routes!(collections::get, collections::create, collections::remove))
         .routes(routes!(merge::merge))
+        .routes(routes!(reencode::begin, reencode::cancel))
         .routes(routes!(keeping::verify))
         .routes(routes!(keeping::maintain))
         .routes(routes!(keeping::acknowledge))

@@ -10,6 +10,7 @@ mod collections;
 mod encoding;
 mod page;
 mod process;
+mod reencode;
 mod requests;
 mod upkeep;
 

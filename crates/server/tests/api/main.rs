@@ -14,7 +14,10 @@ mod metrics;
 #[path = "../../../store/tests/store/mounted.rs"]
 mod mounted;
 mod page;
+mod reencoding;
 mod search;
 mod service;
 mod sharing;
+#[path = "../../../engine/tests/engine/small_model.rs"]
+mod small_model;
 mod tutorial;

@@ -10,7 +10,10 @@ mod encoding;
 mod keeping;
 mod managing;
 mod models;
+mod reencoding;
 mod searching;
 mod serving;
 mod settings;
+#[path = "../../../engine/tests/engine/small_model.rs"]
+mod small_model;
 mod workspace;

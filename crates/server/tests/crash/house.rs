@@ -29,6 +29,8 @@ const MERGED: &str = "merged";
 const MERGED_IDS: u64 = 24;
 /// Backups of a collection that are kept.
 const BACKUPS_KEPT: usize = 3;
+/// Of the collections of texts.
+const TEXT_MODEL: &str = "e5-small-zh-en";
 /// Longest life of a server that answers writes.
 const LIFE_MS: u64 = 120;
 
@@ -210,6 +212,8 @@ impl House {
         for expected in &mut self.collections {
             expected.began = expected.states();
         }
+        let has_texts = self.collections.iter().any(|expected| expected.is_text);
+        let phase = if phase == Phase::Reencode && !has_texts { Phase::Compaction } else { phase };
         let killed = match phase {
             Phase::Write => self.serve(None, random),
             Phase::Recovery => self.recover(random),
@@ -246,6 +250,7 @@ impl House {
             Phase::Build => !expected.is_exact,
             Phase::Compaction => expected.is_exact,
             Phase::Merge => expected.name != SOURCE,
+            Phase::Reencode => expected.is_text,
             _ => true,
         };
         let fitting: Vec<_> = self.collections.iter().filter(fits).collect();
@@ -268,6 +273,13 @@ impl House {
                 body: json!({"sources": [SOURCE], "on_conflict": "replace"}),
                 of: name.clone(),
                 is_merge: true,
+            },
+            Phase::Reencode if of.is_text => Request {
+                phase,
+                path: format!("/v1/collections/{name}/reencode"),
+                body: json!({"model": TEXT_MODEL, "force": true}),
+                of: name.clone(),
+                is_merge: false,
             },
             _ => Request {
                 phase,

@@ -2,7 +2,8 @@
 //!
 //! A client writes over HTTP (puts, replaces, deletes, with metadata) and writes down what was answered. The process is
 //! killed at a random moment of a chosen phase: while it writes, opens and recovers, builds an index, backs up, restores,
-//! compacts or merges. Then everything is compared, in turn by the engine in this process and by a restarted server over
+//! compacts, merges or
+//! moves texts to another model. Then everything is compared, in turn by the engine in this process and by a restarted server over
 //! HTTP: every acknowledged write is there; of each writer's last one, unanswered, all is there or nothing; the version in
 //! the vector, in the metadata and (text collections) in the text is the same one; counts agree; verifying finds nothing;
 //! searches equal brute force. One line of figures at the end.
@@ -26,7 +27,7 @@ const KILLS: u64 = 200;
 const TEXTS_EVERY: u64 = 10;
 
 /// Kinds of [`Phase`].
-const PHASES: usize = 7;
+const PHASES: usize = 8;
 
 /// When the kill comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,17 +46,20 @@ pub enum Phase {
     Restore,
     /// While clients write and another collection is merged into theirs.
     Merge,
+    /// While clients write and every text is encoded anew. Bare vectors have none: their house compacts.
+    Reencode,
 }
 
 /// Which phase a kill is for.
 fn phase(random: &mut Random) -> Phase {
-    match random.below(15) {
+    match random.below(16) {
         0..3 => Phase::Write,
         3..5 => Phase::Recovery,
         5 | 6 => Phase::Build,
         7 | 8 => Phase::Compaction,
         9 | 10 => Phase::Backup,
         11 | 12 => Phase::Merge,
+        13 => Phase::Reencode,
         _ => Phase::Restore,
     }
 }
@@ -86,7 +90,10 @@ fn a_killed_bilin_loses_nothing_acknowledged_and_leaves_nothing_half_done() {
     while total(&vectors) + total(&texts) < kills {
         life += 1;
         let house = if life % TEXTS_EVERY == 0 { &mut texts } else { &mut vectors };
-        house.live(phase(&mut random), &mut random);
+        let drawn = phase(&mut random);
+        // Only texts can be encoded anew, and few lives are theirs.
+        let is_reencoding = life % (2 * TEXTS_EVERY) == 0;
+        house.live(if is_reencoding { Phase::Reencode } else { drawn }, &mut random);
         house.compare(&mut random, life % 2 == 0);
         if told.elapsed() > Duration::from_secs(60) {
             let (kills, figures) = (total(&vectors) + total(&texts), vectors.figures + texts.figures);

@@ -22,8 +22,24 @@ impl Request {
         let asked =
             Client::connect(address).and_then(|mut client| client.ask("POST", &self.path, Some(&self.body)));
         let Ok((status, answer)) = asked else { return false };
-        assert_eq!(status, 200, "{}: {answer}", self.path);
-        true
+        let is_job = status == 202;
+        assert!(is_job || status == 200, "{status}, {}: {answer}", self.path);
+        !is_job || self.follow(address)
+    }
+
+    /// Whether a job came to its end, which must be good.
+    fn follow(&self, address: SocketAddr) -> bool {
+        let path = format!("/v1/collections/{}", self.of);
+        let Ok(mut client) = Client::connect(address) else { return false };
+        loop {
+            let Ok((_, answer)) = client.ask("GET", &path, None) else { return false };
+            let job = &answer["reencode"];
+            if !job["ended_unix_s"].is_null() {
+                assert_eq!(job["stage"], "done", "{answer}");
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 

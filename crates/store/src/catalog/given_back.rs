@@ -232,7 +232,7 @@ pub(crate) fn document_to_move(connection: &Connection, number: i64) -> rusqlite
 
 impl MovedItem {
     /// Bytes in the catalog, about.
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let text = self.text.as_ref().map_or(0, String::len);
         text + self.metadata.len() + self.thumbnail.as_ref().map_or(0, Vec::len)
     }

@@ -4,6 +4,7 @@
 //! read-only connections and, thanks to WAL, never wait for the writer. `synchronous=FULL`, so a commit that returned
 //! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>). Every catalog, copies in backups included, is
 //! opened through [`pages`], so that no byte of it is used that was not compared with a checksum.
+mod carry;
 mod given_back;
 mod log;
 mod merge;
@@ -19,6 +20,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+pub(crate) use carry::*;
 pub(crate) use given_back::*;
 pub(crate) use log::*;
 pub(crate) use merge::*;

@@ -273,7 +273,7 @@ impl Collection {
     }
 
     /// Folds the write-ahead log into the catalog and empties it; `false` when readers of older pages keep it.
-    fn fold_wal(&self) -> Result<bool, StoreError> {
+    pub(crate) fn fold_wal(&self) -> Result<bool, StoreError> {
         let writer = &mut *self.writer()?;
         let connection: &Connection = writer.connection.as_ref().ok_or_else(|| self.gone())?;
         catalog::empty_wal(connection).map_err(|source| catalog_error("empty its log", source))

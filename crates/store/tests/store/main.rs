@@ -19,6 +19,7 @@ mod processes;
 mod readers;
 mod sample;
 mod serving_again;
+mod succession;
 mod upkeep;
 mod witness;
 mod world;

@@ -1,7 +1,7 @@
 //! Power is lost at every operation of a working life, and nothing that was acknowledged is missing afterwards.
 //!
 //! One run of a seeded workload (create, small and large adds, replaces, deletes, builds, compaction, backups, prune, reopening,
-//! restore, remove) on a [`PowerDisk`]; then, for each operation, what a power loss there could have left is put into a fresh folder
+//! restore, succession, remove) on a [`PowerDisk`]; then, for each operation, what a power loss there could have left is put into a fresh folder
 //! under several damages, opened, verified and compared with the promises of that time. The short form draws damages, the
 //! long form (`BILIN_LONG=1`) takes all of them at every operation and goes on writing on what was left.
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ use crate::error::StoreError;
 use crate::maintain::MaintainOptions;
 use crate::rows::LogLimits;
 use crate::settings::{Kind, Settings};
+use crate::succession::Carried;
 
 const NAME: &str = "notes";
 const DIM: usize = 32;
@@ -238,6 +239,40 @@ impl Worker {
         Ok(())
     }
 
+    /// Every vector is made anew, and a little is written before that is over.
+    fn succeed(&mut self) -> Result<(), StoreError> {
+        let source = self.collection.take().expect("open");
+        let other = |vector: &[f32]| vector.iter().map(|value| value + 1.0).collect::<Vec<_>>();
+        let mut next = (*self.documents).clone();
+        for (vector, _) in next.values_mut().flatten() {
+            *vector = other(vector);
+        }
+        let next = Arc::new(next);
+        let collection = self.towards(Some(Arc::clone(&next)), |worker| {
+            let successor = worker.data().begin_successor(&source, &settings(), Some(ROWS_PER_SEGMENT))?;
+            successor.next()?.limit_log(LIMITS);
+            let succeeded = successor.succeed(usize::MAX, |successor, mut lag| {
+                loop {
+                    let portion = successor.portion(&mut lag)?;
+                    if portion.is_empty() {
+                        return successor.caught_up(lag);
+                    }
+                    let snapshot = source.snapshot();
+                    let vectors: Vec<f32> = portion
+                        .iter()
+                        .flat_map(Carried::slots)
+                        .flat_map(|slot| other(snapshot.vector(slot)))
+                        .collect();
+                    successor.take(portion, &vectors)?;
+                }
+            })?;
+            Ok::<_, StoreError>(succeeded.collection)
+        })?;
+        self.hold(collection);
+        self.documents = next;
+        Ok(())
+    }
+
     fn remove(&mut self) -> Result<(), StoreError> {
         let collection = self.collection.take().expect("open");
         self.towards(None, |worker| worker.data().remove(collection))
@@ -272,6 +307,10 @@ impl Worker {
         self.back_up()?;
         self.restore()?;
         self.small(2)?;
+        self.succeed()?;
+        self.small(2)?;
+        self.build()?;
+        self.back_up()?;
         self.remove()?;
         self.create()?;
         self.small(4)

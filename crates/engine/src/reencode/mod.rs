@@ -81,11 +81,15 @@ impl Engine {
     ) -> Result<ReencodeStatus, Error> {
         let plan = self.plan_reencode(collection, options)?;
         let job = self.reencodings.begin(collection, &plan)?;
-        let (engine, working) = (Arc::clone(self), Arc::clone(&job));
+        let (engine, working, name) = (Arc::clone(self), Arc::clone(&job), collection.to_owned());
         let spawned = Builder::new()
             .name("bilin-reencode".to_owned())
-            // What comes of it is in its status and in the log.
-            .spawn(move || drop(engine.run_reencode(&working, plan, &|_| true)));
+            // Nobody waits for what comes of it: it is in its status and in the log.
+            .spawn(move || {
+                if let Err(error) = engine.run_reencode(&working, plan, &|_| true) {
+                    tracing::error!(collection = name, model = working.status().model, %error, "not moved");
+                }
+            });
         match spawned {
             Ok(thread) => {
                 self.reencodings.keep(collection, &job, thread);
@@ -172,16 +176,15 @@ impl Engine {
         let done = job::run(self, job, &plan, watch);
         job.end(&done.as_ref().map(|_| ()));
         let status = job.status();
-        match &done {
-            Ok(()) => tracing::info!(
+        if done.is_ok() {
+            tracing::info!(
                 collection = name,
                 model = status.model,
                 items = status.items_done,
                 missing = status.missing,
                 writers_waited_ms = status.writers_waited_ms,
                 "moved to another model"
-            ),
-            Err(error) => tracing::warn!(collection = name, model = status.model, %error, "not moved"),
+            );
         }
         done.map(|()| status)
     }

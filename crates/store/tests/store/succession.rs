@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bilin_index::{IndexSpec, Metric, Rows};
 use bilin_store::{
@@ -20,6 +20,8 @@ use crate::sample::{Model, Random, compare, document, item, reopen};
 
 const CHILD: &str = "BILIN_STORE_TEST_SUCCESSION";
 const KILLS: usize = 20;
+/// Longest that the first move may take.
+const FIRST_MOVE: Duration = Duration::from_secs(60);
 /// Documents in the kill test.
 const DOCUMENTS: usize = 200;
 /// Most items that are taken while writers wait.
@@ -365,7 +367,7 @@ fn a_kill_leaves_the_old_or_the_new() {
     drop(data);
     let seed = 22;
     println!("seed {seed}");
-    let (mut random, mut moves) = (Random(seed), 0);
+    let (mut random, mut moves, mut life) = (Random(seed), 0, None::<Duration>);
     for kill in 0..KILLS {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "succession::successor_process", "--nocapture"])
@@ -375,12 +377,27 @@ fn a_kill_leaves_the_old_or_the_new() {
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = thread::spawn(move || output.lines().map_while(Result::ok).collect::<Vec<_>>());
-        thread::sleep(Duration::from_millis(60 + random.below(240) as u64));
+        let (tell, told) = mpsc::channel();
+        let reader =
+            thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut lines = Vec::new();
+        match life {
+            // The first life tells how long a move takes on this machine; the others end within two of them.
+            None => {
+                let begun = Instant::now();
+                while !lines.last().is_some_and(|line: &String| line.starts_with("moved")) {
+                    lines.push(told.recv_timeout(FIRST_MOVE).unwrap());
+                }
+                life = Some(begun.elapsed() * 2);
+            }
+            Some(life) => thread::sleep(life.mul_f64(random.below(1000) as f64 / 1000.0)),
+        }
         child.kill().unwrap();
         child.wait().unwrap();
+        reader.join().unwrap().unwrap();
+        lines.extend(told);
         let (mut wrote, mut moved) = (0, None);
-        for line in reader.join().unwrap() {
+        for line in lines {
             let mut words = line.split(' ');
             let number = |word: Option<&str>| word.unwrap().trim().parse::<u64>().unwrap();
             match words.next() {

@@ -1,8 +1,8 @@
 """Pictures of every kind that folders hold are read as Pillow reads them, and hostile ones are refused before memory is taken.
 
 What a kind decodes to is seen by its vector: that of the file itself equals that of a PNG of what `Image.open`, `exif_transpose` and
-`convert("RGB")` give. Vectors of lossless kinds are equal but for rounding; JPEG decoders upsample colour each in their own way. One kind
-differs by choice (docs/decisions/0010): 16-bit grey keeps its high byte, where Pillow clips at 255.
+`convert("RGB")` give. Vectors of lossless kinds are equal but for rounding; JPEG decoders upsample colour each in their own way, so the turned ones keep all of
+it. One kind differs by choice (docs/decisions/0010): 16-bit grey keeps its high byte, where Pillow clips at 255.
 """
 
 import io
@@ -57,7 +57,7 @@ def kinds():
         exif = Image.Exif()
         exif[0x0112] = turn
         yield f"turned{turn}.png", saved(rgb, "PNG", exif=exif)
-        yield f"turned{turn}.jpg", saved(rgb, "JPEG", exif=exif, quality=95)
+        yield f"turned{turn}.jpg", saved(rgb, "JPEG", exif=exif, quality=95, subsampling=0)
         yield f"turned{turn}.webp", saved(rgb, "WEBP", exif=exif, lossless=True)
     yield "cmyk.jpg", saved(rgb.convert("CMYK"), "JPEG", quality=95)
     yield "grey.jpg", saved(rgb.convert("L"), "JPEG", quality=95)

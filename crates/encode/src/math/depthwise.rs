@@ -200,10 +200,10 @@ fn channels_of<S: Simd, const N: usize, const V: usize>(
     }
     let (least, most) = row.finish.range().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
     let (least, most) = (simd.splat_f32s(least), simd.splat_f32s(most));
-    for n in 0..N {
-        for v in 0..V {
-            sums[n][v] = simd.min_f32s(simd.max_f32s(sums[n][v], least), most);
+    for (n, mut sums) in sums.into_iter().enumerate() {
+        for sum in &mut sums {
+            *sum = simd.min_f32s(simd.max_f32s(*sum, least), most);
         }
-        access.store(simd, sums[n], &mut out[(column + n) * channels + channel..][..count]);
+        access.store(simd, sums, &mut out[(column + n) * channels + channel..][..count]);
     }
 }

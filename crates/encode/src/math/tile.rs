@@ -139,8 +139,7 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
     }
     // A copy: the sums themselves must never be indexed by a variable, or they live in memory.
     let sums = std::hint::black_box(sums);
-    for v in 0..V {
-        let first = v * S::F32_LANES;
+    for (v, first) in (0..V).map(|v| (v, v * S::F32_LANES)) {
         let lanes = S::F32_LANES.min(job.columns.saturating_sub(first));
         let bias = match job.bias.get(first..first + S::F32_LANES) {
             Some(bias) => simd.partial_load_f32s(bias),

@@ -181,7 +181,7 @@ impl Engine {
                 writers_waited_ms = status.writers_waited_ms,
                 "moved to another model"
             ),
-            Err(error) => tracing::error!(collection = name, model = status.model, %error, "not moved"),
+            Err(error) => tracing::warn!(collection = name, model = status.model, %error, "not moved"),
         }
         done.map(|()| status)
     }

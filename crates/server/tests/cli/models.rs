@@ -97,7 +97,7 @@ fn every_precision_opens_and_tells_what_it_is() {
         let made = one(workspace.run(&["model", "quantize", "small", to, "--to", to, "--json"]));
         let cosine = made["smallest_cosine"].as_f64().unwrap();
         println!("{to}: {cosine}, {} bytes of {}", made["weights_bytes"], made["weights_bytes_before"]);
-        assert!(cosine >= bar && cosine < 1.0, "{to}: {cosine}");
+        assert!(cosine >= bar && cosine <= 1.0, "{to}: {cosine}");
         assert!(made["weights_bytes"].as_u64() < made["weights_bytes_before"].as_u64());
         let shown = one(workspace.run(&["model", "show", to, "--json"]));
         assert_eq!((shown["precision"].as_str(), shown["dim"].as_u64()), (Some(to), Some(DIM as u64)));
@@ -264,7 +264,10 @@ fn broken_models_are_named_by_what_is_wrong() {
         config[key] = value;
         workspace.write("small/config.json", config.to_string());
     };
+    // With a graph beside it, a network that is none of ours is a matter for ONNX Runtime.
     with("model_type", json!("t5"));
+    told(&["ONNX Runtime"]);
+    fs::remove_dir_all(workspace.path("small/onnx")).unwrap();
     told(&["architecture is \"t5\""]);
     with("intermediate_size", json!(128));
     told(&["tensor \"encoder.layer.0.intermediate.dense.weight\" has shape [96, 64], expected [128, 64]"]);

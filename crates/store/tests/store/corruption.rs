@@ -300,7 +300,7 @@ fn run(world: &World, targets: &[Target<'_>], extent: &Extent, table: &Mutex<Tab
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some((target, damage)) = trials.get(number) else { break };
-                    if number % PROGRESS == 0 && extent.is_long {
+                    if number.is_multiple_of(PROGRESS) && extent.is_long {
                         println!("trial {number} of {}: {}", trials.len(), target.kind);
                     }
                     let outcome = trial(world, target, damage, &at);

@@ -82,10 +82,16 @@ impl Engine {
         let plan = self.plan_reencode(collection, options)?;
         let job = self.reencodings.begin(collection, &plan)?;
         let (engine, working) = (Arc::clone(self), Arc::clone(&job));
-        let spawned = Builder::new()
-            .name("bilin-reencode".to_owned())
-            // What comes of it is in its status and in the log.
-            .spawn(move || drop(engine.run_reencode(&working, plan, &|_| true)));
+        let spawned = Builder::new().name("bilin-reencode".to_owned()).spawn(move || {
+            let name = plan.source.name().to_owned();
+            match engine.run_reencode(&working, plan, &|_| true) {
+                Err(error) if error.kind == ErrorKind::Cancelled => {
+                    tracing::info!(collection = name, "moving to another model was stopped");
+                }
+                Err(error) => tracing::error!(collection = name, %error, "not moved to another model"),
+                Ok(_) => {}
+            }
+        });
         match spawned {
             Ok(thread) => {
                 self.reencodings.keep(collection, &job, thread);
@@ -161,16 +167,15 @@ impl Engine {
         let done = job::run(self, job, &plan, watch);
         job.end(&done.as_ref().map(|_| ()));
         let status = job.status();
-        match &done {
-            Ok(()) => tracing::info!(
+        if done.is_ok() {
+            tracing::info!(
                 collection = name,
                 model = status.model,
                 items = status.items_done,
                 missing = status.missing,
                 writers_waited_ms = status.writers_waited_ms,
                 "moved to another model"
-            ),
-            Err(error) => tracing::error!(collection = name, model = status.model, %error, "not moved"),
+            );
         }
         done.map(|()| status)
     }

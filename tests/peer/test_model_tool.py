@@ -143,7 +143,7 @@ class Hub:
 
     def __init__(self, files):
         self.files, self.faults, self.log, self.lies = dict(files), {}, [], {}
-        self.commit, self.cut_after, self.extra = COMMIT, 100_000, []
+        self.commit, self.cut_after, self.extra, self.go_on = COMMIT, 100_000, [], threading.Event()
         hub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -190,7 +190,7 @@ class Hub:
         url = urllib.parse.urlsplit(request.path)
         path, query = urllib.parse.unquote(url.path), urllib.parse.parse_qs(url.query)
         host = request.headers["Host"]
-        self.log.append((host.split(":")[0], path, dict(request.headers), query))
+        self.log.append((host.split(":")[0], path, {key.title(): value for key, value in request.headers.items()}, query))
         if path == f"/api/models/{NAME}/revision/main" or path == f"/api/models/{NAME}/revision/{COMMIT}":
             return self.send(request, json.dumps(self.listing()).encode())
         if path == f"/api/v1/models/{NAME}/repo/files":
@@ -247,12 +247,12 @@ class Hub:
             request.wfile.flush()
             request.close_connection = True
             return request.connection.shutdown(socket.SHUT_RDWR)
-        if fault == "slow":
+        if fault == "stall":
             try:
-                for at in range(0, len(rest), 65_536):
-                    request.wfile.write(rest[at : at + 65_536])
-                    request.wfile.flush()
-                    time.sleep(0.05)
+                request.wfile.write(rest[:150_000])
+                request.wfile.flush()
+                self.go_on.wait(60)
+                request.wfile.write(rest[150_000:])
             except OSError:
                 pass
             return None
@@ -366,7 +366,7 @@ def test_a_server_without_ranges_starts_over(hub, small_model, tmp_path):
 
 def test_a_stopped_pull_goes_on(hub, small_model, tmp_path):
     data = tmp_path / "data"
-    hub.faults = {"model.safetensors": ["slow"]}
+    hub.faults = {"model.safetensors": ["stall"]}
     command = [BINARY, "model", "pull", NAME, "--endpoint", hub.url, "--data", str(data)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     unfinished = data / "models" / "some-owner" / ".small-model.pull"
@@ -381,6 +381,7 @@ def test_a_stopped_pull_goes_on(hub, small_model, tmp_path):
     assert process.returncode == 1 and b"run the same command again" in err
     have = next(unfinished.glob("model.safetensors.*.part")).stat().st_size
     assert 0 < have < len(small_model["model.safetensors"])
+    hub.go_on.set()
     before = len(hub.log)
     whole(pathlib.Path(pull(hub, data).out.strip()), small_model)
     asked = [entry[2].get("Range") for entry in hub.log[before:] if entry[1].endswith("/cdn/model.safetensors")]

@@ -27,8 +27,8 @@ const MOST: usize = 64;
 
 /// As a collection of "model" number `dim`, whose vectors are made of texts by [`encoded`].
 fn settings(dim: usize) -> Settings {
-    let model =
-        ModelRef { id: format!("model-{dim}"), revision: dim.to_string(), space: format!("space-{dim}") };
+    let (id, revision, space) = (format!("model-{dim}"), dim.to_string(), format!("space-{dim}"));
+    let model = ModelRef { id, revision, space, reading: Default::default() };
     Settings {
         kind: Kind::Text,
         model: Some(model),

@@ -1,18 +1,17 @@
-//! A weight matrix laid out for the kernel: panels of a few columns, in f32 or still in 4 bits.
+//! A weight matrix laid out for the kernel: panels of a few columns, in f32 or still in 4 or 8 bits.
 //!
 //! A layer computes `y = x * transpose(W) + b` with `W` stored `[outputs, inputs]`. Its outputs are cut into panels of
 //! `width` (two vector registers of the machine at hand); within a panel the numbers lie in the order the kernel reads:
 //! `[inputs, width]`, the last panel padded with zeros.
 //!
-//! 4-bit panels hold eight inputs of a column in one u32 (input `j` in bits `4j..4j + 4`), `[inputs / 8, width]`, and the
-//! scales of Q4_0 as f32, `[inputs / 32, width]`. A panel is unpacked into cache just before its use, so a query streams
-//! 0.6 bytes per weight from memory and not 4, and a process keeps that much less.
+//! A panel of quantized weights ([`packed`](super::packed)) is unpacked into cache just before its use, so a query streams less
+//! from memory, and a process keeps that much less.
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::int8;
+use super::packed::Packed;
 use super::tile::width;
 use crate::weights::{Q4_BLOCK, Q4Matrix, Q8Matrix};
 
@@ -30,10 +29,8 @@ pub(crate) struct Panels {
 enum Numbers {
     /// `[panels, inputs, width]`.
     Full(Vec<f32>),
-    /// `[panels, inputs / 8, width]` and `[panels, inputs / 32, width]`.
-    Q4 { nibbles: Vec<u32>, scales: Vec<f32> },
-    /// `[panels, inputs / 4, width]` and `[panels, inputs / 32, width]`, see [`int8`].
-    Q8 { bytes: Vec<u32>, scales: Vec<f32> },
+    Q4(Packed<4>),
+    Q8(Packed<8>),
 }
 
 /// The panel width of this machine's instruction set.
@@ -69,23 +66,10 @@ impl Panels {
         let width = native_width();
         let inputs = parts.first().map_or(0, |part| part.columns);
         let outputs: usize = parts.iter().map(|part| part.rows).sum();
-        let (panels, blocks) = (outputs.div_ceil(width), inputs / Q4_BLOCK);
-        let mut nibbles = vec![0u32; panels * blocks * (Q4_BLOCK / 8) * width];
-        let mut scales = vec![0.0f32; panels * blocks * width];
         let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| part.packed_row(row)));
-        for (output, (row_nibbles, row_scales)) in rows.enumerate() {
-            let (panel, lane) = (output / width, output % width);
-            let words = &mut nibbles[panel * blocks * (Q4_BLOCK / 8) * width..][lane..];
-            let packed = row_nibbles.as_chunks::<16>().0.iter().flat_map(eights);
-            for (slot, word) in words.iter_mut().step_by(width).zip(packed) {
-                *slot = word;
-            }
-            let slots = &mut scales[panel * blocks * width..][lane..];
-            for (slot, scale) in slots.iter_mut().step_by(width).zip(row_scales) {
-                *slot = scale;
-            }
-        }
-        Panels { inputs, outputs, width, numbers: Numbers::Q4 { nibbles, scales } }
+        let rows =
+            rows.map(|(nibbles, scales)| (nibbles.as_chunks::<16>().0.iter().flat_map(eights), scales));
+        Panels { inputs, outputs, width, numbers: Numbers::Q4(Packed::new(rows, inputs, outputs, width)) }
     }
 
     /// Packs Q8_0 matrices of equal depth, a multiple of 32, stacked: the outputs of the first come first.
@@ -93,8 +77,11 @@ impl Panels {
         let width = native_width();
         let inputs = parts.first().map_or(0, |part| part.columns);
         let outputs: usize = parts.iter().map(|part| part.rows).sum();
-        let (bytes, scales) = int8::pack(parts, inputs, outputs, width);
-        Panels { inputs, outputs, width, numbers: Numbers::Q8 { bytes, scales } }
+        let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| part.packed_row(row)));
+        // A signed byte and 128 is the byte with its highest bit turned.
+        let word = |four: &[u8; 4]| u32::from_le_bytes(four.map(|byte| byte ^ 0x80));
+        let rows = rows.map(|(bytes, scales)| (bytes.as_chunks::<4>().0.iter().map(word), scales));
+        Panels { inputs, outputs, width, numbers: Numbers::Q8(Packed::new(rows, inputs, outputs, width)) }
     }
 
     /// How many panels there are.
@@ -106,10 +93,8 @@ impl Panels {
     pub(crate) fn bytes(&self) -> usize {
         match &self.numbers {
             Numbers::Full(numbers) => size_of_val(numbers.as_slice()),
-            Numbers::Q4 { nibbles, scales } => {
-                size_of_val(nibbles.as_slice()) + size_of_val(scales.as_slice())
-            }
-            Numbers::Q8 { bytes, scales } => size_of_val(bytes.as_slice()) + size_of_val(scales.as_slice()),
+            Numbers::Q4(packed) => packed.bytes(),
+            Numbers::Q8(packed) => packed.bytes(),
         }
     }
 
@@ -124,16 +109,14 @@ impl Panels {
         let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
         match &self.numbers {
             Numbers::Full(numbers) => &numbers[start..][..size],
-            Numbers::Q4 { nibbles, scales } => {
+            Numbers::Q4(packed) => {
                 scratch.resize(size, 0.0);
-                let words = &nibbles[start / 8..][..size / 8];
-                let scales = &scales[start / Q4_BLOCK..][..size / Q4_BLOCK];
-                Arch::new().dispatch(Unpack { words, scales, out: scratch.as_mut_slice() });
+                packed.unpack(start, scratch);
                 scratch
             }
-            Numbers::Q8 { bytes, scales } => {
+            Numbers::Q8(packed) => {
                 scratch.resize(size, 0.0);
-                int8::unpack(&bytes[start / 4..][..size / 4], &scales[start / Q4_BLOCK..], scratch);
+                packed.unpack(start, scratch);
                 scratch
             }
         }
@@ -154,42 +137,11 @@ fn eights(block: &[u8; 16]) -> [u32; 4] {
     [squeeze(first), squeeze(last), squeeze(first >> 4), squeeze(last >> 4)]
 }
 
-/// One 4-bit panel to f32.
-struct Unpack<'a> {
-    words: &'a [u32],
-    scales: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Unpack<'_> {
-    type Output = ();
-
-    /// A nibble put into the low bits of the float 2^23 is the float 2^23 + nibble.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let words: &[[S::u32s; 2]] = bytemuck::cast_slice(self.words);
-        let scales: &[[S::f32s; 2]] = bytemuck::cast_slice(self.scales);
-        let out: &mut [[S::f32s; 2]] = bytemuck::cast_slice_mut(self.out);
-        let (low, base) = (simd.splat_u32s(15), simd.splat_u32s(0x4B00_0000));
-        let offset = simd.splat_f32s(8_388_608.0 + 8.0);
-        let eights = out.chunks_exact_mut(8).zip(words);
-        for (index, (out, words)) in eights.enumerate() {
-            let scale = &scales[index / (Q4_BLOCK / 8)];
-            for half in 0..2 {
-                let mut word = words[half];
-                for out in out.iter_mut() {
-                    let number = simd.or_u32s(simd.and_u32s(word, low), base);
-                    out[half] = simd.mul_f32s(simd.sub_f32s(bytemuck::cast(number), offset), scale[half]);
-                    word = simd.wrapping_dyn_shr_u32s(word, simd.splat_u32s(4));
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::Weights;
+    use safetensors::{Dtype, tensor::TensorView};
 
     #[test]
     fn full_panels_hold_the_transposed_matrix() {
@@ -209,47 +161,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn four_bit_panels_hold_what_the_rows_unpack_to() {
-        let (inputs, outputs) = (96, native_width() + 3);
-        let nibbles: Vec<u8> = (0..outputs * inputs / 2).map(|i| (i * 73 % 256) as u8).collect();
+    /// Packs one matrix `[outputs, inputs]` of a file with these two tensors, and compares it with its rows.
+    fn panels_hold_what_the_rows_unpack_to(
+        kind: &str,
+        dtype: Dtype,
+        numbers: &[u8],
+        inputs: usize,
+        outputs: usize,
+    ) {
         let scales: Vec<u8> = (0..outputs * inputs / 32)
             .flat_map(|i| half::f16::from_f32(i as f32 * 0.01 - 0.5).to_le_bytes())
             .collect();
-        let file = safetensors::serialize(
-            [
-                (
-                    "w.q4",
-                    safetensors::tensor::TensorView::new(
-                        safetensors::Dtype::U8,
-                        vec![outputs, inputs / 2],
-                        &nibbles,
-                    ),
-                ),
-                (
-                    "w.d",
-                    safetensors::tensor::TensorView::new(
-                        safetensors::Dtype::F16,
-                        vec![outputs, inputs / 32],
-                        &scales,
-                    ),
-                ),
-            ]
-            .map(|(name, view)| (name, view.expect("a tensor"))),
-            None,
-        )
-        .expect("a file");
-        let weights = crate::weights::Weights::read("m", &file.into()).expect("readable");
+        let view =
+            |dtype, columns, bytes| TensorView::new(dtype, vec![outputs, columns], bytes).expect("a tensor");
+        let (name, columns) = (format!("w.{kind}"), numbers.len() / outputs);
+        let views =
+            [(name.as_str(), view(dtype, columns, numbers)), ("w.d", view(Dtype::F16, inputs / 32, &scales))];
+        let file = safetensors::serialize(views, None).expect("a file");
+        let weights = Weights::read("m", &file.into()).expect("readable");
         let matrix = weights.matrix("w", outputs, inputs).expect("a matrix");
-        let matrix = matrix.as_q4().expect("in 4 bits").clone();
-        let (panels, mut row) = (Panels::q4(std::slice::from_ref(&matrix)), vec![0.0; inputs]);
+        let (panels, mut row) = match (matrix.as_q4(), matrix.as_q8()) {
+            (Some(q4), _) => (Panels::q4(std::slice::from_ref(q4)), vec![0.0; inputs]),
+            (_, Some(q8)) => (Panels::q8(std::slice::from_ref(q8)), vec![0.0; inputs]),
+            _ => panic!("{kind} is not packed"),
+        };
         let mut scratch = Vec::new();
         for output in 0..outputs {
-            matrix.unpack_row(output, &mut row);
+            match (matrix.as_q4(), matrix.as_q8()) {
+                (Some(q4), _) => q4.unpack_row(output, &mut row),
+                (_, q8) => q8.expect("packed").unpack_row(output, &mut row),
+            }
             let panel = panels.panel(output / panels.width, 0..inputs, &mut scratch).to_vec();
             let column: Vec<f32> =
                 panel.iter().skip(output % panels.width).step_by(panels.width).copied().collect();
             assert_eq!(column, row);
         }
+    }
+
+    #[test]
+    fn packed_panels_hold_what_the_rows_unpack_to() {
+        let (inputs, outputs) = (96, native_width() + 3);
+        let nibbles: Vec<u8> = (0..outputs * inputs / 2).map(|i| (i * 73 % 256) as u8).collect();
+        panels_hold_what_the_rows_unpack_to("q4", Dtype::U8, &nibbles, inputs, outputs);
+        let bytes: Vec<u8> = (0..outputs * inputs).map(|i| (i * 73 % 255) as u8).collect();
+        panels_hold_what_the_rows_unpack_to("q8", Dtype::I8, &bytes, inputs, outputs);
     }
 }

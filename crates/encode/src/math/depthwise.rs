@@ -1,6 +1,6 @@
 //! The inner kernel of a depthwise convolution: one output row, every channel with its own filter (Howard et al., 2017).
 //!
-//! Shapes: `x [side, side, channels]`, weights `[kernel, kernel, channels]`, `out [outputs, channels]`. Sums of four neighbouring
+//! Shapes: `x [rows, side, channels]`, weights `[kernel, kernel, channels]`, `out [outputs, channels]`. Sums of four neighbouring
 //! pixels and two registers of channels stay in registers over all taps, so that a weight is loaded once for four of them; pixels at
 //! the border, of whose taps some lie outside, are taken one at a time.
 
@@ -15,12 +15,14 @@ const PIXELS: usize = 4;
 
 /// One row of a depthwise convolution.
 pub(crate) struct DepthwiseRow<'a> {
-    /// `[side, side, channels]`.
+    /// The input's rows from `first` on, as far as they are needed: `[rows, side, channels]`.
     pub(crate) x: &'a [f32],
+    pub(crate) first: usize,
     pub(crate) side: usize,
     pub(crate) channels: usize,
-    /// `[kernel, kernel, channels]`.
+    /// `[kernel, kernel, weights_stride]`, of which the first `channels` are used.
     pub(crate) weights: &'a [f32],
+    pub(crate) weights_stride: usize,
     /// `[channels]`.
     pub(crate) bias: &'a [f32],
     pub(crate) kernel: usize,
@@ -185,10 +187,10 @@ fn channels_of<S: Simd, const N: usize, const V: usize>(
     let mut sums = [access.load::<S, V>(simd, &row.bias[channel..]); N];
     let ((rows, iy), (columns, ix)) = (row.taps(row.y), row.taps(column));
     for (ky, iy) in rows.zip(iy..) {
-        let line = &row.x[(iy * row.side + ix) * channels + channel..];
-        let weights = &row.weights[(ky * row.kernel + columns.start) * channels + channel..];
+        let line = &row.x[((iy - row.first) * row.side + ix) * channels + channel..];
+        let weights = &row.weights[(ky * row.kernel + columns.start) * row.weights_stride + channel..];
         for tap in 0..columns.len() {
-            let weights = access.load::<S, V>(simd, &weights[tap * channels..][..count]);
+            let weights = access.load::<S, V>(simd, &weights[tap * row.weights_stride..][..count]);
             let line = &line[tap * channels..][..(N - 1) * step + count];
             for n in 0..N {
                 let pixel = access.load::<S, V>(simd, &line[n * step..][..count]);

@@ -126,7 +126,11 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
     let depth = job.depth;
     let at = |r: usize| (row + r).min(job.rows - 1);
     let panel: &[[S::f32s; 2]] = bytemuck::cast_slice(&job.panel[..depth * width::<S>()]);
-    let x: [&[f32]; ROWS] = std::array::from_fn(|r| &job.x[at(r) * job.x_stride..][..depth]);
+    // Not by `from_fn`, which is called and not inlined.
+    let mut x: [&[f32]; ROWS] = [&[]; ROWS];
+    for (r, x) in x.iter_mut().enumerate() {
+        *x = &job.x[at(r) * job.x_stride..][..depth];
+    }
     let mut sums = [[simd.splat_f32s(0.0); V]; ROWS];
     for (k, weights) in panel.iter().enumerate() {
         let weights: [S::f32s; V] = std::array::from_fn(|v| weights[v]);

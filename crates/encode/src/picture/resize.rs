@@ -44,6 +44,9 @@ fn pass(
     filter: Filter,
 ) -> Option<Vec<u8>> {
     let (rgb, source_width, source_height) = source;
+    if area == (0, 0, width, height) && (width, height) == (source_width, source_height) {
+        return Some(rgb.to_vec());
+    }
     let mut out = vec![0; width as usize * height as usize * 3];
     let source = TypedImageRef::<U8x3>::from_buffer(source_width, source_height, rgb).ok()?;
     let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut out).ok()?;

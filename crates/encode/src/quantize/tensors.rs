@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use super::Precision;
 use super::file::Entry;
 use super::rounding::{half_precision, q4, q8};
-use crate::weights::{Element, Q4_BLOCK, Q8_BLOCK, Tensor, channels_last};
+use crate::weights::{Element, Q4_BLOCK, Q8_BLOCK, Tensor, channels_last, permuted};
 
 /// Parts of the names of tables that are added to every token.
 const ADDED: [&str; 3] = ["position", "token_type", "class_embed"];
@@ -118,14 +118,7 @@ fn push<'a>(entries: &mut Vec<Entry<'a>>, name: &'a str, tensor: &'a Tensor, for
 fn turn(numbers: Vec<f32>, shape: &[usize]) -> Vec<f32> {
     let &[_, inputs, height, width] = shape else { return numbers };
     let taps = height * width;
-    let mut turned = vec![0.0; numbers.len()];
-    let filters = numbers.chunks_exact((inputs * taps).max(1));
-    for (filter, out) in filters.zip(turned.chunks_exact_mut((inputs * taps).max(1))) {
-        for (at, number) in filter.iter().enumerate() {
-            out[at % taps * inputs + at / taps] = *number;
-        }
-    }
-    turned
+    permuted(&numbers, inputs * taps, |at| at % taps * inputs + at / taps)
 }
 
 #[cfg(test)]

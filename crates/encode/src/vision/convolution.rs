@@ -13,7 +13,7 @@ use super::buffer::Buffer;
 use crate::math::depthwise::DepthwiseRow;
 use crate::math::linear::{Finish, Linear};
 use crate::models::ModelError;
-use crate::weights::Weights;
+use crate::weights::{Weights, permuted};
 
 /// Pixels whose neighbourhoods are gathered at a time.
 const PIXEL_BLOCK: usize = 256;
@@ -41,6 +41,12 @@ impl Window {
         let before = kernel / 2;
         let outputs = (inputs + 2 * before).saturating_sub(kernel) / stride + 1;
         Window { inputs, outputs, kernel, stride, before }
+    }
+
+    /// Input rows that these output rows read, without those outside.
+    fn read_by(self, outputs: Range<usize>) -> Range<usize> {
+        let inside = |row: usize| row.saturating_sub(self.before).min(self.inputs);
+        inside(outputs.start * self.stride)..inside((outputs.end.max(1) - 1) * self.stride + self.kernel)
     }
 
     /// Whether some taps of some outputs lie outside.
@@ -87,11 +93,9 @@ impl Depthwise {
     /// From PyTorch's `[channels, 1, kernel, kernel]`, a factor and a bias per channel.
     fn new(weights: &[f32], scale: &[f32], bias: Vec<f32>, plan: Plan) -> Depthwise {
         let (channels, taps) = (plan.inputs, plan.kernel * plan.kernel);
-        let mut turned = vec![0.0; weights.len()];
-        for (channel, (filter, scale)) in weights.chunks_exact(taps).zip(scale).enumerate() {
-            for (tap, weight) in filter.iter().enumerate() {
-                turned[tap * channels + channel] = weight * scale;
-            }
+        let mut turned = permuted(weights, weights.len(), |at| at % taps * channels + at / taps);
+        for tap in turned.chunks_exact_mut(channels) {
+            tap.iter_mut().zip(scale).for_each(|(weight, scale)| *weight *= scale);
         }
         Depthwise { plan, weights: turned, bias }
     }
@@ -101,26 +105,41 @@ impl Depthwise {
         size_of_val(self.weights.as_slice()) + size_of_val(self.bias.as_slice())
     }
 
-    /// `x [side, side, channels]` to `[side', side', channels]` and that side; `shared` lets the other threads help.
-    pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Buffer, usize) {
-        let Plan { inputs: channels, kernel, stride, finish, .. } = self.plan;
+    /// What its kernel, stride and padding are.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Rows `rows` of the result and of its channels only `some`: `out [rows, side', some]`. `x [.., side, some]` holds the input's
+    /// rows from `first` on, as far as they are [needed](Plan::rows_read).
+    pub(crate) fn rows(
+        &self,
+        (x, first, side): (&[f32], usize, usize),
+        some: &Range<usize>,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let Plan { inputs: weights_stride, kernel, stride, finish, .. } = self.plan;
         let window = self.plan.window(side);
-        let (weights, bias, before) = (self.weights.as_slice(), self.bias.as_slice(), window.before);
-        let length = window.outputs * channels;
-        let rows = |(first, out): (usize, &mut [f32])| {
-            for (y, out) in (first..).zip(out.chunks_exact_mut(length)) {
-                DepthwiseRow { x, side, channels, weights, bias, kernel, stride, before, finish, y }.run(out);
-            }
-        };
-        let mut out = Buffer::take(window.outputs * length);
-        if shared {
-            let block = window.outputs.div_ceil(rayon::current_num_threads());
-            let blocks = out.par_chunks_mut(block * length).enumerate();
-            blocks.for_each(|(at, out)| rows((at * block, out)));
-        } else {
-            rows((0, &mut out));
+        let (channels, before) = (some.len(), window.before);
+        let (weights, bias) = (&self.weights[some.start..], &self.bias[some.clone()]);
+        for (y, out) in rows.zip(out.chunks_exact_mut(window.outputs * channels)) {
+            let row = DepthwiseRow {
+                x,
+                first,
+                side,
+                channels,
+                weights,
+                weights_stride,
+                bias,
+                kernel,
+                stride,
+                before,
+                finish,
+                y,
+            };
+            row.run(out);
         }
-        (out, window.outputs)
     }
 }
 
@@ -165,6 +184,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// The side of the result for an input of side `side`.
+    pub(crate) fn next(&self, side: usize) -> usize {
+        self.window(side).outputs
+    }
+
+    /// Rows of an input of side `side` that rows `outputs` of the result are made of.
+    pub(crate) fn rows_read(&self, side: usize, outputs: Range<usize>) -> Range<usize> {
+        self.window(side).read_by(outputs)
+    }
+
     fn window(&self, side: usize) -> Window {
         match self.padding {
             Padding::Same => Window::same(side, self.kernel, self.stride),
@@ -197,13 +226,9 @@ impl Convolution {
     /// From PyTorch's `[outputs, inputs, kernel, kernel]`, a factor and a bias per output.
     fn new(weights: &[f32], scale: &[f32], bias: Vec<f32>, plan: Plan) -> Convolution {
         let (taps, channels) = (plan.kernel * plan.kernel, plan.inputs);
-        let mut turned = vec![0.0; weights.len()];
-        for ((filter, out), scale) in
-            weights.chunks_exact(channels * taps).zip(turned.chunks_exact_mut(channels * taps)).zip(scale)
-        {
-            for (at, weight) in filter.iter().enumerate() {
-                out[at % taps * channels + at / taps] = weight * scale;
-            }
+        let mut turned = permuted(weights, taps * channels, |at| at % taps * channels + at / taps);
+        for (filter, scale) in turned.chunks_exact_mut(taps * channels).zip(scale) {
+            filter.iter_mut().for_each(|weight| *weight *= scale);
         }
         Convolution { plan, linear: Linear::full(&turned, taps * channels, bias, plan.finish) }
     }
@@ -211,6 +236,12 @@ impl Convolution {
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.linear.bytes()
+    }
+
+    /// The matrix product that a convolution of 1 x 1 at stride 1 is, pixel by pixel.
+    pub(crate) fn of_pixels(&self) -> &Linear {
+        debug_assert!((self.plan.kernel, self.plan.stride) == (1, 1));
+        &self.linear
     }
 
     /// `x [side, side, channels]` to `[side', side', outputs]` and that side; `shared` lets the other threads help.
@@ -345,9 +376,19 @@ mod tests {
             let bias: Vec<f32> = (0..channels).map(number).collect();
             let plan = Plan { inputs: channels, outputs: channels, kernel, stride, padding, finish };
             let layer = Depthwise::new(&weights, &scale, bias.clone(), plan);
-            let (out, outputs) = layer.apply(&x, side, true);
-            let (alone, alone_outputs) = layer.apply(&x, side, false);
-            assert_eq!((&*out, outputs), (&*alone, alone_outputs));
+            let outputs = plan.next(side);
+            let mut out = vec![f32::NAN; outputs * outputs * channels];
+            layer.rows((&x, 0, side), &(0..channels), 0..outputs, &mut out);
+            // The same from the rows that it needs alone, and of the channels a part.
+            let (some, rows) = (channels / 3..channels, outputs / 2..outputs);
+            let needed = plan.rows_read(side, rows.clone());
+            let part = x[needed.start * side * channels..needed.end * side * channels].chunks_exact(channels);
+            let part: Vec<f32> = part.flat_map(|pixel| &pixel[some.clone()]).copied().collect();
+            let mut received = vec![f32::NAN; rows.len() * outputs * some.len()];
+            layer.rows((&part, needed.start, side), &some, rows.clone(), &mut received);
+            let expected = out[rows.start * outputs * channels..].chunks_exact(channels);
+            let expected: Vec<f32> = expected.flat_map(|pixel| &pixel[some.clone()]).copied().collect();
+            assert_eq!(received, expected);
             let before = match padding {
                 Same => ((outputs - 1) * stride + kernel).saturating_sub(side) / 2,
                 Centred => kernel / 2,

@@ -5,11 +5,20 @@
 //! (Hu et al., 2018), is a network of two layers over the mean of each channel; not every block has it, nor does one widen that
 //! is as wide as its input. Batch norms are folded into the convolution before them.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::buffer::Buffer;
 use super::convolution::{Convolution, Depthwise, Padding, Plan, average_pool};
-use crate::math::linear::{Finish, Linear};
+use crate::math::linear::{DEPTH_STEP, Finish, Linear, Place};
 use crate::models::ModelError;
 use crate::weights::Weights;
+
+/// Numbers between the layers that are made before they are used: 384 KiB.
+const BAND_NUMBERS: usize = 96 << 10;
+/// Sides below which threads share out channels and not rows.
+const SMALL_SIDE: usize = 20;
 
 /// The straight line from (-3, 0) to (3, 1), and 0 and 1 outside.
 fn hard_sigmoid(x: f32) -> f32 {
@@ -106,17 +115,148 @@ impl Block {
 
     /// `x [side, side, inputs]` to the next activations and their side; `shared` lets the other threads help.
     pub(super) fn forward(&self, x: &[f32], side: usize, shared: bool) -> (Buffer, usize) {
-        let expanded = self.expand.as_ref().map(|expand| expand.apply(x, side, shared).0);
-        let (mut filtered, next) = self.depthwise.apply(expanded.as_deref().unwrap_or(x), side, shared);
-        if let Some(weigh) = &self.weigh {
-            weigh.apply(&mut filtered);
-        }
-        let (mut out, _) = self.project.apply(&filtered, next, shared);
-        if self.is_residual {
-            out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+        let next = self.depthwise.plan().next(side);
+        let threads = if shared { rayon::current_num_threads() } else { 1 };
+        let mut out = Buffer::take(next * next * self.project.of_pixels().outputs());
+        match &self.weigh {
+            Some(weigh) => {
+                // The weights come from all pixels, so all of them are filtered first.
+                let mut filtered = Buffer::take(next * next * self.wide());
+                self.by_rows(x, side, threads, &mut filtered, |_, filtered, out| {
+                    out.copy_from_slice(filtered)
+                });
+                weigh.apply(&mut filtered);
+                self.project.of_pixels().run(&filtered, &mut out, shared);
+                self.add_residual(x, &mut out);
+            }
+            None if threads > 1 && next < SMALL_SIDE => self.by_channels(x, side, threads, &mut out),
+            None => self.by_rows(x, side, threads, &mut out, |rows, filtered, out| {
+                self.project.of_pixels().apply(filtered, out);
+                let width = next * self.project.of_pixels().outputs();
+                self.add_residual(x.get(rows.start * width..).unwrap_or_default(), out);
+            }),
         }
         (out, next)
     }
+
+    fn wide(&self) -> usize {
+        self.depthwise.plan().inputs
+    }
+
+    fn add_residual(&self, x: &[f32], out: &mut [f32]) {
+        if self.is_residual {
+            out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+        }
+    }
+
+    /// Every thread makes rows of its own, `finish`ed band by band: `finish(rows, filtered [rows, side', wide], out)`.
+    fn by_rows(
+        &self,
+        x: &[f32],
+        side: usize,
+        threads: usize,
+        out: &mut [f32],
+        finish: impl Fn(Range<usize>, &[f32], &mut [f32]) + Sync,
+    ) {
+        let next = self.depthwise.plan().next(side);
+        let (share, length) = (next.div_ceil(threads), out.len() / next);
+        let part = |(at, out): (usize, &mut [f32])| {
+            let rows = at * share..at * share + out.len() / length;
+            self.bands(x, side, rows, out, &finish);
+        };
+        match threads {
+            1 => part((0, out)),
+            _ => out.par_chunks_mut(share * length).enumerate().for_each(part),
+        }
+    }
+
+    /// Widens and filters a band of rows at a time, so that what lies between stays in cache; what the next band reads again is kept.
+    fn bands(
+        &self,
+        x: &[f32],
+        side: usize,
+        rows: Range<usize>,
+        out: &mut [f32],
+        finish: &(impl Fn(Range<usize>, &[f32], &mut [f32]) + Sync),
+    ) {
+        let (plan, wide) = (self.depthwise.plan(), self.wide());
+        let (next, inputs) = (plan.next(side), x.len() / (side * side));
+        let length = out.len() / rows.len();
+        let height = band_height(plan, side, rows.len(), if self.expand.is_some() { wide } else { 0 });
+        let most_read = (height - 1) * plan.stride + plan.kernel;
+        let mut widened = Buffer::take(if self.expand.is_some() { most_read * side * wide } else { 0 });
+        let mut filtered = Buffer::take(height * next * wide);
+        let mut kept = 0..0;
+        for (at, out) in out.chunks_mut(height * length).enumerate() {
+            let first = rows.start + at * height;
+            let band = first..first + out.len() / length;
+            let filtered = &mut filtered[..band.len() * next * wide];
+            let read = plan.rows_read(side, band.clone());
+            if let Some(expand) = &self.expand {
+                let line = side * wide;
+                let done = kept.end.max(read.start);
+                if done > read.start {
+                    widened.copy_within((read.start - kept.start) * line..(done - kept.start) * line, 0);
+                }
+                let fresh = &mut widened[(done - read.start) * line..(read.end - read.start) * line];
+                expand.of_pixels().apply(&x[done * side * inputs..read.end * side * inputs], fresh);
+                kept = read.clone();
+                self.depthwise.rows((&widened, read.start, side), &(0..wide), band.clone(), filtered);
+            } else {
+                self.depthwise.rows((x, 0, side), &(0..wide), band.clone(), filtered);
+            }
+            finish(band, filtered, out);
+        }
+    }
+
+    /// Every thread makes the wide channels of its own and what they add to the result, which is summed in the end: where there are
+    /// few rows, threads that share out rows would widen many of them twice.
+    fn by_channels(&self, x: &[f32], side: usize, threads: usize, out: &mut [f32]) {
+        let (wide, next, project) = (self.wide(), self.depthwise.plan().next(side), self.project.of_pixels());
+        let unit = DEPTH_STEP.max(project.width());
+        let share = wide.div_ceil(unit).div_ceil(threads) * unit;
+        let part = |first: usize| {
+            let some = first..wide.min(first + share);
+            let mut filtered = Buffer::take(next * next * some.len());
+            let mut widened = Buffer::take(side * side * some.len());
+            match &self.expand {
+                Some(expand) => {
+                    let stride = some.len();
+                    expand.of_pixels().some(
+                        x,
+                        some.clone(),
+                        &mut Place { out: &mut widened, stride, column: 0 },
+                    );
+                }
+                None => {
+                    for (to, from) in widened.chunks_exact_mut(some.len()).zip(x.chunks_exact(wide)) {
+                        to.copy_from_slice(&from[some.clone()]);
+                    }
+                }
+            }
+            self.depthwise.rows((&widened, 0, side), &some, 0..next, &mut filtered);
+            let mut added = Buffer::take(next * next * project.outputs());
+            project.share(&filtered, some, &mut added);
+            added
+        };
+        let parts: Vec<Buffer> = (0..wide).into_par_iter().step_by(share).map(part).collect();
+        for row in out.chunks_exact_mut(project.outputs()) {
+            row.copy_from_slice(project.bias());
+        }
+        for part in parts {
+            out.iter_mut().zip(&*part).for_each(|(out, part)| *out += part);
+        }
+        self.add_residual(x, out);
+    }
+}
+
+/// Rows of the result to make at a time: as many as keep what is widened for them, and what is filtered, within a part of the
+/// second-level cache, in bands of equal height.
+fn band_height(plan: &Plan, side: usize, rows: usize, widened: usize) -> usize {
+    let (next, overlap) = (plan.next(side), plan.kernel.saturating_sub(plan.stride));
+    let per_row = plan.stride * side * widened + next * plan.inputs;
+    let most = (BAND_NUMBERS.saturating_sub(overlap * side * widened) / per_row).clamp(1, rows);
+    rows.div_ceil(rows.div_ceil(most))
 }
 
 /// Squeeze-and-excitation, as MobileNetV3 has it: a hard sigmoid at the end.

@@ -70,10 +70,13 @@ pub(crate) fn tensor(picture: &Picture, recipe: &Recipe) -> Vec<f32> {
     let numbers: [[f32; 256]; 3] = std::array::from_fn(|channel| {
         std::array::from_fn(|byte| (byte as f32 * factor - mean[channel]) / deviation[channel])
     });
-    rows.flat_map(|row| row.iter().skip(left * 3).take(side * 3))
-        .enumerate()
-        .map(|(at, byte)| numbers[at % 3][usize::from(*byte)])
-        .collect()
+    let mut tensor = vec![0.0; side * side * 3];
+    for (row, out) in rows.zip(tensor.chunks_exact_mut(side * 3)) {
+        for (rgb, out) in row[left * 3..].as_chunks::<3>().0.iter().zip(out.as_chunks_mut::<3>().0) {
+            *out = std::array::from_fn(|channel| numbers[channel][usize::from(rgb[channel])]);
+        }
+    }
+    tensor
 }
 
 impl Centre {

@@ -320,14 +320,18 @@ pub(crate) fn channels_last(shape: &[usize]) -> Vec<usize> {
 fn channels_second(numbers: Vec<f32>, shape: &[usize]) -> Vec<f32> {
     let &[_, inputs, height, width] = shape else { return numbers };
     let taps = height * width;
-    let mut turned = vec![0.0; numbers.len()];
-    let filters = numbers.chunks_exact((inputs * taps).max(1));
-    for (filter, out) in filters.zip(turned.chunks_exact_mut((inputs * taps).max(1))) {
-        for (at, number) in filter.iter().enumerate() {
-            out[at % inputs * taps + at / inputs] = *number;
+    permuted(&numbers, inputs * taps, |at| at % inputs * taps + at / inputs)
+}
+
+/// Every run of `length` numbers, number `at` of it being put at `place(at)`. What is left after the last whole run becomes zeros.
+pub(crate) fn permuted(numbers: &[f32], length: usize, place: impl Fn(usize) -> usize) -> Vec<f32> {
+    let mut out = vec![0.0; numbers.len()];
+    for (run, out) in numbers.chunks_exact(length.max(1)).zip(out.chunks_exact_mut(length.max(1))) {
+        for (at, number) in run.iter().enumerate() {
+            out[place(at)] = *number;
         }
     }
-    turned
+    out
 }
 
 #[cfg(test)]

@@ -67,11 +67,11 @@ impl PictureTower {
         let rest = &mut x[dim..];
         self.patches.run(&cut(pixels, self.side, self.patch), rest, shared);
         rest.iter_mut().zip(&self.positions).for_each(|(number, position)| *number += position);
-        self.first_norm.apply(&mut x, &[]);
+        self.first_norm.apply(&mut x);
         let tokens = x.len() / dim;
         self.transformer.forward(&mut x, &[tokens], shared);
         x.truncate(dim);
-        self.norm.apply(&mut x, &[]);
+        self.norm.apply(&mut x);
         let mut vector = vec![0.0; self.projection.outputs()];
         self.projection.run(&x, &mut vector, shared);
         vector

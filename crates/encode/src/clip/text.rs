@@ -72,7 +72,7 @@ impl TextTower {
             pooled.extend_from_slice(&x[(first + end_of(text, self.end)) * dim..][..dim]);
             first += text.len();
         }
-        self.norm.apply(&mut pooled, &[]);
+        self.norm.apply(&mut pooled);
         let mut vectors = vec![0.0; texts.len() * self.projection.outputs()];
         self.projection.run(&pooled, &mut vectors, shared);
         vectors

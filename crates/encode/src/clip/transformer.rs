@@ -140,7 +140,7 @@ impl Layer {
 fn normalised(norm: &LayerNorm, x: &[f32], out: &mut Vec<f32>) {
     out.clear();
     out.extend_from_slice(x);
-    norm.apply(out, &[]);
+    norm.apply(out);
 }
 
 /// `out [tokens, outputs]` of `x [tokens, inputs]`.

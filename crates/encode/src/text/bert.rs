@@ -152,7 +152,7 @@ impl Bert {
             self.words.row(*id as usize, row);
             row.iter_mut().zip(position).for_each(|(number, position)| *number += position);
         }
-        self.norm.apply(&mut x, &[]);
+        self.norm.apply(&mut x);
         x
     }
 }

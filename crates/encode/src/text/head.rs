@@ -227,7 +227,7 @@ impl Head {
         for module in &self.0 {
             match module {
                 Module::Dense(dense) => x = dense.apply(&x, texts, shared),
-                Module::Norm(norm) => norm.apply(&mut x, &[]),
+                Module::Norm(norm) => norm.apply(&mut x),
                 Module::Unit if texts > 0 => {
                     let dim = x.len() / texts;
                     x.chunks_exact_mut(dim).for_each(normalise);

@@ -56,7 +56,7 @@ pub(super) enum Norm {
 impl Norm {
     fn apply(&self, x: &mut [f32]) {
         match self {
-            Norm::Layer(norm) => norm.apply(x, &[]),
+            Norm::Layer(norm) => norm.apply(x),
             Norm::Rms(norm) => norm.apply(x),
         }
     }

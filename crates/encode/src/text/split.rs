@@ -104,11 +104,11 @@ pub(super) fn forward(layer: &Layer, x: &mut [f32], texts: &[Vec<u32>], heads: u
     let input: &[f32] = x;
     parts.par_iter_mut().with_max_len(1).for_each(|part| part.attend(layer, input, texts, head));
     add(x, layer.attended.bias(), parts);
-    layer.attention_norm.apply(x, &[]);
+    layer.attention_norm.apply(x);
     let input: &[f32] = x;
     parts.par_iter_mut().with_max_len(1).for_each(|part| part.feed(layer, input));
     add(x, layer.narrow.bias(), parts);
-    layer.norm.apply(x, &[]);
+    layer.norm.apply(x);
 }
 
 /// `x [tokens, dim] += bias + every part's share`.

@@ -5,7 +5,7 @@
 //! Tokens are counted roughly: one per Chinese character or mark, one per four letters. The last line, on standard error,
 //! gives the time and how many bytes were counted in how many calls, the measure that a slow tokenizer feels.
 
-use bilin_ingest::{Content, Problem, ReadOptions, Split, Wanted, load, read, walk};
+use bilin_ingest::{Content, Limits, Problem, ReadOptions, Split, Wanted, load, read, walk};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -51,7 +51,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         split,
         max_tokens: max_tokens.parse()?,
         count_tokens: &count_tokens,
+        overlap_tokens: 0,
         max_file_bytes: MAX_FILE_BYTES,
+        limits: Limits::default(),
     };
 
     let mut out = std::io::stdout().lock();

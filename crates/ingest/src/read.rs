@@ -2,6 +2,7 @@
 
 use crate::error::{IngestError, Problem};
 use crate::formats::{Format, csv, json_lines, markdown, picture, plain};
+use crate::limits::Limits;
 use crate::split::{Budget, Piece, Split, items_of_whole};
 use crate::walk::Found;
 use crate::{Metadata, encoding};
@@ -18,13 +19,17 @@ pub struct ReadOptions<'a> {
     pub max_tokens: usize,
     /// Counts the tokens of a text; may be slow, and is called about twice per sentence.
     pub count_tokens: &'a (dyn Fn(&str) -> usize + Sync),
+    /// Tokens of the passage before that a passage may repeat, where it begins within a paragraph or a list; 0 for none.
+    pub overlap_tokens: usize,
     /// Largest file that is read.
     pub max_file_bytes: u64,
+    /// What a file may unfold into.
+    pub limits: Limits,
 }
 
 impl ReadOptions<'_> {
     fn budget(&self) -> Budget<'_> {
-        Budget { tokens: self.max_tokens.max(1), count: self.count_tokens }
+        Budget { tokens: self.max_tokens.max(1), count: self.count_tokens, overlap: self.overlap_tokens }
     }
 }
 
@@ -117,6 +122,13 @@ pub(crate) struct Source<'a> {
 impl Source<'_> {
     /// An item of text; `own` metadata stands first, then the fields that every text has.
     pub(crate) fn text_item(&self, piece: Piece, total_sentences: usize, mut own: Metadata) -> Item {
+        if let Some((first, last)) = piece.pages {
+            own.insert("page".into(), first.to_string().into());
+            own.shift_remove("page_end");
+            if last > first {
+                own.insert("page_end".into(), last.to_string().into());
+            }
+        }
         own.insert("sentence_id".into(), piece.sentence.to_string().into());
         own.insert("source".into(), self.name.into());
         own.insert("total_sentences".into(), total_sentences.to_string().into());

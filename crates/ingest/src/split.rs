@@ -14,6 +14,7 @@ mod sentences;
 
 pub(crate) use characters::{is_cjk, joins_without_space};
 pub(crate) use sentences::sentences;
+use std::ops::Range;
 
 /// How text is cut into items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct Budget<'a> {
     /// At least 1.
     pub(crate) tokens: usize,
     pub(crate) count: &'a (dyn Fn(&str) -> usize + Sync),
+    /// Tokens of the passage before that a passage may repeat, where it begins within a paragraph or a list.
+    pub(crate) overlap: usize,
 }
 
 impl Budget<'_> {
@@ -98,29 +101,42 @@ pub(crate) struct Unit {
     pub(crate) marker: String,
     /// 1-based number within the document.
     pub(crate) sentence: usize,
+    /// The pages that it begins and ends on, where the format knows them.
+    pub(crate) pages: Option<Pages>,
 }
 
-/// An item's text and the number of its first sentence.
+/// The first and the last page of something, counted from 1.
+pub(crate) type Pages = (u32, u32);
+
+/// An item's text, the number of its first sentence, and its pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) text: String,
     pub(crate) sentence: usize,
+    pub(crate) pages: Option<Pages>,
 }
 
 /// The units of running text; sentences are numbered from `first_sentence` on.
 pub(crate) fn units_of_text(text: &str, first_sentence: usize) -> Vec<Unit> {
+    ranged_units(text, first_sentence).into_iter().map(|(unit, _)| unit).collect()
+}
+
+/// [`units_of_text`], each with the bytes of `text` that it was made of.
+pub(crate) fn ranged_units(text: &str, first_sentence: usize) -> Vec<(Unit, Range<usize>)> {
     let mut end = 0;
     let mut units = Vec::new();
     for (position, range) in sentences(text).into_iter().enumerate() {
         let gap = Gap::of(text.get(end..range.start).unwrap_or_default());
         end = range.end;
-        units.push(Unit {
-            text: lines::unwrapped(text.get(range).unwrap_or_default()).into_owned(),
+        let unit = Unit {
+            text: lines::unwrapped(text.get(range.clone()).unwrap_or_default()).into_owned(),
             kind: UnitKind::Sentence,
             gap,
             marker: String::new(),
             sentence: first_sentence + position,
-        });
+            pages: None,
+        };
+        units.push((unit, range));
     }
     units
 }
@@ -129,7 +145,8 @@ pub(crate) fn units_of_text(text: &str, first_sentence: usize) -> Vec<Unit> {
 pub(crate) fn items_of(units: Vec<Unit>, split: Split, budget: Budget<'_>) -> Vec<Piece> {
     let fitted = cut::fit(units, budget);
     if split == Split::Sentence {
-        fitted.into_iter().map(|(unit, _)| Piece { text: unit.text, sentence: unit.sentence }).collect()
+        let piece = |unit: Unit| Piece { text: unit.text, sentence: unit.sentence, pages: unit.pages };
+        fitted.into_iter().map(|(unit, _)| piece(unit)).collect()
     } else {
         pack::passages(&fitted, budget)
     }
@@ -142,7 +159,7 @@ pub(crate) fn items_of_whole(text: &str, split: Split, budget: Budget<'_>) -> Ve
         return Vec::new();
     }
     if split != Split::Sentence && cut::may_fit(text, budget) && budget.fits(text) {
-        return vec![Piece { text: text.to_owned(), sentence: 1 }];
+        return vec![Piece { text: text.to_owned(), sentence: 1, pages: None }];
     }
     items_of(units_of_text(text, 1), split, budget)
 }

@@ -1,6 +1,8 @@
 //! What holds for any input: nothing is lost, nothing is over budget, nothing panics, numbers only grow.
 
-use bilin_ingest::{Content, Format, Found, ReadFile, ReadOptions, Split, heading_path, read, split_text};
+use bilin_ingest::{
+    Content, Format, Found, Limits, ReadFile, ReadOptions, Split, heading_path, read, split_text,
+};
 use proptest::prelude::*;
 
 /// Counts like a tokenizer: one token per Chinese character or mark, one per four letters, and two around the text.
@@ -38,7 +40,14 @@ fn options(split: Split, max_tokens: usize) -> ReadOptions<'static> {
 }
 
 fn counted(split: Split, max_tokens: usize, count_tokens: &Counter) -> ReadOptions<'_> {
-    ReadOptions { split, max_tokens, count_tokens, max_file_bytes: 1 << 20 }
+    ReadOptions {
+        split,
+        max_tokens,
+        count_tokens,
+        overlap_tokens: 0,
+        max_file_bytes: 1 << 20,
+        limits: Limits::default(),
+    }
 }
 
 fn texts(file: &ReadFile) -> Vec<(&str, usize)> {

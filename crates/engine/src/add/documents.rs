@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::models::encode_in_batches;
 use bilin_encode::{Encoder, Input, Picture, Prompt};
 use bilin_index::Metric;
-use bilin_ingest::{Format, ReadOptions, Split, split_text};
+use bilin_ingest::{Format, Limits, ReadOptions, Split, split_text};
 use bilin_store::{Batch, Kind, Metadata, NewItem, Settings};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::collections::BTreeMap;
@@ -214,7 +214,9 @@ impl Checks<'_> {
             split: Split::Passage,
             max_tokens: self.engine.config.max_passage_tokens.min(reads),
             count_tokens: &count_tokens,
+            overlap_tokens: 0,
             max_file_bytes: MAX_TEXT_BYTES as u64,
+            limits: Limits::default(),
         };
         split_text(&text, &options).into_iter().map(Source::Text).collect()
     }

@@ -8,7 +8,7 @@
 use super::check_id;
 use super::file::problem;
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
-use bilin_ingest::{Content, Format, Found, Problem, ReadOptions, Split};
+use bilin_ingest::{Content, Format, Found, Limits, Problem, ReadOptions, Split};
 use bilin_store::{FileStamp, Metadata};
 
 /// Longer side of a thumbnail in pixels.
@@ -81,7 +81,9 @@ impl Preparation<'_> {
             split: self.split,
             max_tokens: self.max_tokens,
             count_tokens: &count_tokens,
+            overlap_tokens: 0,
             max_file_bytes: self.max_file_bytes,
+            limits: Limits::default(),
         };
         let read = match bilin_ingest::read(&prepared.found, bytes, &options) {
             Ok(read) => read,

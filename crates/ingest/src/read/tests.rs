@@ -19,7 +19,14 @@ fn count_chars(text: &str) -> usize {
 }
 
 fn options(max_tokens: usize, split: Split) -> ReadOptions<'static> {
-    ReadOptions { split, max_tokens, count_tokens: &count_chars, max_file_bytes: 1 << 20 }
+    ReadOptions {
+        split,
+        max_tokens,
+        count_tokens: &count_chars,
+        overlap_tokens: 0,
+        max_file_bytes: 1 << 20,
+        limits: Limits::default(),
+    }
 }
 
 fn texts(document: &Document) -> Vec<&str> {

@@ -39,7 +39,8 @@ pub(super) fn fit(units: Vec<Unit>, budget: Budget<'_>) -> Vec<(Unit, usize)> {
         let mut marker = unit.marker;
         for text in pieces {
             let tokens = (budget.count)(&text);
-            fitted.push((Unit { text, kind: unit.kind, gap, marker, sentence: unit.sentence }, tokens));
+            let (kind, sentence, pages) = (unit.kind, unit.sentence, unit.pages);
+            fitted.push((Unit { text, kind, gap, marker, sentence, pages }, tokens));
             gap = if unit.kind == UnitKind::Sentence { super::Gap::Space } else { super::Gap::Line };
             marker = String::new();
         }

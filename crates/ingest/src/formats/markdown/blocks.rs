@@ -1,26 +1,9 @@
-//! Markdown's blocks as units of sections: a walk over the parser's events.
-//!
-//! Invariants: units are numbered from 1 through the document; a heading that nothing stands under (no text and no deeper
-//! heading) becomes the only unit of its section, so that it can be found.
+//! Markdown's blocks: a walk over the parser's events into an [`Outline`].
 
 use crate::formats::html;
-use crate::split::{Gap, Unit, UnitKind, is_cjk, joins_without_space, units_of_text};
+use crate::outline::{Block, Outline, Section};
+use crate::split::{is_cjk, joins_without_space};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-
-/// Longest heading kept in metadata, in characters.
-const MAX_HEADING_CHARS: usize = 200;
-/// Indentation of a list item's marker per level.
-const INDENT: &str = "  ";
-/// Levels that are indented; lists nested deeper are shown at this level.
-const MAX_INDENT_LEVELS: usize = 16;
-
-/// What stands between two headings.
-#[derive(Debug, Default)]
-pub(super) struct Section {
-    /// Headings from the outermost down to the section's own.
-    pub(super) path: Vec<String>,
-    pub(super) units: Vec<Unit>,
-}
 
 /// Sections of a document in order; those without units are left out.
 pub(super) fn sections(text: &str) -> Vec<Section> {
@@ -41,11 +24,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
 
 #[derive(Default)]
 struct Builder {
-    done: Vec<Section>,
-    current: Section,
-    /// Levels and titles of the headings above; titles may be empty.
-    headings: Vec<(HeadingLevel, String)>,
-    units: usize,
+    outline: Outline,
     /// Running text of the block at hand.
     inline: String,
     /// A soft line end is waiting for the text after it.
@@ -54,8 +33,6 @@ struct Builder {
     line_start: usize,
     /// Open lists: the next number of an ordered one.
     lists: Vec<Option<u64>>,
-    /// The outermost open list has shown an item.
-    list_begun: bool,
     /// Marker of an item whose first block has not come yet.
     marker: Option<String>,
     /// Quotes, items and footnotes that are open: a heading within is none of the document's.
@@ -63,9 +40,9 @@ struct Builder {
     heading: Option<HeadingLevel>,
     code: Option<String>,
     html: Option<String>,
-    table: Option<Vec<String>>,
+    table: Option<Vec<Vec<String>>>,
     cells: Vec<String>,
-    header_lines: usize,
+    header_rows: usize,
     links: usize,
     /// Whether the link at hand leads into the same document, and bytes of `inline` that such links show.
     inner_link: bool,
@@ -124,24 +101,25 @@ impl Builder {
             Tag::FootnoteDefinition(name) => {
                 self.flush();
                 self.containers += 1;
-                self.marker = Some(format!("[{name}] "));
+                self.marker = Some(format!("[{name}]"));
             }
             Tag::List(first) => {
                 self.flush();
-                self.list_begun &= !self.lists.is_empty();
+                if self.lists.is_empty() {
+                    self.outline.begin_list();
+                }
                 self.lists.push(first);
             }
             Tag::Item => {
                 self.flush();
                 self.containers += 1;
-                let indent = indent_of(self.lists.len().saturating_sub(1));
                 self.marker = Some(match self.lists.last_mut() {
                     Some(Some(number)) => {
-                        let marker = format!("{indent}{number}. ");
+                        let marker = format!("{number}.");
                         *number = number.saturating_add(1);
                         marker
                     }
-                    _ => format!("{indent}- "),
+                    _ => "-".to_owned(),
                 });
             }
             Tag::CodeBlock(_) => {
@@ -170,7 +148,10 @@ impl Builder {
     fn end(&mut self, tag: TagEnd) {
         match tag {
             TagEnd::Heading(_) => match self.heading.take() {
-                Some(level) => self.open_section(level),
+                Some(level) => {
+                    let title = self.take_inline();
+                    self.outline.push(Block::heading(level_of(level), title));
+                }
                 None => self.flush(),
             },
             TagEnd::Paragraph | TagEnd::DefinitionListTitle | TagEnd::DefinitionListDefinition => {
@@ -186,8 +167,9 @@ impl Builder {
                 self.lists.pop();
             }
             TagEnd::CodeBlock => {
-                if let Some(code) = self.code.take() {
-                    self.push_lines(code, 0);
+                if let Some(text) = self.code.take() {
+                    self.marker = None;
+                    self.outline.push(Block::Code { text, depth: self.lists.len() });
                 }
             }
             TagEnd::HtmlBlock => {
@@ -199,21 +181,19 @@ impl Builder {
             }
             TagEnd::TableCell => {
                 let cell = self.take_inline();
-                self.cells.push(cell.split_whitespace().collect::<Vec<_>>().join(" "));
+                self.cells.push(cell);
             }
             TagEnd::TableHead | TagEnd::TableRow => {
-                // A header may be blank, and a row may hold nothing but pictures.
-                if self.cells.iter().any(|cell| !cell.is_empty())
-                    && let Some(rows) = &mut self.table
-                {
-                    self.header_lines += usize::from(tag == TagEnd::TableHead);
-                    rows.push(self.cells.join(" | "));
+                self.header_rows += usize::from(tag == TagEnd::TableHead);
+                if let Some(rows) = &mut self.table {
+                    rows.push(std::mem::take(&mut self.cells));
                 }
             }
             TagEnd::Table => {
                 if let Some(rows) = self.table.take() {
-                    let header_lines = std::mem::take(&mut self.header_lines);
-                    self.push_lines(rows.join("\n"), header_lines);
+                    self.marker = None;
+                    let header_rows = std::mem::take(&mut self.header_rows);
+                    self.outline.push(Block::Table { rows, header_rows, depth: self.lists.len() });
                 }
             }
             TagEnd::Link => {
@@ -261,7 +241,7 @@ impl Builder {
         self.line_start = self.inline.len();
     }
 
-    /// Ends the running text at hand: its sentences become units.
+    /// Ends the running text at hand.
     fn flush(&mut self) {
         let inner_link_bytes = self.inner_link_bytes;
         let inline = self.take_inline();
@@ -269,100 +249,27 @@ impl Builder {
             // An entry of a table of contents repeats a heading, and would be found in its place.
             return;
         }
-        let units = units_of_text(&inline, self.units + 1);
-        self.units += units.len();
-        for (position, mut unit) in units.into_iter().enumerate() {
-            if position == 0 {
-                (unit.gap, unit.marker) = self.lead();
-            } else if unit.gap >= Gap::Line {
-                unit.marker = self.indent();
-            }
-            self.current.units.push(unit);
-        }
-    }
-
-    /// Gap and marker of a block's first unit.
-    fn lead(&mut self) -> (Gap, String) {
-        match self.marker.take() {
-            Some(marker) => {
-                // The first item of a list stands off from the paragraph before it, unless that introduces it.
-                let introduced =
-                    self.current.units.last().is_some_and(|unit| unit.text.ends_with(['：', ':']));
-                let begun = std::mem::replace(&mut self.list_begun, !self.lists.is_empty());
-                (if begun || introduced { Gap::Line } else { Gap::Paragraph }, marker)
-            }
-            None if self.lists.is_empty() => (Gap::Paragraph, String::new()),
-            None => (Gap::Line, self.indent()),
-        }
-    }
-
-    /// What stands before further lines of a list item.
-    fn indent(&self) -> String {
-        indent_of(self.lists.len())
-    }
-
-    /// A listing or table as one unit.
-    fn push_lines(&mut self, text: String, header_lines: usize) {
-        let text = text.trim_end().trim_start_matches(['\n', '\r']);
-        if text.trim().is_empty() {
-            return;
-        }
-        let (gap, _) = self.lead();
-        self.units += 1;
-        self.current.units.push(Unit {
-            text: text.to_owned(),
-            kind: UnitKind::Lines { header_lines },
-            gap,
-            marker: String::new(),
-            sentence: self.units,
-        });
-    }
-
-    /// Ends the section at hand and begins the one under the heading whose text is at hand.
-    fn open_section(&mut self, level: HeadingLevel) {
-        let title = self.take_inline().split_whitespace().collect::<Vec<_>>().join(" ");
-        let title: String = title.chars().take(MAX_HEADING_CHARS).collect();
-        let deeper = self.headings.last().is_some_and(|(above, _)| level > *above);
-        self.close_section(deeper);
-        while self.headings.last().is_some_and(|(above, _)| *above >= level) {
-            self.headings.pop();
-        }
-        self.headings.push((level, title));
-        let titles = self.headings.iter().map(|(_, title)| title);
-        self.current.path = titles.filter(|title| !title.is_empty()).cloned().collect();
-    }
-
-    /// Puts the section at hand away; `continued` says that a deeper heading follows, which keeps an empty one's heading.
-    fn close_section(&mut self, continued: bool) {
-        let mut section = std::mem::take(&mut self.current);
-        if section.units.is_empty()
-            && !continued
-            && self.headings.last().is_some_and(|(_, title)| !title.is_empty())
-            && let Some(title) = section.path.last()
-        {
-            self.units += 1;
-            section.units.push(Unit {
-                text: title.clone(),
-                kind: UnitKind::Sentence,
-                gap: Gap::Paragraph,
-                marker: String::new(),
-                sentence: self.units,
-            });
-        }
-        if !section.units.is_empty() {
-            self.done.push(section);
+        if !inline.trim().is_empty() {
+            let (depth, marker) = (self.lists.len(), self.marker.take());
+            self.outline.push(Block::Text { text: inline, depth, marker });
         }
     }
 
     fn finish(mut self) -> Vec<Section> {
         self.flush();
-        self.close_section(false);
-        self.done
+        self.outline.finish()
     }
 }
 
-fn indent_of(levels: usize) -> String {
-    INDENT.repeat(levels.min(MAX_INDENT_LEVELS))
+fn level_of(level: HeadingLevel) -> u8 {
+    match level {
+        HeadingLevel::H1 => 1,
+        HeadingLevel::H2 => 2,
+        HeadingLevel::H3 => 3,
+        HeadingLevel::H4 => 4,
+        HeadingLevel::H5 => 5,
+        HeadingLevel::H6 => 6,
+    }
 }
 
 /// Chinese is seldom wrapped by hand: a line end after a short line of it was meant.

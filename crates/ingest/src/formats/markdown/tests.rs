@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::read::Content;
+use crate::{Metadata, heading_path};
 
 fn count_chars(text: &str) -> usize {
     text.chars().count()
 }
 
 fn read_with(text: &str, split: Split, tokens: usize) -> Vec<(String, String, Metadata)> {
-    let budget = Budget { tokens, count: &count_chars };
+    let budget = Budget { tokens, count: &count_chars, overlap: 0 };
     read(text, &Source { name: "a.md" }, split, budget)
         .into_iter()
         .map(|item| {
@@ -41,7 +42,7 @@ fn chapters_and_sections() {
     );
     let items = read_with(text, Split::Auto, 1000);
     let metadata = serde_json::to_value(&items[2].2).unwrap();
-    let expected = serde_json::json!({"chapter": "第一章 向量", "section": "距离 > 余弦 cosine", "sentence_id": "4", "source": "a.md", "total_sentences": "6"});
+    let expected = serde_json::json!({"chapter": "第一章 向量", "section": "距离 > 余弦 cosine", "sentence_id": "4", "source": "a.md", "total_sentences": "6", "passage": "3"});
     assert_eq!(metadata, expected);
     assert!(!items[0].2.contains_key("chapter") && !items[1].2.contains_key("section"));
 }
@@ -160,7 +161,7 @@ fn front_matter_is_metadata_and_cannot_forge_ours() {
         100,
     );
     let metadata = serde_json::to_value(&items[0].2).unwrap();
-    let expected = serde_json::json!({"title": "检索", "tags": ["a"], "source": "a.md", "chapter": "章", "sentence_id": "1", "total_sentences": "1"});
+    let expected = serde_json::json!({"title": "检索", "tags": ["a"], "source": "a.md", "chapter": "章", "sentence_id": "1", "total_sentences": "1", "passage": "1"});
     assert_eq!(metadata, expected);
 }
 

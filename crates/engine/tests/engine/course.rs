@@ -132,8 +132,7 @@ fn questions_in_a_students_words_find_their_section() {
         .flat_map(|language| (1..=3).map(move |chapter| format!("{language}/chapter{chapter}.md")))
         .map(|name| course.join(name))
         .collect();
-    let report =
-        place.engine.add_paths("course", &chapters, &AddOptions::default(), &()).expect("added");
+    let report = place.engine.add_paths("course", &chapters, &AddOptions::default(), &()).expect("added");
     assert_eq!((report.files_added, report.items_truncated), (6, 0), "{report:?}");
     for (name, questions, first_floor, five_floor) in
         [("topics", &TOPICS[..], 23, 35), ("details", &DETAILS[..], 40, 54)]

@@ -68,7 +68,8 @@ impl ClipEncoder {
             self.picture.encode(&preprocess::tensor(picture, &self.recipe), shared)
         };
         let parts: Vec<Vec<f32>> = if pictures.len() < rayon::current_num_threads() {
-            pictures.iter().map(|picture| one(picture, true)).collect()
+            // Into the pool once, and not anew for each layer.
+            rayon::scope(|_| pictures.iter().map(|picture| one(picture, true)).collect())
         } else {
             pictures.par_iter().map(|picture| one(picture, false)).collect()
         };

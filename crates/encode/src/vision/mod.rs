@@ -144,7 +144,8 @@ impl Encoder for PictureEncoder {
             pictures.push(picture);
         }
         let parts: Vec<Vec<f32>> = if pictures.len() < rayon::current_num_threads() {
-            pictures.iter().map(|picture| self.encode_one(picture, true)).collect()
+            // Into the pool once, and not anew for each layer.
+            rayon::scope(|_| pictures.iter().map(|picture| self.encode_one(picture, true)).collect())
         } else {
             pictures.par_iter().map(|picture| self.encode_one(picture, false)).collect()
         };

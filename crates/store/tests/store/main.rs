@@ -10,6 +10,7 @@ mod fail_over;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod generations;
+mod lives;
 mod merging;
 mod model;
 mod mounted;

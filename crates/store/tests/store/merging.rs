@@ -1,11 +1,8 @@
 //! Merging collections: everything comes along or nothing does, by each rule for what both have, also when killed.
 use std::env;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use bilin_index::{IndexSpec, Metric};
 use bilin_store::{
@@ -13,10 +10,10 @@ use bilin_store::{
     StoreError,
 };
 
+use crate::lives::{CHILD, live};
 use crate::sample::{Model, Random, compare, document, item, reopen, settings};
 
 const DIM: usize = 4;
-const CHILD: &str = "BILIN_STORE_TEST_MERGER";
 const KILLS: usize = 20;
 /// Documents of each version in the kill test.
 const DOCUMENTS: usize = 300;
@@ -236,20 +233,9 @@ fn a_killed_merge_or_compaction_leaves_all_or_nothing() {
     println!("seed {seed}");
     let (mut random, mut acknowledged) = (Random(seed), 0);
     for kill in 0..KILLS {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "merging::merger", "--nocapture"])
-            .env(CHILD, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let reader = thread::spawn(move || output.lines().map_while(Result::ok).collect::<Vec<_>>());
-        thread::sleep(Duration::from_millis(60 + random.below(240) as u64));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let lines = live("merging::merger", folder.path(), &mut random);
         let (mut wrote, mut merged) = (0, 0);
-        for line in reader.join().unwrap() {
+        for line in lines {
             let number = |rest: &str| rest.trim().parse::<u64>().unwrap();
             if let Some(rest) = line.strip_prefix("wrote ") {
                 wrote = number(rest);

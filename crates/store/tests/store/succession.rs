@@ -2,13 +2,12 @@
 //! kill at any moment leaves the one or the other whole.
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bilin_index::{IndexSpec, Metric, Rows};
 use bilin_store::{
@@ -16,9 +15,9 @@ use bilin_store::{
     NewItem, Settings, StoreError, Succeeded, Successor,
 };
 
+use crate::lives::{CHILD, live};
 use crate::sample::{Model, Random, compare, document, item, reopen};
 
-const CHILD: &str = "BILIN_STORE_TEST_SUCCESSION";
 const KILLS: usize = 20;
 /// Documents in the kill test.
 const DOCUMENTS: usize = 200;
@@ -367,34 +366,7 @@ fn a_kill_leaves_the_old_or_the_new() {
     println!("seed {seed}");
     let (mut random, mut moves) = (Random(seed), 0);
     for kill in 0..KILLS {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "succession::successor_process", "--nocapture"])
-            .env(CHILD, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (tell, told) = mpsc::channel();
-        let reader = thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok).filter(|line| !line.is_empty()) {
-                // Nobody listens once enough was told; the lines are kept all the same.
-                let _ = tell.send(line);
-            }
-        });
-        // Anywhere in the next step, however fast the machine is: as long as the last one took is waited in part.
-        let mut lines = Vec::new();
-        let (mut last, mut step) = (Instant::now(), Duration::from_millis(20));
-        for _ in 0..2 + random.below(5) {
-            lines.push(told.recv_timeout(Duration::from_secs(60)).expect("a process that works"));
-            step = last.elapsed();
-            last = Instant::now();
-        }
-        thread::sleep(step * random.below(1000) as u32 / 1000);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        reader.join().unwrap();
-        lines.extend(told);
+        let lines = live("succession::successor_process", folder.path(), &mut random);
         let (mut wrote, mut moved) = (0, None);
         for line in lines {
             let mut words = line.split(' ');

@@ -82,6 +82,15 @@ fn decode_gb18030(bytes: &[u8]) -> Option<String> {
     reads_as_chinese.then(|| Cow::into_owned(text))
 }
 
+/// A short name as GB18030, if it is valid in it and nearly all of its wide characters stand in the rows of frequent ones.
+pub(crate) fn chinese_name(bytes: &[u8]) -> Option<String> {
+    let text = encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes)?;
+    let wide = text.chars().filter(|character| !character.is_ascii()).count();
+    let is_common = |character: &char| matches!(character, '\u{3000}'..='\u{303F}' | '\u{4E00}'..='\u{9FFF}' | '\u{FF00}'..='\u{FFEF}' | '“' | '”' | '·' | '—');
+    let common = text.chars().filter(is_common).count();
+    (common * 100 >= wide * 85).then(|| text.into_owned())
+}
+
 /// The most frequent characters and marks of modern Chinese, simplified or not: every fourth character of running text.
 fn is_telltale(character: char) -> bool {
     const TELLTALES: &str = "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后\

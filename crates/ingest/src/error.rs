@@ -46,6 +46,41 @@ pub enum IngestError {
         /// The names in the file.
         found: String,
     },
+    /// A document or archive that is no such thing, or is damaged.
+    #[error("not a readable {format} file: {reason}")]
+    Damaged {
+        /// What it should be.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Encrypted: nothing but its length is known.
+    #[error("the {format} file is protected by a password")]
+    Encrypted {
+        /// What it is.
+        format: &'static str,
+    },
+    /// A format of old that other programs convert.
+    #[error("files of {program} (.{extension}) cannot be read")]
+    OldFormat {
+        /// The program that writes it.
+        program: &'static str,
+        /// The file's extension.
+        extension: String,
+        /// The extension to save it as.
+        instead: &'static str,
+    },
+    /// An archive in an archive.
+    #[error("an archive within an archive is not read")]
+    NestedArchive,
+    /// More inside than [`Limits`](crate::Limits) allow, found out while it was unpacked.
+    #[error("it unfolds into more than {limit} {unit}")]
+    Unfolds {
+        /// What was counted.
+        unit: &'static str,
+        /// The limit that it exceeds.
+        limit: u64,
+    },
     /// A CSV header that names a column twice.
     #[error("the first line names the column \"{name}\" twice")]
     DuplicateColumn {
@@ -59,6 +94,15 @@ impl IngestError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Damaged { .. } => Some("open it in the program that wrote it, save it again, or remove it"),
+            Self::Encrypted { .. } => Some("save it without a password"),
+            Self::OldFormat { instead, .. } => Some(match *instead {
+                "pptx" => "open it in PowerPoint, WPS or LibreOffice and save it as .pptx",
+                "xlsx" => "open it in Excel, WPS or LibreOffice and save it as .xlsx",
+                _ => "open it in Word, WPS or LibreOffice and save it as .docx",
+            }),
+            Self::NestedArchive => Some("unpack it and add what is in it"),
+            Self::Unfolds { .. } => Some("split the file, or raise the limits on documents if you trust it"),
             Self::TooLarge { .. } => Some("split the file, or raise the limit on file size"),
             Self::Read(_) => Some("check that the file exists and that you may read it"),
             Self::Binary { .. } => Some("remove the file from the folder, or convert it to text"),

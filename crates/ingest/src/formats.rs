@@ -1,13 +1,19 @@
 //! The formats that can be read, by file name extension, one module each.
 
+pub(crate) mod archive;
 pub(crate) mod csv;
+pub(crate) mod docx;
+pub(crate) mod epub;
 pub(crate) mod front_matter;
 pub(crate) mod html;
 pub(crate) mod json_lines;
 pub(crate) mod markdown;
+pub(crate) mod notebook;
 pub(crate) mod picture;
 pub(crate) mod plain;
+pub(crate) mod pptx;
 pub(crate) mod record;
+pub(crate) mod xlsx;
 
 use crate::walk::Wanted;
 use std::path::Path;
@@ -23,6 +29,22 @@ pub enum Format {
     JsonLines,
     /// A table with a header line.
     Csv,
+    /// A table with a header line, its cells parted by tabs.
+    Tsv,
+    /// PowerPoint presentation.
+    Pptx,
+    /// Word document.
+    Docx,
+    /// Excel workbook.
+    Xlsx,
+    /// Electronic book.
+    Epub,
+    /// Jupyter notebook.
+    Notebook,
+    /// ZIP archive of files of the other formats.
+    Archive,
+    /// An office format that is refused by name, with what to do about it.
+    OldOffice,
     /// A picture file, not decoded here.
     Picture,
 }
@@ -36,6 +58,28 @@ const EXTENSIONS: &[(&str, Format)] = &[
     ("jsonl", Format::JsonLines),
     ("ndjson", Format::JsonLines),
     ("csv", Format::Csv),
+    ("tsv", Format::Tsv),
+    ("pptx", Format::Pptx),
+    ("pptm", Format::Pptx),
+    ("ppsx", Format::Pptx),
+    ("docx", Format::Docx),
+    ("docm", Format::Docx),
+    ("xlsx", Format::Xlsx),
+    ("xlsm", Format::Xlsx),
+    ("epub", Format::Epub),
+    ("ipynb", Format::Notebook),
+    ("zip", Format::Archive),
+    ("ppt", Format::OldOffice),
+    ("pps", Format::OldOffice),
+    ("dps", Format::OldOffice),
+    ("odp", Format::OldOffice),
+    ("doc", Format::OldOffice),
+    ("wps", Format::OldOffice),
+    ("rtf", Format::OldOffice),
+    ("odt", Format::OldOffice),
+    ("xls", Format::OldOffice),
+    ("et", Format::OldOffice),
+    ("ods", Format::OldOffice),
     ("jpg", Format::Picture),
     ("jpeg", Format::Picture),
     ("png", Format::Picture),
@@ -61,6 +105,7 @@ impl Format {
     /// The extensions that such a collection takes, in lower case.
     #[must_use]
     pub fn extensions(wanted: Wanted) -> Vec<&'static str> {
-        EXTENSIONS.iter().filter(|(_, format)| format.wanted() == wanted).map(|(known, _)| *known).collect()
+        let taken = |format: Format| format.wanted() == wanted && format != Self::OldOffice;
+        EXTENSIONS.iter().filter(|(_, format)| taken(*format)).map(|(known, _)| *known).collect()
     }
 }

@@ -1,11 +1,13 @@
-//! Files in, items out: text, Markdown, JSONL, CSV and picture folders; Chinese and English splitting with chapter and section kept.
+//! Files in, items out: text, Markdown, office documents, books, notebooks, tables, archives of these and picture folders;
+//! Chinese and English splitting with chapter, section, page and slide kept.
 //!
 //! No model and no vector is known here: token budgets come in as a counting function. A bad file is an error value for
 //! that file alone, a bad record a [`Problem`] beside the good ones. Paths are walked in sorted order, so that a folder
 //! gives the same documents on every machine.
 //!
 //! The way of a file: [`walk`] finds it, [`load`] reads its bytes under a limit, [`read`] makes [`Document`]s of them:
-//! `encoding` turns bytes into text, a module of `formats` finds its structure, and `split` cuts that into items.
+//! `encoding` turns bytes into text (`package` and `xml` open office files, within [`Limits`]), a module of `formats` finds its
+//! structure, `outline` keeps that as sections, and `passages` with `split` cut these into items.
 //!
 //! # Metadata of text items
 //! Written by this crate, always as JSON strings, as the users' clients expect string to string:
@@ -13,12 +15,15 @@
 //! - `sentence_id`: the 1-based number, within the document, of the item's first sentence; pieces of one sentence that was
 //!   longer than the budget share its number;
 //! - `total_sentences`: how many sentences the document has;
-//! - `chapter` (Markdown): the outermost heading above the item, whatever its level;
-//! - `section` (Markdown): the headings below the chapter down to the item, joined by ` > `;
+//! - `chapter`: the outermost heading above the item, whatever its level; of a slide, the section of the presentation or the
+//!   title that opens it;
+//! - `section`: the headings below the chapter down to the item, joined by ` > `; of a slide, its title;
+//! - `slide`: its position from 1 in the order shown, with `notes` on what the speaker says and `hidden` on hidden slides;
+//! - `sheet` and `row` of a workbook, the row as Excel counts;
 //! - `page` (and `page_end`, where it ends on another): the page that the item begins on, from 1, where the format knows it;
 //! - `passage`: the 1-based number of the passage within its document, where structure was split into passages.
 //!
-//! The headings themselves are metadata and not repeated in the item's text; [`heading_path`] gives them back to whoever
+//! The headings themselves are metadata and not repeated in the item's text, but for titles of slides; [`heading_path`] gives them back to whoever
 //! wants to embed them with it.
 //!
 //! # Example
@@ -51,12 +56,13 @@ mod encoding;
 mod error;
 mod formats;
 mod limits;
-#[allow(dead_code)] // parts of it serve the formats that come next
 mod outline;
+mod package;
 mod passages;
 mod read;
 mod split;
 mod walk;
+mod xml;
 
 pub use error::{IngestError, Problem};
 pub use formats::Format;

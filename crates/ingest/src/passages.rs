@@ -43,7 +43,9 @@ pub(crate) fn items(
 pub fn heading_path(metadata: &Metadata) -> Option<String> {
     let of = |name: &str| metadata.get(name).and_then(Value::as_str);
     match (of("chapter"), of("section")) {
-        (Some(chapter), Some(section)) => Some(format!("{chapter}{PATH_SEPARATOR}{section}")),
+        (Some(chapter), Some(section)) if chapter != section => {
+            Some(format!("{chapter}{PATH_SEPARATOR}{section}"))
+        }
         (chapter, section) => chapter.or(section).map(str::to_owned),
     }
 }

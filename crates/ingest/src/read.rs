@@ -1,11 +1,14 @@
 //! From a found file to documents: limits, encoding, the format's own reader, and the metadata that all texts share.
 
 use crate::error::{IngestError, Problem};
-use crate::formats::{Format, csv, json_lines, markdown, picture, plain};
+use crate::formats::{
+    Format, archive, csv, docx, epub, json_lines, markdown, notebook, picture, plain, pptx, xlsx,
+};
 use crate::limits::Limits;
+use crate::package::{Package, Unpacked, ZIP_MAGIC};
 use crate::split::{Budget, Piece, Split, items_of_whole};
 use crate::walk::Found;
-use crate::{Metadata, encoding};
+use crate::{Metadata, encoding, passages};
 use std::fs::File;
 use std::io::Read;
 
@@ -28,7 +31,7 @@ pub struct ReadOptions<'a> {
 }
 
 impl ReadOptions<'_> {
-    fn budget(&self) -> Budget<'_> {
+    pub(crate) fn budget(&self) -> Budget<'_> {
         Budget { tokens: self.max_tokens.max(1), count: self.count_tokens, overlap: self.overlap_tokens }
     }
 }
@@ -85,26 +88,84 @@ fn check_length(bytes: u64, limit: u64) -> Result<(), IngestError> {
     if bytes > limit { Err(IngestError::TooLarge { bytes, limit }) } else { Ok(()) }
 }
 
-/// Reads one file into documents. JSONL/CSV give one document per record (`id` field or `source#line`), others one per file.
-/// Records that are wrong are reported beside the good ones, with their line number.
+/// Reads one file into documents. JSONL/CSV give one document per record (`id` field or `source#line`), archives one or more per
+/// file within, others one per file. Records that are wrong are reported beside the good ones, with their line number.
 pub fn read(found: &Found, bytes: Vec<u8>, options: &ReadOptions<'_>) -> Result<ReadFile, IngestError> {
     check_length(bytes.len() as u64, options.max_file_bytes)?;
+    let unpacked = Unpacked::of_file(bytes.len() as u64, &options.limits);
+    if found.format == Format::Archive {
+        return archive::read(found, &bytes, options, &unpacked);
+    }
+    read_plain(found, bytes, options, &unpacked)
+}
+
+/// Reads one file that is no archive.
+pub(crate) fn read_plain(
+    found: &Found,
+    bytes: Vec<u8>,
+    options: &ReadOptions<'_>,
+    unpacked: &Unpacked,
+) -> Result<ReadFile, IngestError> {
     let source = Source { name: &found.source };
+    let format = match found.format {
+        Format::OldOffice => renamed(found, &bytes).ok_or_else(|| old_office(found))?,
+        format => format,
+    };
     let whole = |items| ReadFile {
         documents: vec![Document { id: found.source.clone(), items }],
         problems: Vec::new(),
     };
-    if found.format == Format::Picture {
-        return Ok(whole(vec![picture::read(found, bytes)]));
+    let (split, budget, limits) = (options.split, options.budget(), &options.limits);
+    let passages = |sections| whole(passages::items(sections, &Metadata::new(), &source, split, budget));
+    let open = |format| Package::open(&bytes, format, limits, unpacked);
+    match format {
+        Format::Picture => return Ok(whole(vec![picture::read(found, bytes)])),
+        Format::Pptx => return Ok(passages(pptx::sections(&mut open(pptx::FORMAT)?, limits)?)),
+        Format::Docx => return Ok(passages(docx::sections(&mut open(docx::FORMAT)?, limits)?)),
+        Format::Epub => return Ok(passages(epub::sections(&mut open(epub::FORMAT)?, limits)?)),
+        Format::Xlsx => return xlsx::read(found, &mut open(xlsx::FORMAT)?, options),
+        Format::Archive => return Err(IngestError::NestedArchive),
+        _ => {}
     }
     let text = encoding::decode(bytes)?;
-    let (split, budget) = (options.split, options.budget());
-    match found.format {
+    match format {
         Format::Markdown => Ok(whole(markdown::read(&text, &source, split, budget))),
         Format::JsonLines => Ok(json_lines::read(&text, found, split, budget)),
-        Format::Csv => csv::read(&text, found, split, budget),
-        Format::Text | Format::Picture => Ok(whole(plain::read(&text, &source, split, budget))),
+        Format::Csv => csv::read(&text, None, found, split, budget),
+        Format::Tsv => csv::read(&text, Some(b'\t'), found, split, budget),
+        Format::Notebook => Ok(passages(notebook::sections(&text)?)),
+        _ => Ok(whole(plain::read(&text, &source, split, budget))),
     }
+}
+
+/// A new office document under an old name, as programs write that are told to "save as .doc".
+fn renamed(found: &Found, bytes: &[u8]) -> Option<Format> {
+    let extension = found.path.extension()?.to_str()?.to_lowercase();
+    let format = match extension.as_str() {
+        "doc" | "wps" => Format::Docx,
+        "ppt" | "pps" | "dps" => Format::Pptx,
+        "xls" | "et" => Format::Xlsx,
+        _ => return None,
+    };
+    bytes.starts_with(ZIP_MAGIC).then_some(format)
+}
+
+/// Why an old office file is not read.
+fn old_office(found: &Found) -> IngestError {
+    let extension = found.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let (program, instead) = match extension.as_str() {
+        "ppt" | "pps" => ("PowerPoint 97-2003", "pptx"),
+        "dps" => ("WPS Presentation", "pptx"),
+        "odp" => ("LibreOffice Impress", "pptx"),
+        "xls" => ("Excel 97-2003", "xlsx"),
+        "et" => ("WPS Spreadsheets", "xlsx"),
+        "ods" => ("LibreOffice Calc", "xlsx"),
+        "wps" => ("WPS Writer", "docx"),
+        "odt" => ("LibreOffice Writer", "docx"),
+        "rtf" => ("rich text", "docx"),
+        _ => ("Word 97-2003", "docx"),
+    };
+    IngestError::OldFormat { program, extension, instead }
 }
 
 /// Cuts a text that came by API into items no longer than the budget (one item where it fits). A blank text gives none.

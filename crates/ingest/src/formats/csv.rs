@@ -12,8 +12,10 @@ use serde_json::{Number, Value};
 
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
+/// Reads a table; its delimiter is found out unless it is given.
 pub(crate) fn read(
     text: &str,
+    given: Option<u8>,
     found: &Found,
     split: Split,
     budget: Budget<'_>,
@@ -23,7 +25,7 @@ pub(crate) fn read(
         return Ok(records.finish());
     }
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter(text))
+        .delimiter(given.unwrap_or_else(|| delimiter(text)))
         .flexible(true)
         .has_headers(false)
         .from_reader(text.as_bytes());

@@ -4,7 +4,7 @@
 //! tables their rows as `a | b`, list items their marker; comments and tags are dropped. A passage never crosses a heading.
 //! `#` inside code is no heading, since the parser says what is code.
 
-mod blocks;
+pub(crate) mod blocks;
 
 use crate::formats::front_matter;
 use crate::passages;

@@ -27,6 +27,12 @@ pub(crate) fn sentences(text: &str) -> Vec<Range<usize>> {
     without_bare_marks(text, found)
 }
 
+/// Whether a sentence is nothing but the number of a note, set right behind the one that ends at `end`: `。[1]`.
+fn refers_from(end: usize, range: &Range<usize>, text: &str) -> bool {
+    let number = text.get(range.clone()).and_then(|text| text.strip_prefix('[')?.strip_suffix(']'));
+    range.start == end && number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
 /// A run of mere marks (a rule, a row of stars) is nothing to search for: it stays with the sentence before it.
 fn without_bare_marks(text: &str, found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
@@ -34,7 +40,7 @@ fn without_bare_marks(text: &str, found: Vec<Range<usize>>) -> Vec<Range<usize>>
     for range in found {
         let bare = !text.get(range.clone()).is_some_and(|sentence| sentence.contains(char::is_alphanumeric));
         match merged.last_mut() {
-            Some(last) if bare || last_is_bare => {
+            Some(last) if bare || last_is_bare || refers_from(last.end, &range, text) => {
                 last.end = range.end;
                 last_is_bare &= bare;
             }

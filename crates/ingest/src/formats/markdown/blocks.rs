@@ -7,6 +7,11 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// Sections of a document in order; those without units are left out.
 pub(super) fn sections(text: &str) -> Vec<Section> {
+    read_into(Outline::default(), text).finish()
+}
+
+/// Reads a text behind what an outline already holds.
+pub(crate) fn read_into(outline: Outline, text: &str) -> Outline {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
@@ -15,7 +20,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
         | Options::ENABLE_DEFINITION_LIST
         | Options::ENABLE_MATH
         | Options::ENABLE_GFM;
-    let mut builder = Builder::default();
+    let mut builder = Builder { outline, ..Builder::default() };
     for event in Parser::new_ext(text, options) {
         builder.event(event);
     }
@@ -255,9 +260,9 @@ impl Builder {
         }
     }
 
-    fn finish(mut self) -> Vec<Section> {
+    fn finish(mut self) -> Outline {
         self.flush();
-        self.outline.finish()
+        self.outline
     }
 }
 

@@ -1,10 +1,14 @@
 //! How an engine runs: the data folder and every limit by name, each with its default.
 
+use crate::search::Mode;
 use crate::storage::Upkeep;
 use crate::upkeep::UpkeepPolicy;
 use bilin_encode::PictureLimits;
 use bilin_store::BuildPolicy;
 use std::path::PathBuf;
+
+/// How texts are searched for where neither query nor configuration says.
+const DEFAULT_MODE: Mode = Mode::Dense;
 
 /// How an engine runs. All limits have defaults ([`EngineConfig::new`]).
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct EngineConfig {
     pub max_query_chars: usize,
     /// Largest `top_k`.
     pub max_top_k: usize,
+    /// How texts are searched for where a query does not say.
+    pub search_mode: Mode,
     /// Longest passage in tokens when text is split (headings in front of it not counted).
     pub max_passage_tokens: usize,
     /// Model of new text collections.
@@ -48,6 +54,7 @@ impl EngineConfig {
             max_file_bytes: 256 << 20,
             max_query_chars: 8_000,
             max_top_k: 1_000,
+            search_mode: DEFAULT_MODE,
             max_passage_tokens: 220,
             default_text_model: bilin_encode::DEFAULT_TEXT_MODEL.to_owned(),
             default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),

@@ -86,7 +86,7 @@ pub use passes::{EncodeEvent, EncodeObserver};
 pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
-pub use search::{Answer, Found, Query, Target, Timings};
+pub use search::{Answer, Found, Mode, Per, Query, Snippet, Target, Timings};
 pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};

@@ -5,13 +5,16 @@
 //! ([`score`]); inside, a smaller distance is closer.
 
 mod check;
+mod mode;
 mod run;
 mod score;
 mod target;
 
+pub use mode::{Mode, Per};
 pub(crate) use run::search;
 
 use bilin_store::{Filter, Metadata};
+use std::ops::Range;
 
 /// What to look for.
 #[derive(Clone, Debug)]
@@ -38,11 +41,14 @@ pub struct Query {
     /// Search effort of an approximate index instead of the calibrated one: IVF lists visited (nprobe), or HNSW
     /// candidates kept (ef).
     pub effort: Option<usize>,
+    /// How candidates are found; `None` = as configured.
+    pub mode: Option<Mode>,
 }
+
 impl Query {
-    /// The 3 nearest, without filter, with calibrated effort.
+    /// The 3 best, without filter, with calibrated effort, in the configured mode.
     pub fn new(target: Target) -> Query {
-        Query { target, top_k: 3, filter: None, effort: None }
+        Query { target, top_k: 3, filter: None, effort: None, mode: None }
     }
 }
 
@@ -68,7 +74,7 @@ pub struct Found {
     pub ordinal: u32,
     /// Cosine, inner product or squared L2, by the collection's metric.
     pub score: f32,
-    /// Cosine similarity of query and item; 0 where one of them has no direction.
+    /// Cosine similarity of query and item, whatever decided the rank; 0 where one of them has no direction.
     pub similarity: f32,
     /// Squared L2 distance, as FAISS's `IndexFlatL2` gives it; between unit vectors under the cosine metric.
     pub l2_distance: f32,
@@ -76,6 +82,19 @@ pub struct Found {
     pub text: Option<String>,
     /// Fields of the item.
     pub metadata: Metadata,
+    /// BM25, higher is better; `None` where the words of the query were not looked for, or none of them is in it.
+    pub lexical: Option<f32>,
+    /// The part of the text that fits the query best; `None` where words were not looked for.
+    pub snippet: Option<Snippet>,
+}
+
+/// A part of a displayed text, as it stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// A sentence or a few.
+    pub text: String,
+    /// What matched, as ranges of characters of `text`; ordered, not touching each other.
+    pub highlights: Vec<Range<usize>>,
 }
 
 /// Where the time went, in milliseconds.

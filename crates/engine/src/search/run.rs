@@ -3,7 +3,7 @@
 use super::check::check;
 use super::score::scores;
 use super::target::{QueryVector, query_vector};
-use super::{Answer, Found, Query, Timings};
+use super::{Answer, Found, Mode, Query, Timings};
 use crate::Engine;
 use crate::cancel::CancelToken;
 use crate::error::Error;
@@ -23,6 +23,10 @@ pub(crate) fn search(
     let collection = store.name();
     let settings = store.settings();
     check(query, &settings, &engine.config)?;
+    let mode = query.mode.unwrap_or(engine.config.search_mode);
+    if mode != Mode::Dense {
+        return Err(Error::invalid(format!("mode {mode} is not in this version")).with_hint("ask for dense"));
+    }
     // One view for everything, so that a result's text is of the commit that was searched.
     let view = store.view();
 
@@ -58,6 +62,8 @@ pub(crate) fn search(
             l2_distance: scores.l2_distance,
             text: item.text,
             metadata: item.metadata,
+            lexical: None,
+            snippet: None,
         }
     });
     let results = results.collect();

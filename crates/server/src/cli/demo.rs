@@ -97,7 +97,7 @@ fn one(
     if !printer.is_json() {
         printer.line(format_args!("\n{BOLD}? {question}{BOLD:#}"))?;
     }
-    let query = Query { target, top_k: TOP_K, filter: None, effort: None };
+    let query = Query { top_k: TOP_K, ..Query::new(target) };
     match search::search(engine, collection, &query, Some(question), printer)? {
         0 => Err(Failure::internal(format!("nothing was found in {collection:?}"))),
         _ => Ok(()),

@@ -3,7 +3,7 @@
 use super::values::{self, MAX_K};
 use super::{Context, Exit, Failure};
 use crate::printer::{BOLD, DIM, Printer, excerpt};
-use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Query, Target, npy};
+use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Mode, Query, Target, npy};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use serde_json::Value;
@@ -44,6 +44,9 @@ pub(super) struct Search {
     /// Search effort: lists (IVF) or candidates (HNSW) to visit [default: as calibrated]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     effort: Option<u32>,
+    /// How candidates are found: dense (by meaning), lexical (by words) or hybrid (by both) [default: as configured]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<Mode>,
 }
 
 /// The line of `--json`.
@@ -68,6 +71,15 @@ struct FoundRecord<'a> {
     l2_distance: f32,
     text: Option<&'a str>,
     metadata: &'a Metadata,
+    lexical: Option<f32>,
+    snippet: Option<SnippetRecord<'a>>,
+}
+
+#[derive(Serialize)]
+struct SnippetRecord<'a> {
+    text: &'a str,
+    /// Begin and end in characters of `text`.
+    highlights: Vec<[usize; 2]>,
 }
 
 #[derive(Serialize)]
@@ -90,10 +102,11 @@ pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
     };
     let engine = context.open_existing()?;
     let query = Query {
-        target,
         top_k: args.k as usize,
         filter: args.filter.clone(),
         effort: args.effort.map(|effort| effort as usize),
+        mode: args.mode,
+        ..Query::new(target)
     };
     let count = search(&engine, &args.collection, &query, args.query.as_deref(), &context.printer)?;
     if count == 0 {
@@ -151,6 +164,11 @@ fn found_record(found: &Found) -> FoundRecord<'_> {
         l2_distance: found.l2_distance,
         text: found.text.as_deref(),
         metadata: &found.metadata,
+        lexical: found.lexical,
+        snippet: found.snippet.as_ref().map(|snippet| SnippetRecord {
+            text: &snippet.text,
+            highlights: snippet.highlights.iter().map(|range| [range.start, range.end]).collect(),
+        }),
     }
 }
 

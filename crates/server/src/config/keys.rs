@@ -160,6 +160,12 @@ pub const KEYS: &[Key] = &[
     ),
     secret("backups.s3_access_key", "BILIN_S3_ACCESS_KEY", "id of the key to S3; unset is AWS_ACCESS_KEY_ID"),
     secret("backups.s3_secret_key", "BILIN_S3_SECRET_KEY", "the key to S3; unset is AWS_SECRET_ACCESS_KEY"),
+    text(
+        "search.mode",
+        "BILIN_SEARCH_MODE",
+        Some("dense"),
+        "how texts are searched for where a query does not say: dense (by meaning), lexical (by words) or hybrid (by both)",
+    ),
     text("serve.listen", "BILIN_LISTEN", Some("127.0.0.1:8000"), "address and port of the HTTP service"),
     secret(
         "serve.api_key",

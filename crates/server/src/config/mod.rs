@@ -180,6 +180,7 @@ impl Config {
             engine.index_memory_bytes = Some(read.positive("index_memory_bytes")? as u64);
         }
         engine.upkeep = read.upkeep()?;
+        engine.search_mode = read.parsed("search.mode", "dense, lexical or hybrid")?;
         if let Some(model) = read.text("models.text") {
             engine.default_text_model = bilin_engine::resolve_model(&engine.data, &model);
         }
@@ -431,6 +432,7 @@ mod tests {
         assert_eq!(config.engine.default_text_model, engine.default_text_model);
         assert_eq!(config.engine.default_image_model, engine.default_image_model);
         assert_eq!(config.engine.upkeep, engine.upkeep);
+        assert_eq!(config.engine.search_mode, engine.search_mode);
         assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
     }
 

@@ -7,24 +7,33 @@ use super::state::AppState;
 use super::top_k::TopK;
 use axum::Json as Answer;
 use axum::extract::State;
-use bilin_engine::{Filter, Found, Metadata, Query, Target, Timings};
+use bilin_engine::{Filter, Found, Metadata, Query, Snippet, Target, Timings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Results when `top_k` is left out.
 const DEFAULT_TOP_K: usize = 10;
 
-/// How candidates are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+/// How candidates are found and ranked.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// By meaning: nearest vectors.
-    #[default]
     Dense,
-    /// By meaning and by words; not in this version.
-    Hybrid,
-    /// By words; not in this version.
+    /// By words: BM25 over the full text.
     Lexical,
+    /// By both, fused.
+    Hybrid,
+}
+
+impl From<Mode> for bilin_engine::Mode {
+    fn from(mode: Mode) -> bilin_engine::Mode {
+        match mode {
+            Mode::Dense => bilin_engine::Mode::Dense,
+            Mode::Lexical => bilin_engine::Mode::Lexical,
+            Mode::Hybrid => bilin_engine::Mode::Hybrid,
+        }
+    }
 }
 
 /// A search; exactly one of `text`, `image`, `vector` and `like`.
@@ -52,9 +61,9 @@ pub struct SearchRequest {
     #[serde(default)]
     #[schema(example = "category = \"birds\" AND price < 10")]
     filter: Option<String>,
-    /// Only `dense` in this version.
+    /// How candidates are found and ranked; as configured (`search.mode`) when left out.
     #[serde(default)]
-    mode: Mode,
+    mode: Option<Mode>,
     /// Search effort instead of the calibrated one: IVF lists visited, or HNSW candidates kept.
     #[serde(default)]
     #[schema(minimum = 1)]
@@ -94,6 +103,27 @@ pub struct ResultView {
     text: Option<String>,
     #[schema(value_type = Object)]
     metadata: Metadata,
+    /// BM25, higher is better; null where words were not looked for, or none of them is in it.
+    lexical: Option<f32>,
+    /// The part of the text that fits the query best; null where words were not looked for.
+    snippet: Option<SnippetView>,
+}
+
+/// A part of the displayed text.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SnippetView {
+    /// A sentence or a few, as they stand in the passage.
+    text: String,
+    /// What matched: begin and end in characters (Unicode code points) of `text`, ordered.
+    #[schema(example = json!([[0, 4]]))]
+    highlights: Vec<[usize; 2]>,
+}
+
+impl From<Snippet> for SnippetView {
+    fn from(snippet: Snippet) -> SnippetView {
+        let highlights = snippet.highlights.into_iter().map(|range| [range.start, range.end]).collect();
+        SnippetView { text: snippet.text, highlights }
+    }
 }
 
 /// Where the time went, in milliseconds.
@@ -128,21 +158,14 @@ impl From<Found> for ResultView {
             l2_distance: found.l2_distance,
             text: found.text,
             metadata: found.metadata,
+            lexical: found.lexical,
+            snippet: found.snippet.map(SnippetView::from),
         }
     }
 }
 
 impl SearchRequest {
     fn into_query(self) -> Result<Query, ApiError> {
-        if self.mode != Mode::Dense {
-            let mode = if self.mode == Mode::Hybrid { "hybrid" } else { "lexical" };
-            return Err(ApiError::invalid(
-                format!(
-                    "mode: expected \"dense\", received \"{mode}\", which this version does not have yet"
-                ),
-                "leave mode out, or send \"dense\"",
-            ));
-        }
         let target = match (self.text, self.image, self.vector, self.like) {
             (Some(text), None, None, None) => Target::Text(text),
             (None, Some(image), None, None) => Target::Picture(base64_picture(&image)?),
@@ -161,7 +184,13 @@ impl SearchRequest {
             ApiError::invalid(format!("filter: {e}"), "write it like category = \"birds\" AND price < 10")
         })?;
         let top_k = self.top_k.map_or(DEFAULT_TOP_K, |k| k.0);
-        Ok(Query { target, top_k, filter, effort: self.effort })
+        Ok(Query {
+            top_k,
+            filter,
+            effort: self.effort,
+            mode: self.mode.map(Into::into),
+            ..Query::new(target)
+        })
     }
 }
 

@@ -82,10 +82,8 @@ pub(super) async fn text_search(
 ) -> Result<Answer<TextSearchResponse>, ApiError> {
     let configured = state.text_collection.clone();
     let query = Query {
-        target: Target::Text(request.query.clone()),
         top_k: request.top_k.map_or(DEFAULT_TOP_K, |k| k.0),
-        filter: None,
-        effort: None,
+        ..Query::new(Target::Text(request.query.clone()))
     };
     let answer = state
         .crossing
@@ -202,12 +200,7 @@ pub(super) async fn image_search(
         ));
     };
     let configured = state.image_collection.clone();
-    let query = Query {
-        target: Target::Picture(picture),
-        top_k: top_k.map_or(DEFAULT_TOP_K, |k| k.0),
-        filter: None,
-        effort: None,
-    };
+    let query = Query { top_k: top_k.map_or(DEFAULT_TOP_K, |k| k.0), ..Query::new(Target::Picture(picture)) };
     let answer = state
         .crossing
         .search(&state.engine, move |engine, token| {

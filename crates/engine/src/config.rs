@@ -1,6 +1,6 @@
 //! How an engine runs: the data folder and every limit by name, each with its default.
 
-use crate::search::Mode;
+use crate::search::{Fusion, Mode};
 use crate::storage::Upkeep;
 use crate::upkeep::UpkeepPolicy;
 use bilin_encode::PictureLimits;
@@ -27,6 +27,10 @@ pub struct EngineConfig {
     pub max_top_k: usize,
     /// How texts are searched for where a query does not say.
     pub search_mode: Mode,
+    /// How candidates by meaning and by words become one ranking.
+    pub fusion: Fusion,
+    /// Candidates of each kind that are ranked where more than the nearest count; at least as many as results are wanted.
+    pub search_candidates: usize,
     /// Longest passage in tokens when text is split (headings in front of it not counted).
     pub max_passage_tokens: usize,
     /// Model of new text collections.
@@ -55,6 +59,8 @@ impl EngineConfig {
             max_query_chars: 8_000,
             max_top_k: 1_000,
             search_mode: DEFAULT_MODE,
+            fusion: Fusion::default(),
+            search_candidates: 100,
             max_passage_tokens: 220,
             default_text_model: bilin_encode::DEFAULT_TEXT_MODEL.to_owned(),
             default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),

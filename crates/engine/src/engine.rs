@@ -11,6 +11,7 @@ use crate::collection::{self, CollectionInfo, NewCollection};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
 use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
+use crate::full_text::Fillers;
 use crate::health::{self, Health};
 use crate::lookup::{self, FoundDocument};
 use crate::models::ModelPool;
@@ -53,6 +54,8 @@ pub struct Engine {
     pub(crate) reencodings: Reencodings,
     /// Backups beyond this machine.
     pub(crate) offsite: Offsite,
+    /// Full texts that are being filled.
+    pub(crate) fillers: Fillers,
 }
 
 impl std::fmt::Debug for Engine {
@@ -80,6 +83,7 @@ impl Engine {
             recall: Recorder::default(),
             reencodings: Reencodings::default(),
             offsite: Offsite::default(),
+            fillers: Fillers::default(),
         })
     }
 
@@ -356,6 +360,32 @@ impl Engine {
             self.models.for_settings(store.name(), &store.settings())?;
         }
         Ok(())
+    }
+
+    /// Begins to fill, in the background, every full text that is not whole, and unpacks the dictionary.
+    pub fn begin_full_texts(&self) {
+        if self.stores.collections().iter().any(|store| store.snapshot().settings().kind == Kind::Text) {
+            bilin_ingest::terms::warm_up();
+        }
+        for collection in self.stores.collections() {
+            if let Err(error) = self.fillers.begin(&collection) {
+                tracing::error!(collection = collection.name(), %error, "cannot fill the full text");
+            }
+        }
+    }
+
+    /// Fills the full text of a collection on this thread until it is whole or `progress` (told how many of how many slots are
+    /// done) says no; says whether it is whole.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn fill_full_text(
+        &self,
+        collection: &str,
+        progress: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<bool, Error> {
+        let filled = self.stores.collection(collection)?.fill_full_text(progress);
+        filled.map_err(|error| crate::error::for_collection(error, collection))
     }
 
     /// The collection that `/text-search` and `/image-search` mean: the configured one, else the only one of that kind,

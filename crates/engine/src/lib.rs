@@ -48,6 +48,7 @@ mod encoding;
 mod engine;
 mod error;
 pub mod faiss;
+mod full_text;
 mod health;
 mod keeping;
 mod lookup;
@@ -86,8 +87,10 @@ pub use passes::{EncodeEvent, EncodeObserver};
 pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
-pub use search::{Answer, Found, Mode, Per, Query, Snippet, Target, Timings};
-pub use storage::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
+pub use search::{Answer, Found, Fusion, Mode, Per, Query, Snippet, Target, Timings};
+pub use storage::{
+    Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem,
+};
 pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 

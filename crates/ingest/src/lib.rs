@@ -61,6 +61,7 @@ mod package;
 mod passages;
 mod read;
 mod split;
+pub mod terms;
 mod walk;
 mod xml;
 

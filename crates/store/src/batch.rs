@@ -8,6 +8,7 @@ use bilin_index::Metric;
 
 use crate::error::StoreError;
 use crate::filter::Filter;
+use crate::full_text::Terms;
 use crate::settings::{Metadata, Settings};
 
 /// Most items in one batch; a larger add is several commits.
@@ -94,10 +95,12 @@ pub(crate) struct Checked {
     pub metadata: Vec<String>,
     /// `[items, dim]`.
     pub vectors: Vec<f32>,
+    /// Terms of each item; empty where the collection has no full text.
+    pub terms: Vec<Terms>,
 }
 
 impl Checked {
-    /// Bytes of rows, texts, metadata and thumbnails.
+    /// Bytes of rows, texts and their terms, metadata and thumbnails.
     pub(crate) fn bytes(&self) -> u64 {
         let items = self.batch.upsert.iter().flat_map(|document| &document.items);
         let texts: usize = items
@@ -106,7 +109,19 @@ impl Checked {
             })
             .sum();
         let metadata: usize = self.metadata.iter().map(String::len).sum();
-        (size_of_val(self.vectors.as_slice()) + texts + metadata) as u64
+        let terms: usize = self.terms.iter().map(|terms| terms.words.len() + terms.units.len()).sum();
+        (size_of_val(self.vectors.as_slice()) + texts + metadata + terms) as u64
+    }
+
+    /// The text of each item, in order.
+    pub(crate) fn texts(&self) -> Vec<Option<&str>> {
+        let items = self.batch.upsert.iter().flat_map(|document| &document.items);
+        items.map(|item| item.text.as_deref()).collect()
+    }
+
+    /// Metadata and terms of each item, in order.
+    pub(crate) fn details(&self) -> impl Iterator<Item = (&String, Option<&Terms>)> {
+        self.metadata.iter().zip(self.terms.iter().map(Some).chain(std::iter::repeat(None)))
     }
 }
 
@@ -155,7 +170,7 @@ impl Batch {
                 })?;
             }
         }
-        Ok(Checked { batch: self, metadata, vectors })
+        Ok(Checked { batch: self, metadata, vectors, terms: Vec::new() })
     }
 
     fn keep_last_of_each_id(&mut self) {

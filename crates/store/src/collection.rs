@@ -17,6 +17,7 @@ use crate::batch::{Applied, Batch, Checked, FileStamp};
 use crate::catalog::{self, Outcome, ReadPool, State};
 use crate::dir::Disk;
 use crate::error::{StoreError, catalog_error};
+use crate::full_text::{Analyzer, PlainAnalyzer};
 use crate::generation::{self, LiveGeneration};
 use crate::reserve::Reserve;
 use crate::rows::{Layout, LogChange, Pending, RowStore};
@@ -50,6 +51,8 @@ pub struct Collection {
     witness: Mutex<Witness>,
     /// Room for deletes on a full disk; shared by the collections of a data folder.
     pub(crate) reserve: Option<Arc<Reserve>>,
+    /// Cuts texts into terms, where the collection holds texts.
+    pub(crate) analyzer: Arc<dyn Analyzer>,
     /// The answer to the next commit, whatever it did. For tests.
     #[cfg(test)]
     forged: Mutex<Option<rusqlite::Error>>,
@@ -143,6 +146,7 @@ impl Collection {
             }),
             witness: Mutex::new(parts.witness),
             reserve: None,
+            analyzer: Arc::new(PlainAnalyzer),
             #[cfg(test)]
             forged: Mutex::default(),
             _lock: lock,
@@ -173,7 +177,9 @@ impl Collection {
     /// the collection is opened anew.
     pub fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         let snapshot = self.snapshot();
-        let checked = batch.check(&snapshot.settings)?;
+        let mut checked = batch.check(&snapshot.settings)?;
+        // Cut before the writer's lock is taken.
+        checked.terms = self.terms_of(&checked.texts());
         let writer = &mut *self.writer()?;
         self.within_max_rows(writer.state.rows + checked.metadata.len())?;
         let Some(reserve) = &self.reserve else { return self.commit_or_undo(writer, &checked) };
@@ -250,6 +256,9 @@ impl Collection {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| catalog_error("begin a commit", source))?;
         let seq = state.seq + 1;
+        if !checked.metadata.is_empty() {
+            self.claim_full_text(&transaction, state.rows)?;
+        }
         let outcome = catalog::apply(&transaction, checked, seq, state.rows)
             .map_err(|source| catalog_error("write documents", source))?;
         let Applied { added, updated, deleted, .. } = outcome.applied;

@@ -17,6 +17,7 @@ use crate::backup::{Backup, BackupFile, Backups, Receiving};
 use crate::collection::{Collection, Writer};
 use crate::dir::{Disk, OsDisk, OwnDisk, Pace, Paced, list_if_there, make_dirs, sync_names};
 use crate::error::{StoreError, io_error, is_full};
+use crate::full_text::{Analyzer, PlainAnalyzer};
 use crate::reserve::{RESERVE_BYTES, Reserve};
 use crate::rows::Layout;
 use crate::settings::Settings;
@@ -51,6 +52,7 @@ pub struct DataDir {
     /// Names of collections of which a backup is being made.
     making: Mutex<BTreeSet<String>>,
     reserve: Arc<Reserve>,
+    analyzer: Arc<dyn Analyzer>,
     /// Unlocked when its last holder, this or an open collection, closes it.
     lock: Arc<File>,
 }
@@ -75,11 +77,18 @@ impl DataDir {
         let lock = lock(&path)?;
         let (open, restores, making) = (Mutex::default(), Mutex::default(), Mutex::default());
         let reserve = Arc::new(Reserve::new(Arc::clone(&disk), &path, reserve_bytes));
-        let data = DataDir { path, disk, open, restores, making, reserve, lock: Arc::new(lock) };
+        let analyzer = Arc::new(PlainAnalyzer);
+        let data = DataDir { path, disk, open, restores, making, reserve, analyzer, lock: Arc::new(lock) };
         // What a killed process renamed is seen here, but may not be durable yet.
         data.sync_names()?;
         data.remove_leftovers()?;
         Ok(data)
+    }
+
+    /// Cuts the texts of all collections by `analyzer`. Before any of them is opened.
+    #[must_use]
+    pub fn with_analyzer(self, analyzer: Arc<dyn Analyzer>) -> DataDir {
+        DataDir { analyzer, ..self }
     }
 
     /// Its canonical path.
@@ -432,7 +441,10 @@ impl DataDir {
 
     /// Opens a collection in a place that nobody looks at.
     pub(crate) fn open_aside(&self, name: &str, aside: &Path) -> Result<Collection, StoreError> {
-        opening::open(name, aside, Arc::clone(&self.disk), Some(Arc::clone(&self.lock)))
+        let mut collection =
+            opening::open(name, aside, Arc::clone(&self.disk), Some(Arc::clone(&self.lock)))?;
+        collection.analyzer = Arc::clone(&self.analyzer);
+        Ok(collection)
     }
 
     /// Puts a complete collection that is closed in the place of `old`, whose writers wait, and removes the files of that one.
@@ -539,6 +551,7 @@ impl DataDir {
             opener(name, &folder, disk, Some(Arc::clone(&self.lock)))
         })?;
         collection.reserve = Some(Arc::clone(&self.reserve));
+        collection.analyzer = Arc::clone(&self.analyzer);
         let collection = Arc::new(collection);
         open.insert(name.to_owned(), Arc::downgrade(&collection));
         Ok(collection)

@@ -108,6 +108,14 @@ pub enum StoreError {
         /// Some of their ids.
         examples: Vec<String>,
     },
+    /// The full text is still being filled.
+    #[error("the full text has {done} of {all} items so far")]
+    FullText {
+        /// Slots that are done.
+        done: usize,
+        /// Slots to be done.
+        all: usize,
+    },
     /// Stored bytes are not what was written.
     #[error("{what} is damaged: {detail}")]
     Corrupt {

@@ -41,6 +41,7 @@ mod dir;
 mod error;
 mod fail_over;
 mod filter;
+mod full_text;
 mod generation;
 mod maintain;
 mod map;
@@ -73,6 +74,7 @@ pub use fail_over::FailOver;
 pub use filter::{
     Filter, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_VALUES, MAX_LIKE_WILDCARDS,
 };
+pub use full_text::{Analyzer, Terms, TextHit, TextHits, TextQuery, UNIT_MARK};
 pub use generation::Generation;
 pub use maintain::{BuildPolicy, Due, LowRecall, MaintainOptions, Maintained};
 pub use merge::{Clash, Merged};

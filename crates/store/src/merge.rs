@@ -139,6 +139,7 @@ impl Collection {
                 return Err(StoreError::Clash { count, examples });
             }
         }
+        self.claim_full_text(&transaction, state.rows)?;
         let rule = if clash == Clash::Replace { FileRule::Replace } else { FileRule::Keep };
         let seq = state.seq + 1;
         let mut plan = MergePlan::new(rule, seq, state.rows);
@@ -150,7 +151,9 @@ impl Collection {
             let failed = |error| catalog_error("merge a document", error);
             let document = catalog::document_to_move(from, number).map_err(failed)?;
             let (document, slots, metadata) = as_new(document);
-            if !plan.take(&transaction, &document, &metadata).map_err(failed)? {
+            let texts: Vec<Option<&str>> = document.items.iter().map(|item| item.text.as_deref()).collect();
+            let terms = self.terms_of(&texts);
+            if !plan.take(&transaction, &document, &metadata, &terms).map_err(failed)? {
                 kept += 1;
                 continue;
             }

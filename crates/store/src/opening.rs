@@ -127,6 +127,7 @@ fn open_or_lose(
         effort: None,
         deleted_in_generation,
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
+        lengths: Arc::default(),
         missing_items: Arc::default(),
     };
     let parts = Parts { connection, rows, state, snapshot, views, layout, index_warning, incident, witness };
@@ -168,6 +169,15 @@ fn read_state(connection: &Connection, layout: &Layout) -> Result<Found, StoreEr
         Ok((found, catalog::slots(connection)?))
     };
     let (found, items_end) = read().map_err(|source| catalog_error("read the newest commit", source))?;
+    let kept = found.state.items + found.deleted.len();
+    let (texts, expected) = catalog::compare_full_text(connection, kept)
+        .map_err(|source| catalog_error("count the full text", source))?;
+    if texts != expected {
+        return Err(StoreError::Corrupt {
+            what: "catalog.sqlite".to_owned(),
+            detail: format!("expected a full text of {expected} items, found {texts}"),
+        });
+    }
     let gone_end = found.gone.last().map_or(0, |slot| *slot as usize + 1);
     let dropped_end = found.dropped.last().map_or(0, |segment| layout.slots(*segment).end);
     let slots = items_end.max(gone_end).max(dropped_end);

@@ -12,6 +12,7 @@ use bilin_index::{Effort, RowChunks, RowSet};
 use crate::catalog::{self, ReadPool};
 use crate::error::StoreError;
 use crate::filter::Filter;
+use crate::full_text::Lengths;
 use crate::generation::{Generation, LiveGeneration};
 use crate::settings::{Metadata, Settings};
 use crate::views::View;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     /// Rows that the generation holds and that were deleted since it was built.
     pub(crate) deleted_in_generation: usize,
     pub(crate) pool: Arc<ReadPool>,
+    /// How many words each item has.
+    pub(crate) lengths: Arc<Lengths>,
     /// How often, since the collection was opened, a live row was found to have no item.
     pub(crate) missing_items: Arc<AtomicU64>,
     /// Keeps the items of this commit from being taken away.

@@ -253,7 +253,8 @@ impl<'a> Successor<'a> {
         let next = self.next()?;
         let settings = next.settings();
         let mut rows = vectors.chunks(settings.dim);
-        let mut checked = Checked { batch: Batch::default(), metadata: Vec::new(), vectors: Vec::new() };
+        let mut checked =
+            Checked { batch: Batch::default(), metadata: Vec::new(), vectors: Vec::new(), terms: Vec::new() };
         let mut files = Vec::new();
         for Carried { document, .. } in documents {
             let MovedDocument { id, file, items } = document;
@@ -269,6 +270,7 @@ impl<'a> Successor<'a> {
             files.extend(file.clone());
             checked.batch.upsert.push(NewDocument { id, file, items: new });
         }
+        checked.terms = next.terms_of(&checked.texts());
         {
             let writer = &mut *next.writer()?;
             next.within_max_rows(writer.state.rows + checked.metadata.len())?;

@@ -96,6 +96,10 @@ fn judge(error: &StoreError) -> (ErrorKind, Option<&'static str>) {
             Some("free some space and try again; nothing was changed, searches and deletes go on"),
         ),
         StoreError::WritesStopped { .. } => (ErrorKind::Io, Some("check the disk, then start bilin again")),
+        StoreError::FullText { .. } => (
+            ErrorKind::Busy,
+            Some("it is filled in the background; search by meaning (mode dense) meanwhile"),
+        ),
         StoreError::Replaced { .. } => (ErrorKind::Busy, Some("repeat the request; nothing was changed")),
         StoreError::Succession { .. } => {
             (ErrorKind::Busy, Some("repeat it when less is written; nothing was changed"))

@@ -277,6 +277,7 @@ fn measure(sample: &Sample) -> Result<Option<f32>, Error> {
         effort: None,
         filter: sample.filter.as_ref(),
         exclude: &sample.exclude,
+        only: None,
     };
     let truth = sample.view.nearest_exactly(&nearest)?;
     let Some(last) = truth.last().map(|near| near.distance) else { return Ok(None) };

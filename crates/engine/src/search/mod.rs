@@ -1,16 +1,20 @@
 //! Finding things: what may be asked, what is answered.
 //!
-//! A query is checked ([`check`]), becomes a vector ([`target`]), is searched in one view of the collection, and only the
-//! survivors' texts and fields are fetched ([`run`]). Scores are made here, at the edge, from the vectors themselves
-//! ([`score`]); inside, a smaller distance is closer.
+//! A query is checked ([`check`]), settled ([`plan`]), becomes a vector ([`target`]), is searched in one view of the collection
+//! by meaning, by words, or by both ([`fuse`]), and only the survivors' texts and fields are fetched ([`pick`]); [`run`] is
+//! the way of it. Scores are made here, at the edge, from the vectors themselves ([`score`]); inside, a smaller distance is
+//! closer.
 
 mod check;
+mod fuse;
 mod mode;
+mod pick;
+mod plan;
 mod run;
 mod score;
 mod target;
 
-pub use mode::{Mode, Per};
+pub use mode::{Fusion, Mode, Per};
 pub(crate) use run::search;
 
 use bilin_store::{Filter, Metadata};
@@ -43,24 +47,33 @@ pub struct Query {
     pub effort: Option<usize>,
     /// How candidates are found; `None` = as configured.
     pub mode: Option<Mode>,
+    /// What counts as one result.
+    pub per: Per,
+    /// How the candidates of [`Mode::Hybrid`] become one ranking; `None` = as configured.
+    pub fusion: Option<Fusion>,
 }
 
 impl Query {
     /// The 3 best, without filter, with calibrated effort, in the configured mode.
     pub fn new(target: Target) -> Query {
-        Query { target, top_k: 3, filter: None, effort: None, mode: None }
+        Query { target, top_k: 3, filter: None, effort: None, mode: None, per: Per::Item, fusion: None }
     }
 }
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Nearest first; fewer than `top_k` when the collection (or the filter) has no more.
+    /// Best first; fewer than `top_k` when the collection (or the filter) has no more.
     pub results: Vec<Found>,
     /// Where the time went.
     pub timings: Timings,
     /// The commit that was searched.
     pub seq: u64,
+    /// The mode that decided.
+    pub mode: Mode,
+    /// What is missing: `lexical` where meaning alone decided because the full text is not whole yet, `similarity` where
+    /// words decided and the model cannot be had, `term "…"` for each that is too common to be counted.
+    pub degraded: Vec<String>,
 }
 
 /// One result.
@@ -72,7 +85,8 @@ pub struct Found {
     pub id: String,
     /// Position in its document, from 0.
     pub ordinal: u32,
-    /// Cosine, inner product or squared L2, by the collection's metric.
+    /// What decided the rank. [`Mode::Dense`]: cosine, inner product or squared L2, by the collection's metric.
+    /// [`Mode::Lexical`]: BM25. [`Mode::Hybrid`]: what fusion made of both; comparable within one answer alone.
     pub score: f32,
     /// Cosine similarity of query and item, whatever decided the rank; 0 where one of them has no direction.
     pub similarity: f32,

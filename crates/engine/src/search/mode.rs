@@ -1,4 +1,4 @@
-//! [`Mode`]: by what candidates are found and ranked; [`Per`]: what counts as one result.
+//! [`Mode`]: by what candidates are found and ranked; [`Fusion`]: how two rankings become one; [`Per`]: what counts as one result.
 //!
 //! Names are those of requests, flags and settings, in small letters; an unknown one is answered with all that there are.
 
@@ -15,6 +15,27 @@ pub enum Mode {
     Lexical,
     /// By both, fused.
     Hybrid,
+}
+
+/// How candidates by meaning and candidates by words become one ranking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fusion {
+    /// Reciprocal rank fusion: `1 / (k + rank)` of each ranking, added.
+    Rrf {
+        /// How little the first ranks stand out.
+        k: u32,
+    },
+    /// Scores brought to 0..1 and added.
+    Weighted {
+        /// Weight of meaning, 0 to 1; that of words is the rest.
+        dense: f32,
+    },
+}
+
+impl Default for Fusion {
+    fn default() -> Fusion {
+        Fusion::Rrf { k: 60 }
+    }
 }
 
 /// What counts as one result.

@@ -1,16 +1,29 @@
 //! The way of one search, with the time of each stage.
+//!
+//! What is wanted is settled ([`super::plan`]), encoded where meaning counts, ranked by meaning, words or both, and the best
+//! are picked and fetched. Whatever decided a rank, the scores of a result come from the vectors themselves.
 
 use super::check::check;
+use super::fuse::{Ranked, fuse};
+use super::pick::{Picked, Words, pick};
+use super::plan::Plan;
 use super::score::scores;
 use super::target::{QueryVector, query_vector};
-use super::{Answer, Found, Mode, Query, Timings};
+use super::{Answer, Found, Mode, Per, Query, Timings};
 use crate::Engine;
 use crate::cancel::CancelToken;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::recall::Sample;
-use crate::storage::{ItemKey, Near, Nearest, VectorStore, View};
+use crate::storage::{ByWords, ItemKey, Near, Nearest, VectorStore, View};
+use bilin_store::Settings;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// How often more candidates are asked for when groups are few, and how many times as many.
+const DEEPER_TIMES: usize = 4;
+const DEEPER_BY: usize = 4;
+/// Candidates that are ever ranked for one query.
+const MOST_CANDIDATES: usize = 20_000;
 
 /// See [`Engine::search`].
 pub(crate) fn search(
@@ -20,79 +33,172 @@ pub(crate) fn search(
     token: &CancelToken,
 ) -> Result<Answer, Error> {
     let started = Instant::now();
-    let collection = store.name();
     let settings = store.settings();
     check(query, &settings, &engine.config)?;
-    let mode = query.mode.unwrap_or(engine.config.search_mode);
-    if mode != Mode::Dense {
-        return Err(Error::invalid(format!("mode {mode} is not in this version")).with_hint("ask for dense"));
-    }
+    let plan = Plan::of(engine, store, &settings, query, token)?;
     // One view for everything, so that a result's text is of the commit that was searched.
     let view = store.view();
+    let mut degraded = plan.degraded.clone();
 
     let encode_started = Instant::now();
-    let target = query_vector(engine, collection, &settings, &*view, &query.target, token)?;
+    let target = target(engine, store.name(), &settings, &view, query, &plan, token)?;
+    if target.is_none() {
+        degraded.push("similarity".to_owned());
+    }
     token.check()?;
     let encode_ms = milliseconds(encode_started);
 
-    let search_started = Instant::now();
-    let nearest = Nearest {
-        vector: &target.vector,
-        k: query.top_k,
-        effort: query.effort,
-        filter: query.filter.as_ref(),
-        exclude: &target.exclude,
-    };
-    let near = engine.foreground.install(|| view.nearest(&nearest))?;
-    let search_ms = milliseconds(search_started);
-
-    let fetch_started = Instant::now();
-    let keys: Vec<ItemKey> = near.iter().map(|near| near.key).collect();
-    let items = view.items(&keys)?;
-    let fetch_ms = milliseconds(fetch_started);
-
-    let results = items.into_iter().enumerate().map(|(index, item)| {
-        let scores = scores(settings.metric, &target.vector, &item.vector);
-        Found {
-            rank: index + 1,
-            id: item.document,
-            ordinal: item.ordinal,
-            score: scores.score,
-            similarity: scores.similarity,
-            l2_distance: scores.l2_distance,
-            text: item.text,
-            metadata: item.metadata,
-            lexical: None,
-            snippet: None,
+    let run = Run { engine, view: &view, query, plan: &plan, target: target.as_ref(), token };
+    let (mut search_ms, mut fetch_ms) = (0.0, 0.0);
+    let mut depth = plan.depth;
+    let mut deeper = 0;
+    let (ranking, picked) = loop {
+        let search_started = Instant::now();
+        let ranking = run.rank(depth)?;
+        search_ms += milliseconds(search_started);
+        let fetch_started = Instant::now();
+        let picked = pick(&**run.view, &ranking.ranked, plan.per, query.top_k, ranking.words.as_ref())?;
+        fetch_ms += milliseconds(fetch_started);
+        let is_all = picked.len() == query.top_k || ranking.is_exhausted;
+        if is_all || plan.per == Per::Item || deeper == DEEPER_TIMES || depth == MOST_CANDIDATES {
+            break (ranking, picked);
         }
-    });
-    let results = results.collect();
-    sample(engine, collection, &view, query, &target, &near);
+        token.check()?;
+        deeper += 1;
+        depth = (depth * DEEPER_BY).min(MOST_CANDIDATES);
+    };
+    run.sample(&ranking.near);
+    degraded.extend(ranking.left_out.iter().map(|term| format!("term {term:?}")));
+    let results = picked.into_iter().enumerate();
+    let results =
+        results.map(|(index, picked)| found(index + 1, picked, &settings, target.as_ref())).collect();
     let timings = Timings { encode_ms, search_ms, fetch_ms, total_ms: milliseconds(started) };
-    Ok(Answer { results, timings, seq: view.seq() })
+    Ok(Answer { results, timings, seq: view.seq(), mode: plan.mode, degraded })
 }
 
-/// Lets the answer be measured later, if it is one of the few that are.
-fn sample(
+/// The vector of the query; `None` where words alone decide and the model cannot be had.
+fn target(
     engine: &Engine,
     collection: &str,
+    settings: &Settings,
     view: &Arc<dyn View>,
     query: &Query,
-    target: &QueryVector,
-    near: &[Near],
-) {
-    if query.effort.is_some() {
-        return;
+    plan: &Plan,
+    token: &CancelToken,
+) -> Result<Option<QueryVector>, Error> {
+    match query_vector(engine, collection, settings, &**view, &query.target, token) {
+        Err(error) if plan.mode == Mode::Lexical && error.kind != ErrorKind::Cancelled => {
+            tracing::debug!(collection, %error, "a search by words goes without its cosine");
+            Ok(None)
+        }
+        found => found.map(Some),
     }
-    engine.recall.offer(collection, &**view, engine.config.upkeep.recall_sample_every, || Sample {
-        collection: collection.to_owned(),
-        view: Arc::clone(view),
-        vector: target.vector.clone(),
-        filter: query.filter.clone(),
-        exclude: target.exclude.clone(),
-        top_k: query.top_k,
-        served: near.iter().map(|near| near.distance).collect(),
-    });
+}
+
+/// A ranking of candidates.
+#[derive(Default)]
+struct Ranking {
+    ranked: Vec<Ranked>,
+    /// Those found by meaning.
+    near: Vec<Near>,
+    words: Option<Words>,
+    /// Terms too common to be counted.
+    left_out: Vec<String>,
+    /// There are no more candidates.
+    is_exhausted: bool,
+}
+
+/// One search at work.
+struct Run<'a> {
+    engine: &'a Engine,
+    view: &'a Arc<dyn View>,
+    query: &'a Query,
+    plan: &'a Plan,
+    target: Option<&'a QueryVector>,
+    token: &'a CancelToken,
+}
+
+impl Run<'_> {
+    /// The best `depth` candidates of each kind that counts.
+    fn rank(&self, depth: usize) -> Result<Ranking, Error> {
+        let mut ranking = Ranking::default();
+        let mut hits = Vec::new();
+        let asks_words = self.plan.mode != Mode::Dense;
+        if let (true, Some(wanted)) = (asks_words, &self.plan.wanted) {
+            // Every item that has the phrases, since no other may be found.
+            let limit = if wanted.phrases.is_empty() { depth } else { depth.max(MOST_CANDIDATES) };
+            let filter = self.query.filter.as_ref();
+            let request = ByWords { wanted, limit, filter, token: self.token };
+            let found = self.engine.foreground.install(|| self.view.by_words(&request))?;
+            hits = found.hits;
+            ranking.left_out = found.left_out;
+            ranking.words = Some(Words { wanted: wanted.clone(), weights: found.weights });
+        }
+        if let (true, Some(target)) = (self.plan.mode != Mode::Lexical, self.target) {
+            let only: Option<Vec<ItemKey>> =
+                self.plan.has_phrases().then(|| hits.iter().map(|(key, _)| *key).collect());
+            let nearest = Nearest {
+                vector: &target.vector,
+                k: depth,
+                effort: self.query.effort,
+                filter: self.query.filter.as_ref(),
+                exclude: &target.exclude,
+                only: only.as_deref(),
+            };
+            ranking.near = self.engine.foreground.install(|| self.view.nearest(&nearest))?;
+        }
+        ranking.is_exhausted = ranking.near.len() < depth && hits.len() < depth;
+        ranking.ranked = match self.plan.mode {
+            Mode::Dense => {
+                let near = ranking.near.iter();
+                near.map(|near| Ranked { key: near.key, score: None, lexical: None }).collect()
+            }
+            Mode::Lexical => {
+                let ranked =
+                    |&(key, score)| Ranked { key, score: Some(f64::from(score)), lexical: Some(score) };
+                hits.iter().map(ranked).collect()
+            }
+            Mode::Hybrid => fuse(&ranking.near, &hits, self.plan.fusion),
+        };
+        Ok(ranking)
+    }
+
+    /// Lets the answer be measured later, if it is one of the few that are.
+    fn sample(&self, near: &[Near]) {
+        let (Some(target), None, Mode::Dense, Per::Item) =
+            (self.target, self.query.effort, self.plan.mode, self.plan.per)
+        else {
+            return;
+        };
+        let every = self.engine.config.upkeep.recall_sample_every;
+        self.engine.recall.offer(&self.plan.collection, &**self.view, every, || Sample {
+            collection: self.plan.collection.clone(),
+            view: Arc::clone(self.view),
+            vector: target.vector.clone(),
+            filter: self.query.filter.clone(),
+            exclude: target.exclude.clone(),
+            top_k: self.query.top_k,
+            served: near.iter().map(|near| near.distance).collect(),
+        });
+    }
+}
+
+/// A result as it is answered.
+fn found(rank: usize, picked: Picked, settings: &Settings, target: Option<&QueryVector>) -> Found {
+    let Picked { ranked, item, snippet } = picked;
+    let scores = target.map(|target| scores(settings.metric, &target.vector, &item.vector));
+    Found {
+        rank,
+        id: item.document,
+        ordinal: item.ordinal,
+        score: ranked.score.map_or_else(|| scores.map_or(0.0, |scores| scores.score), |score| score as f32),
+        similarity: scores.map_or(0.0, |scores| scores.similarity),
+        l2_distance: scores.map_or(0.0, |scores| scores.l2_distance),
+        text: item.text,
+        metadata: item.metadata,
+        lexical: ranked.lexical,
+        snippet,
+    }
 }
 
 fn milliseconds(since: Instant) -> f64 {

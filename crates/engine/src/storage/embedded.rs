@@ -2,13 +2,15 @@
 //!
 //! Here row numbers (slots), bitmaps and generations end: an [`ItemKey`] is the slot of a snapshot.
 
-use super::{Approximate, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
+use super::{Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data, is_replaced};
+use crate::full_text::TextAnalyzer;
 use crate::merging::Merged;
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
     Applied, Backup, Batch, Clash, Collection, CompactOptions, Compacted, DataDir, FailOver, FileStamp,
-    MaintainOptions, ModelRef, Pace, Settings, Snapshot, Status, StoreError, StoredItem, Verified,
+    MaintainOptions, ModelRef, Pace, Settings, Snapshot, Status, StoreError, StoredItem, TextHits, TextQuery,
+    UNIT_MARK, Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,11 @@ use std::time::{Duration, Instant};
 /// How long a writer waits for what takes a collection's place, which is at most opened and its predecessor's files removed.
 const SUCCESSOR_WAIT: Duration = Duration::from_secs(30);
 const SUCCESSOR_POLL: Duration = Duration::from_millis(2);
+
+/// BM25 as most systems have it (Robertson and Zaragoza 2009, section 3.5): how fast repeating stops to count, and how much
+/// long texts are held against.
+const BM25_K1: f32 = 1.2;
+const BM25_B: f32 = 0.75;
 
 /// The collections of one data folder.
 pub(crate) struct EmbeddedStores {
@@ -47,6 +54,7 @@ impl EmbeddedStores {
     /// warnings; one that cannot be opened is remembered with its reason.
     pub(crate) fn open(path: &Path) -> Result<EmbeddedStores, Error> {
         let data = DataDir::open(path).map_err(|error| for_data(error, path))?;
+        let data = data.with_analyzer(Arc::new(TextAnalyzer));
         let mut open = Open::default();
         let mut fail_overs = BTreeSet::new();
         for name in data.names().map_err(|error| for_data(error, path))? {
@@ -442,7 +450,7 @@ impl EmbeddedView {
 
     /// The rows that may be returned; `None` when all live rows may.
     fn allowed(&self, request: &Nearest<'_>) -> Result<Option<RowSet>, Error> {
-        if request.filter.is_none() && request.exclude.is_empty() {
+        if request.filter.is_none() && request.exclude.is_empty() && request.only.is_none() {
             return Ok(None);
         }
         let mut allowed = match request.filter {
@@ -451,6 +459,9 @@ impl EmbeddedView {
             }
             None => self.snapshot.live().clone(),
         };
+        if let Some(only) = request.only {
+            allowed = allowed.intersect(&slots(only).collect());
+        }
         for slot in slots(request.exclude) {
             allowed.remove(slot);
         }
@@ -507,6 +518,33 @@ impl View for EmbeddedView {
                 effort,
             }),
         }
+    }
+    fn by_words(&self, request: &ByWords<'_>) -> Result<FoundWords, Error> {
+        let failed = |error| for_collection(error, &self.collection);
+        let allowed =
+            request.filter.map(|filter| self.snapshot.select(filter)).transpose().map_err(failed)?;
+        let units = request.wanted.units.iter().map(|unit| format!("{UNIT_MARK}{unit}"));
+        let terms: Vec<String> = request.wanted.words.iter().cloned().chain(units).collect();
+        let phrases: Vec<Vec<String>> = request
+            .wanted
+            .phrases
+            .iter()
+            .map(|phrase| phrase.iter().map(|unit| format!("{UNIT_MARK}{unit}")).collect())
+            .collect();
+        let query = TextQuery {
+            analyzer: bilin_ingest::terms::VERSION,
+            terms: &terms,
+            phrases: &phrases,
+            limit: request.limit,
+            k1: BM25_K1,
+            b: BM25_B,
+        };
+        let TextHits { hits, weights, left_out } = self
+            .snapshot
+            .search_text(&query, allowed.as_ref(), &|| !request.token.is_cancelled())
+            .map_err(failed)?;
+        let hits = hits.into_iter().map(|hit| (ItemKey::from(hit.row), hit.score)).collect();
+        Ok(FoundWords { hits, weights, left_out })
     }
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error> {
         let slots: Vec<u32> = slots(keys).collect();

@@ -8,9 +8,12 @@
 
 pub(crate) mod embedded;
 
+use crate::cancel::CancelToken;
 use crate::error::Error;
 use bilin_index::{Choice, IndexSpec};
+use bilin_ingest::terms::Wanted;
 use bilin_store::{Applied, Batch, BuildPolicy, FileStamp, Filter, Metadata, ModelRef, Settings, Status};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,6 +58,31 @@ pub struct Nearest<'a> {
     pub filter: Option<&'a Filter>,
     /// Items that may not be returned.
     pub exclude: &'a [ItemKey],
+    /// Only these items; `None` = any.
+    pub only: Option<&'a [ItemKey]>,
+}
+
+/// One request by words.
+pub struct ByWords<'a> {
+    /// Terms and phrases.
+    pub wanted: &'a Wanted,
+    /// How many items at most.
+    pub limit: usize,
+    /// Only items whose metadata satisfies this.
+    pub filter: Option<&'a Filter>,
+    /// Whether the answer is still wanted.
+    pub token: &'a CancelToken,
+}
+
+/// What was found by words.
+#[derive(Clone, Debug, Default)]
+pub struct FoundWords {
+    /// Items with BM25 (higher is better), best first.
+    pub hits: Vec<(ItemKey, f32)>,
+    /// How much each term that is there at all counts; units with their mark.
+    pub weights: BTreeMap<String, f32>,
+    /// Terms that were too common to be counted.
+    pub left_out: Vec<String>,
 }
 
 /// How indexes are built.
@@ -133,6 +161,8 @@ pub trait View: Send + Sync {
     fn nearest_exactly(&self, request: &Nearest<'_>) -> Result<Vec<Near>, Error>;
     /// What answers [`View::nearest`]; `None` where that is exact.
     fn approximate(&self) -> Option<Approximate>;
+    /// The items that fit best by the words of their texts.
+    fn by_words(&self, request: &ByWords<'_>) -> Result<FoundWords, Error>;
     /// Items by key, in the order asked.
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error>;
     /// The items of a document, in their order; empty when there is none.

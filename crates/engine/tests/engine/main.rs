@@ -6,6 +6,7 @@ mod damage;
 mod documents;
 mod faiss;
 mod folders;
+mod lexical;
 mod pictures;
 mod recall;
 mod reencode;

@@ -3,7 +3,7 @@
 use super::values::{self, MAX_K};
 use super::{Context, Exit, Failure};
 use crate::printer::{BOLD, DIM, Printer, excerpt};
-use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Mode, Query, Target, npy};
+use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Mode, Per, Query, Snippet, Target, npy};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use serde_json::Value;
@@ -47,6 +47,9 @@ pub(super) struct Search {
     /// How candidates are found: dense (by meaning), lexical (by words) or hybrid (by both) [default: as configured]
     #[arg(long, value_name = "MODE")]
     mode: Option<Mode>,
+    /// What counts as one answer: item, section or document, of which the best item is shown
+    #[arg(long, value_name = "WHAT", default_value_t = Per::Item)]
+    per: Per,
 }
 
 /// The line of `--json`.
@@ -57,6 +60,8 @@ struct Record<'a> {
     top_k: usize,
     count: usize,
     results: Vec<FoundRecord<'a>>,
+    mode: &'static str,
+    degraded: &'a [String],
     seq: u64,
     timings_ms: TimingsRecord,
 }
@@ -106,14 +111,32 @@ pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
         filter: args.filter.clone(),
         effort: args.effort.map(|effort| effort as usize),
         mode: args.mode,
+        per: args.per,
         ..Query::new(target)
     };
+    fill(&engine, &args.collection, &query, context)?;
     let count = search(&engine, &args.collection, &query, args.query.as_deref(), &context.printer)?;
     if count == 0 {
         context.printer.note("nothing found");
         return Ok(Exit::Mendable);
     }
     Ok(Exit::Success)
+}
+
+/// A process that asks once has nobody to fill a full text in the background, so it is done first.
+fn fill(engine: &Engine, collection: &str, query: &Query, context: &Context) -> Result<(), Failure> {
+    let mode = query.mode.unwrap_or(context.config.engine.search_mode);
+    if mode == Mode::Dense || !matches!(query.target, Target::Text(_)) {
+        return Ok(());
+    }
+    let told = std::cell::Cell::new(false);
+    engine.fill_full_text(collection, &|done, all| {
+        if done < all && !told.replace(true) {
+            context.printer.note(format_args!("filling the full text of {collection:?}, once: {all} rows"));
+        }
+        true
+    })?;
+    Ok(())
 }
 
 /// Searches and shows; what `search` and `demo` share. `words` tell a script what was asked. Returns how many were found.
@@ -144,6 +167,8 @@ fn record<'a>(collection: &'a str, words: Option<&'a str>, top_k: usize, answer:
         top_k,
         count: answer.results.len(),
         results: answer.results.iter().map(found_record).collect(),
+        mode: answer.mode.name(),
+        degraded: &answer.degraded,
         seq: answer.seq,
         timings_ms: TimingsRecord {
             encode: round(answer.timings.encode_ms),
@@ -183,11 +208,29 @@ fn show(found: &Found, kind: Kind, printer: &Printer) -> Result<(), Failure> {
         return printer
             .line(format_args!("{BOLD}{rank:>3}{BOLD:#} {score}  {id}  {DIM}{category}  L2 {l2:.4}{DIM:#}"));
     }
-    let text = found.text.as_deref().unwrap_or(&found.id);
-    let text = excerpt(text, printer.columns(), INDENT, SHOWN_LINES);
+    let text = match &found.snippet {
+        Some(snippet) => marked(snippet),
+        None => found.text.clone().unwrap_or_else(|| found.id.clone()),
+    };
+    let text = excerpt(&text, printer.columns(), INDENT, SHOWN_LINES);
     printer.line(format_args!("{BOLD}{rank:>3}{BOLD:#} {score} {}", text.get(INDENT..).unwrap_or(&text)))?;
     let place = place(found);
     printer.line(format_args!("{:INDENT$}{DIM}{place}{DIM:#}", ""))
+}
+
+/// A snippet with what matched between brackets, which survive wrapping, pipes and terminals without colours.
+fn marked(snippet: &Snippet) -> String {
+    let mut text = String::with_capacity(snippet.text.len() + 8 * snippet.highlights.len());
+    for (at, character) in snippet.text.chars().enumerate() {
+        if snippet.highlights.iter().any(|range| range.start == at) {
+            text.push('[');
+        }
+        text.push(character);
+        if snippet.highlights.iter().any(|range| range.end == at + 1) {
+            text.push(']');
+        }
+    }
+    text
 }
 
 /// File, chapter and section of a passage; the id where it has none of them.

@@ -117,7 +117,7 @@ fn announce(address: SocketAddr, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the models of the collections there are, on a thread of its own.
+/// Opens the models of the collections there are, and begins to fill full texts that are not whole, on a thread of its own.
 fn warm(engine: &Arc<Engine>) {
     let engine = engine.clone();
     // Failing to warm is no failure: the first query opens the model and tells what is wrong.
@@ -125,6 +125,7 @@ fn warm(engine: &Arc<Engine>) {
         if let Err(error) = engine.warm_up() {
             tracing::warn!("cannot open the models beforehand: {error}");
         }
+        engine.begin_full_texts();
     });
 }
 

@@ -166,6 +166,25 @@ pub const KEYS: &[Key] = &[
         Some("dense"),
         "how texts are searched for where a query does not say: dense (by meaning), lexical (by words) or hybrid (by both)",
     ),
+    text(
+        "search.fusion",
+        "BILIN_SEARCH_FUSION",
+        Some("rrf"),
+        "how hybrid search joins its two rankings: rrf (by ranks) or weighted (by scores)",
+    ),
+    number("search.rrf_k", "BILIN_SEARCH_RRF_K", "60", "rrf: how little the first ranks stand out"),
+    number(
+        "search.dense_weight",
+        "BILIN_SEARCH_DENSE_WEIGHT",
+        "0.5",
+        "weighted: how much meaning counts, 0 to 1; words count the rest",
+    ),
+    number(
+        "search.candidates",
+        "BILIN_SEARCH_CANDIDATES",
+        "100",
+        "items of each ranking that hybrid search looks at, at most 10000",
+    ),
     text("serve.listen", "BILIN_LISTEN", Some("127.0.0.1:8000"), "address and port of the HTTP service"),
     secret(
         "serve.api_key",

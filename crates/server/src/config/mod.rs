@@ -10,7 +10,7 @@ mod keys;
 pub use keys::{KEYS, Key};
 
 use crate::cli::Failure;
-use bilin_engine::{EngineConfig, UpkeepPolicy};
+use bilin_engine::{EngineConfig, Fusion, UpkeepPolicy};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// The file that is read from the working folder when none is named.
 pub const DEFAULT_FILE: &str = "bilin.toml";
+/// Most candidates of each ranking.
+const MAX_CANDIDATES: usize = 10_000;
 
 /// Where a value came from, weakest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +182,7 @@ impl Config {
             engine.index_memory_bytes = Some(read.positive("index_memory_bytes")? as u64);
         }
         engine.upkeep = read.upkeep()?;
-        engine.search_mode = read.parsed("search.mode", "dense, lexical or hybrid")?;
+        read.search(&mut engine)?;
         if let Some(model) = read.text("models.text") {
             engine.default_text_model = bilin_engine::resolve_model(&engine.data, &model);
         }
@@ -300,6 +302,27 @@ impl Reader<'_> {
             0 => Err(self.refuse(name, "a whole number above 0")),
             number => Ok(number),
         }
+    }
+
+    /// How texts are searched for.
+    fn search(&self, engine: &mut EngineConfig) -> Result<(), Failure> {
+        engine.search_mode = self.parsed("search.mode", "dense, lexical or hybrid")?;
+        let k = self.parsed("search.rrf_k", "a whole number")?;
+        let weight = "a number from 0 to 1";
+        let dense: f32 = self.parsed("search.dense_weight", weight)?;
+        if !(0.0..=1.0).contains(&dense) {
+            return Err(self.refuse("search.dense_weight", weight));
+        }
+        engine.fusion = match self.text("search.fusion").as_deref() {
+            Some("rrf") => Fusion::Rrf { k },
+            Some("weighted") => Fusion::Weighted { dense },
+            _ => return Err(self.refuse("search.fusion", "rrf or weighted")),
+        };
+        engine.search_candidates = self.positive("search.candidates")?;
+        if engine.search_candidates > MAX_CANDIDATES {
+            return Err(self.refuse("search.candidates", "a whole number, 1 to 10000"));
+        }
+        Ok(())
     }
 
     /// What is done by itself, and when.
@@ -433,6 +456,8 @@ mod tests {
         assert_eq!(config.engine.default_image_model, engine.default_image_model);
         assert_eq!(config.engine.upkeep, engine.upkeep);
         assert_eq!(config.engine.search_mode, engine.search_mode);
+        assert_eq!(config.engine.fusion, engine.fusion);
+        assert_eq!(config.engine.search_candidates, engine.search_candidates);
         assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
     }
 

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 const DEFAULT_TOP_K: usize = 10;
 
 /// How candidates are found and ranked.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// By meaning: nearest vectors.
@@ -32,6 +32,39 @@ impl From<Mode> for bilin_engine::Mode {
             Mode::Dense => bilin_engine::Mode::Dense,
             Mode::Lexical => bilin_engine::Mode::Lexical,
             Mode::Hybrid => bilin_engine::Mode::Hybrid,
+        }
+    }
+}
+
+/// What counts as one result.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// Every item.
+    #[default]
+    Item,
+    /// The best item of each section: of one document, chapter and section.
+    Section,
+    /// The best item of each document.
+    Document,
+}
+
+impl From<Per> for bilin_engine::Per {
+    fn from(per: Per) -> bilin_engine::Per {
+        match per {
+            Per::Item => bilin_engine::Per::Item,
+            Per::Section => bilin_engine::Per::Section,
+            Per::Document => bilin_engine::Per::Document,
+        }
+    }
+}
+
+impl From<bilin_engine::Mode> for Mode {
+    fn from(mode: bilin_engine::Mode) -> Mode {
+        match mode {
+            bilin_engine::Mode::Dense => Mode::Dense,
+            bilin_engine::Mode::Lexical => Mode::Lexical,
+            bilin_engine::Mode::Hybrid => Mode::Hybrid,
         }
     }
 }
@@ -64,6 +97,9 @@ pub struct SearchRequest {
     /// How candidates are found and ranked; as configured (`search.mode`) when left out.
     #[serde(default)]
     mode: Option<Mode>,
+    /// What counts as one result: every item, or the best of each section or document.
+    #[serde(default)]
+    per: Per,
     /// Search effort instead of the calibrated one: IVF lists visited, or HNSW candidates kept.
     #[serde(default)]
     #[schema(minimum = 1)]
@@ -73,29 +109,33 @@ pub struct SearchRequest {
 /// What was found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SearchResponse {
-    /// Nearest first.
+    /// Best first.
     results: Vec<ResultView>,
     timings_ms: TimingsView,
     /// Whether the answer came from the cache.
     cached: bool,
-    /// What was left out to keep up under load; empty when all was done.
+    /// What is missing from the answer: `lexical` while the full text is being filled, `similarity` where the model cannot be
+    /// had, `term "…"` for a word that is too common to be counted; empty when all was done.
     degraded: Vec<String>,
     /// The commit that was searched.
     seq: u64,
+    /// The mode that decided the ranks.
+    mode: Mode,
 }
 
 /// One result.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ResultView {
-    /// 1 for the nearest.
+    /// 1 for the best.
     rank: usize,
     /// Its document.
     id: String,
     /// Position in its document, from 0.
     ordinal: u32,
-    /// By the collection's metric: cosine, inner product, or squared L2 (smaller is nearer).
+    /// What decided the rank. Dense: cosine, inner product, or squared L2 (smaller is nearer), by the collection's metric.
+    /// Lexical: BM25. Hybrid: what fusion made of both, comparable within one answer alone.
     score: f32,
-    /// Cosine similarity.
+    /// Cosine similarity, whatever decided the rank.
     similarity: f32,
     /// Squared L2 distance, as FAISS's IndexFlatL2 gives it.
     l2_distance: f32,
@@ -184,19 +224,15 @@ impl SearchRequest {
             ApiError::invalid(format!("filter: {e}"), "write it like category = \"birds\" AND price < 10")
         })?;
         let top_k = self.top_k.map_or(DEFAULT_TOP_K, |k| k.0);
-        Ok(Query {
-            top_k,
-            filter,
-            effort: self.effort,
-            mode: self.mode.map(Into::into),
-            ..Query::new(target)
-        })
+        let mode = self.mode.map(Into::into);
+        Ok(Query { top_k, filter, effort: self.effort, mode, per: self.per.into(), ..Query::new(target) })
     }
 }
 
 /// Search a collection
 ///
-/// By text, by picture, by vector, or for the neighbours of a document inside; with a filter over metadata.
+/// By text, by picture, by vector, or for the neighbours of a document inside; with a filter over metadata. Texts are found by
+/// meaning, by words, or by both; what stands in quotes (`"…"`, `“…”`, `「…」`) must be there word by word.
 #[utoipa::path(post, path = "/v1/collections/{collection}/search", operation_id = "searchCollection", tag = "search",
     params(("collection" = String, Path, description = "name of the collection")),
     request_body = SearchRequest,
@@ -216,7 +252,8 @@ pub(super) async fn search(
         results: answer.results.into_iter().map(ResultView::from).collect(),
         timings_ms: answer.timings.into(),
         cached: false,
-        degraded: Vec::new(),
+        degraded: answer.degraded,
         seq: answer.seq,
+        mode: answer.mode.into(),
     }))
 }

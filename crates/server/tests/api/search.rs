@@ -17,7 +17,7 @@ async fn text_search_answers_with_scores_timings_and_commit() {
         .expect(200);
     assert_eq!(
         body.as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["results", "timings_ms", "cached", "degraded", "seq"]
+        ["results", "timings_ms", "cached", "degraded", "seq", "mode"]
     );
     assert_eq!(body["results"].as_array().unwrap().len(), 3, "default top_k is 10, and there are 3");
     let first = &body["results"][0];
@@ -28,6 +28,35 @@ async fn text_search_answers_with_scores_timings_and_commit() {
     let sum = ["encode", "search", "fetch"].iter().map(|k| timings[*k].as_f64().unwrap()).sum::<f64>();
     assert!(timings["total"].as_f64().unwrap() >= sum - 0.01, "{timings}");
     assert_eq!((&body["cached"], &body["degraded"], &body["seq"]), (&json!(false), &json!([]), &json!(1)));
+}
+
+#[tokio::test]
+async fn words_are_found_in_either_script_with_snippets_and_the_best_of_each_document() {
+    let service = Service::new().with_sentences().await;
+    let path = "/v1/collections/course/search";
+    let body =
+        service.post(path, &json!({"text": "架構包含", "mode": "lexical", "top_k": 1})).await.expect(200);
+    assert_eq!((&body["mode"], ids(&body)), (&json!("lexical"), vec!["text_corpus.txt/5"]));
+    let first = &body["results"][0];
+    assert_eq!(first["score"], first["lexical"]);
+    assert!(first["similarity"].as_f64().is_some_and(|cosine| cosine > 0.5), "{first}");
+    let snippet: Vec<char> = first["snippet"]["text"].as_str().unwrap().chars().collect();
+    let marks: Vec<[usize; 2]> = serde_json::from_value(first["snippet"]["highlights"].clone()).unwrap();
+    let marked: Vec<String> =
+        marks.iter().map(|[start, end]| snippet[*start..*end].iter().collect()).collect();
+    assert!(marked.iter().any(|mark| mark.contains("架构")), "{marked:?}");
+    let body =
+        service.post(path, &json!({"text": "「架构主要包含」模块", "mode": "hybrid"})).await.expect(200);
+    let text = |result: &Value| result["text"].as_str().unwrap().contains("架构");
+    assert!(body["results"].as_array().unwrap().iter().all(text), "{body}");
+    for per in ["item", "section", "document"] {
+        let body = service.post(path, &json!({"text": "FAISS", "per": per})).await.expect(200);
+        assert_eq!(ids(&body).len(), 3, "three documents of one item");
+    }
+    let pictures = service.with_pictures().await;
+    let refused =
+        pictures.post("/v1/collections/pictures/search", &json!({"text": "red", "mode": "lexical"})).await;
+    assert!(refused.refused(422, "invalid_input").contains("lexical"));
 }
 
 #[tokio::test]

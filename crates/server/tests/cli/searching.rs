@@ -39,6 +39,23 @@ fn json_is_one_object_with_everything() {
 }
 
 #[test]
+fn words_are_marked_in_the_sentence_that_holds_them() {
+    let workspace = Workspace::with_notes();
+    let found = workspace.run(&["search", "notes", "架構", "--mode", "lexical", "-k", "1"]).exits(0).text();
+    assert!(found.contains("[架构]"), "{found}");
+    let lines = workspace.run(&["search", "notes", "「架构」", "--mode", "hybrid", "--json"]).exits(0).json();
+    assert_eq!(lines[0]["mode"], "hybrid");
+    assert!(lines[0]["results"][0]["lexical"].as_f64().is_some_and(|score| score > 0.0), "{lines:?}");
+    let one = workspace.answers(&["search", "notes", "FAISS", "--per", "document", "--json"]);
+    assert_eq!(one.len(), 1, "one document of three sentences");
+    workspace
+        .run(&["search", "notes", "FAISS", "--mode", "fuzzy"])
+        .exits(2)
+        .complains(&["lexical", "hybrid"]);
+    workspace.run(&["search", "notes", "没人写过的夔", "--mode", "lexical", "--per", "page"]).exits(2);
+}
+
+#[test]
 fn more_asked_than_there_is_gives_what_there_is() {
     let workspace = Workspace::with_notes();
     let results = workspace.answers(&["search", "notes", "FAISS", "-k", "1000", "--json"]);

@@ -113,11 +113,12 @@ pub(crate) fn dead_items(
         .collect()
 }
 
-/// Removes dead items, their thumbnails, and their documents where no item is left.
+/// Removes dead items, their terms and thumbnails, and their documents where no item is left.
 pub(crate) fn purge(connection: &Connection, items: &[DeadItem]) -> rusqlite::Result<()> {
     for item in items {
         connection.prepare_cached("DELETE FROM thumbnails WHERE slot = ?1")?.execute([item.slot])?;
         connection.prepare_cached("DELETE FROM items WHERE slot = ?1")?.execute([item.slot])?;
+        super::remove_terms(connection, item.slot)?;
     }
     let documents: BTreeSet<i64> = items.iter().map(|item| item.document).collect();
     purge_empty(connection, documents)?;

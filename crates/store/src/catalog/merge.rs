@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use crate::batch::{FileStamp, NewDocument};
+use crate::full_text::Terms;
 
 use super::write::{self, Outcome};
 
@@ -101,6 +102,7 @@ impl MergePlan {
         target: &Connection,
         document: &NewDocument,
         metadata: &[String],
+        terms: &[Terms],
     ) -> rusqlite::Result<bool> {
         let takes_file = match &document.file {
             Some(file) => self.takes_file(target, file)?,
@@ -120,7 +122,8 @@ impl MergePlan {
         } else {
             self.outcome.applied.added += 1;
         }
-        write::insert_document(target, document, &mut metadata.iter(), self.seq, self.slot)?;
+        let terms = terms.iter().map(Some).chain(std::iter::repeat(None));
+        write::insert_document(target, document, &mut metadata.iter().zip(terms), self.seq, self.slot)?;
         self.slot += document.items.len();
         Ok(true)
     }

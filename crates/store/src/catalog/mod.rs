@@ -5,6 +5,7 @@
 //! survives a power loss (<https://sqlite.org/pragma.html#pragma_synchronous>). Every catalog, copies in backups included, is
 //! opened through [`pages`], so that no byte of it is used that was not compared with a checksum.
 mod carry;
+mod full_text;
 mod given_back;
 mod log;
 mod merge;
@@ -21,6 +22,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub(crate) use carry::*;
+pub(crate) use full_text::*;
 pub(crate) use given_back::*;
 pub(crate) use log::*;
 pub(crate) use merge::*;

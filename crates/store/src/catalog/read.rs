@@ -111,7 +111,7 @@ pub(crate) struct Misfit {
 }
 
 /// Looks at the whole catalog at its newest commit: SQLite's own check (`deep`: of every entry of every index, and items without a
-/// document or pictures without an item), the counts, and that nothing is of a commit still to come.
+/// document or pictures without an item), the counts of documents, items and full text, and that nothing is of a commit still to come.
 pub(crate) fn find_misfit(
     connection: &Connection,
     state: &State,
@@ -145,6 +145,11 @@ pub(crate) fn find_misfit(
     if later.unwrap_or(0) > state.seq as i64 {
         let seq = later.unwrap_or(0);
         return found(format!("the newest commit is {}, something in it is of commit {seq}", state.seq));
+    }
+    let kept: i64 = connection.query_row("SELECT count(*) FROM items", [], |row| row.get(0))?;
+    let (found_texts, texts) = super::compare_full_text(connection, usize::try_from(kept).unwrap_or(0))?;
+    if found_texts != texts {
+        return found(format!("expected a full text of {texts} items, found {found_texts}"));
     }
     let (documents, items) = count_live(connection)?;
     if (documents, items) != (state.documents, state.items) {

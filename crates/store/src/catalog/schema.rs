@@ -10,7 +10,7 @@ use crate::error::{StoreError, catalog_error};
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"BILN");
 
 /// One entry per format version. An entry that was released is never changed.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// * `items.slot` is the row number of the vector; slots are never used twice. An item (and a document) is visible at
 ///   commit `s` when `added_seq <= s` and not `deleted_seq <= s`; it stays until compaction.
@@ -111,6 +111,27 @@ CREATE TABLE gone_slots (
 ) STRICT;
 
 ALTER TABLE generations ADD COLUMN segments BLOB;
+";
+
+/// * `full_text`: terms of items under their slots (see [`super::full_text`]); `full_text_postings` and `full_text_terms` show what is in it
+///   and hold nothing.
+/// * `full_text_state`: the full text has the items with slots below `next` and those from `end` on, cut by `analyzer`. What is there
+///   when a catalog is brought up has none.
+const VERSION_3: &str = "
+CREATE VIRTUAL TABLE full_text USING fts5(
+    words, units, content = '', contentless_delete = 1,
+    tokenize = \"ascii tokenchars '!\"\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~'\"
+);
+CREATE VIRTUAL TABLE full_text_postings USING fts5vocab(full_text, instance);
+CREATE VIRTUAL TABLE full_text_terms USING fts5vocab(full_text, row);
+
+CREATE TABLE full_text_state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    analyzer TEXT NOT NULL,
+    next INTEGER NOT NULL,
+    \"end\" INTEGER NOT NULL
+) STRICT;
+INSERT INTO full_text_state SELECT 1, '', 0, rows FROM state;
 ";
 
 /// Brings the catalog to the newest version; creates the tables in an empty file when `is_new`.

@@ -6,10 +6,12 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use crate::batch::{Applied, Checked, FileStamp, NewDocument};
 use crate::filter::Filter;
+use crate::full_text::Terms;
 use crate::generation::Record;
 use crate::rows::BlockSum;
 use crate::settings::Settings;
 
+use super::full_text::add_terms;
 use super::read::State;
 
 /// What the statements of a batch did.
@@ -83,7 +85,7 @@ pub(crate) fn apply(
         delete_where(connection, filter, seq, &mut outcome, &mut deleted)?;
     }
     let mut slot = first_slot;
-    let mut metadata = checked.metadata.iter();
+    let mut details = checked.details();
     for document in &checked.batch.upsert {
         let existed = delete_document(connection, &document.id, seq, &mut outcome.deleted_slots)?;
         if deleted.remove(&document.id) || existed {
@@ -91,7 +93,7 @@ pub(crate) fn apply(
         } else {
             outcome.applied.added += 1;
         }
-        insert_document(connection, document, &mut metadata, seq, slot)?;
+        insert_document(connection, document, &mut details, seq, slot)?;
         slot += document.items.len();
     }
     outcome.applied.deleted = deleted.len();
@@ -113,10 +115,11 @@ pub(super) fn set_stamp(connection: &Connection, stamp: &FileStamp) -> rusqlite:
     Ok(changed > 0)
 }
 
+/// `details`: metadata as JSON, and the terms of its text, of each item.
 pub(super) fn insert_document<'a>(
     connection: &Connection,
     document: &NewDocument,
-    metadata: &mut impl Iterator<Item = &'a String>,
+    details: &mut impl Iterator<Item = (&'a String, Option<&'a Terms>)>,
     seq: u64,
     first_slot: usize,
 ) -> rusqlite::Result<()> {
@@ -127,9 +130,12 @@ pub(super) fn insert_document<'a>(
     let mut insert = connection.prepare_cached(
         "INSERT INTO items (slot, document, ordinal, added_seq, metadata, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    for ((ordinal, item), metadata) in document.items.iter().enumerate().zip(metadata) {
+    for ((ordinal, item), (metadata, terms)) in document.items.iter().enumerate().zip(details) {
         let slot = (first_slot + ordinal) as i64;
         insert.execute(params![slot, number, ordinal as i64, seq as i64, metadata, item.text])?;
+        if let Some(terms) = terms {
+            add_terms(connection, slot, terms)?;
+        }
         if let Some(jpeg) = &item.thumbnail {
             connection
                 .prepare_cached("INSERT INTO thumbnails VALUES (?1, ?2)")?

@@ -174,12 +174,13 @@ impl Collection {
         let connection = writer.connection.as_ref().ok_or_else(|| self.gone())?;
         let (documents, next) = catalog::documents_to_move(connection, slots, MOVE_ITEMS, MOVE_BYTES)
             .map_err(|source| catalog_error("read documents", source))?;
-        let checked = {
+        let mut checked = {
             // Not held any longer: it would keep the old versions from being purged.
             let snapshot = self.snapshot();
             again(documents, &snapshot)
         };
         let items = checked.metadata.len();
+        checked.terms = self.terms_of(&checked.texts());
         if items == 0 {
             return Ok((0, next));
         }
@@ -282,7 +283,8 @@ impl Collection {
 
 /// Documents as a batch that replaces them by themselves. Vectors are taken as they are stored, bit for bit.
 fn again(documents: Vec<MovedDocument>, snapshot: &Snapshot) -> Checked {
-    let mut checked = Checked { batch: Batch::default(), metadata: Vec::new(), vectors: Vec::new() };
+    let mut checked =
+        Checked { batch: Batch::default(), metadata: Vec::new(), vectors: Vec::new(), terms: Vec::new() };
     for document in documents {
         let mut items = Vec::with_capacity(document.items.len());
         for item in document.items {

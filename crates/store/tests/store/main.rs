@@ -9,6 +9,7 @@ mod damage;
 mod fail_over;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod full_text;
 mod generations;
 mod lives;
 mod merging;

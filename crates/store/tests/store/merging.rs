@@ -149,7 +149,7 @@ fn other_spaces_and_the_collection_itself_are_refused_naming_both() {
             Settings { metric: Metric::Cosine, ..base.clone() },
             "metric l2 in \"target\", cosine in \"other-1\"",
         ),
-        (Settings { kind: Kind::Text, ..base.clone() }, "kind vector in \"target\", text in \"other-2\""),
+        (Settings { kind: Kind::Vector, ..base.clone() }, "kind text in \"target\", vector in \"other-2\""),
         (Settings { model: model("1"), ..base.clone() }, "model none in \"target\", m (revision 1"),
     ];
     for (at, (settings, words)) in others.into_iter().enumerate() {

@@ -8,6 +8,8 @@ use bilin_index::{IndexSpec, Metric, Rows};
 use bilin_store::{DataDir, Kind, Metadata, NewDocument, NewItem, Settings, Snapshot, StoreError};
 use serde_json::json;
 
+use crate::full_text::compare_words;
+
 /// SplitMix64 (Steele, Lea and Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
@@ -46,7 +48,7 @@ pub fn reopen(folder: &Path) -> DataDir {
 }
 
 pub fn settings(dim: usize, metric: Metric, index: IndexSpec) -> Settings {
-    Settings { kind: Kind::Vector, model: None, dim, metric, index, target_recall: 0.95 }
+    Settings { kind: Kind::Text, model: None, dim, metric, index, target_recall: 0.95 }
 }
 
 pub fn item(vector: Vec<f32>, text: &str) -> NewItem {
@@ -87,6 +89,7 @@ pub fn compare(snapshot: &Snapshot, model: &Model, metric: Metric, random: &mut 
         assert_eq!(found.len(), expected.len());
         assert!(found.iter().all(|(_, slot)| snapshot.live().contains(*slot)));
     }
+    compare_words(snapshot, random);
 }
 
 /// Compares one document with what it should be, or not be.

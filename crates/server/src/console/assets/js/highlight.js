@@ -1,4 +1,4 @@
-// Marks the words of a question in a passage: whole words in Latin scripts, runs of two or more shared characters in Chinese.
+// Marks what matched: where the server says so, its ranges; else the words of a question in a passage, whole words in Latin scripts, runs of two or more shared characters in Chinese.
 
 import { node } from "./dom.js";
 
@@ -19,6 +19,19 @@ function pieces(question) {
     }
   }
   return [...found];
+}
+
+/** A snippet as nodes: `highlights` are begin and end in characters (code points), ordered and apart. */
+export function marked({ text, highlights }) {
+  const letters = [...text];
+  const out = [];
+  let done = 0;
+  for (const [start, end] of highlights) {
+    out.push(letters.slice(done, start).join(""), node("mark", {}, letters.slice(start, end).join("")));
+    done = end;
+  }
+  out.push(letters.slice(done).join(""));
+  return out;
 }
 
 /** The passage as nodes, with marks. */

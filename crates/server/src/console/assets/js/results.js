@@ -2,7 +2,7 @@
 
 import { thumbnail } from "./api.js";
 import { byId, node } from "./dom.js";
-import { highlight } from "./highlight.js";
+import { highlight, marked } from "./highlight.js";
 import { say } from "./words.js";
 
 /** Fields that have a place of their own, or say nothing to a reader. */
@@ -42,16 +42,20 @@ function passage(result, question) {
   const steps = places.length > 0 ? places : sources;
   const trail = node("p", { class: "trail" }, node("span", { class: "rank" }, String(result.rank)),
     ...steps.map((step) => node("span", { class: "step" }, String(step))));
-  const text = node("p", { class: "text clamped" }, ...highlight(result.text ?? result.id, question));
+  const all = () => highlight(result.text ?? result.id, question);
+  const best = result.snippet && result.snippet.text ? () => marked(result.snippet) : all;
+  const text = node("p", { class: "text clamped" }, ...best());
   const source = places.length > 0 ? sources.map((part) => node("span", {}, String(part))) : [];
   const whole = node("button", { type: "button", class: "more", hidden: true, "aria-expanded": "false" }, say("whole"));
   whole.addEventListener("click", () => {
     const isClamped = text.classList.toggle("clamped");
     whole.setAttribute("aria-expanded", String(!isClamped));
     whole.textContent = say(isClamped ? "whole" : "less");
+    if (best !== all) text.replaceChildren(...(isClamped ? best() : all()));
   });
   const foot = node("p", { class: "foot" }, ...source, ...tags(fields), whole);
-  return { element: node("li", { class: "passage" }, trail, text, foot, score(result.similarity)), text, whole };
+  const isPart = best !== all && result.snippet.text !== result.text;
+  return { element: node("li", { class: "passage" }, trail, text, foot, score(result.similarity)), text, whole, isPart };
 }
 
 function card(result, collection, onMore) {
@@ -81,7 +85,7 @@ export function show(answer, view) {
   } else {
     const made = answer.results.map((result) => passage(result, view.question));
     list.replaceChildren(...made.map((one) => one.element));
-    for (const one of made) one.whole.hidden = one.text.scrollHeight <= one.text.clientHeight + 2;
+    for (const one of made) one.whole.hidden = !one.isPart && one.text.scrollHeight <= one.text.clientHeight + 2;
   }
   const ms = Object.fromEntries(Object.entries(answer.timings_ms).map(([key, value]) => [key, value.toFixed(1)]));
   const count = answer.results.length;

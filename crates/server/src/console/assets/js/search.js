@@ -43,6 +43,7 @@ function moveTo(kind) {
 
 function choose(name, ask = true) {
   state.chosen = name;
+  byId("modes").hidden = chosen()?.kind !== "text";
   tickCollection(name);
   remember();
   if (!ask) return;
@@ -92,7 +93,8 @@ async function run() {
   const { name: _name, ...what } = state.asked;
   document.body.classList.add("busy");
   try {
-    const answer = await search(collection, what, isPictures ? MOST_PICTURES : MOST_TEXTS, asking.signal);
+    const mode = what.text !== undefined && byId("mode").value ? { mode: byId("mode").value } : {};
+    const answer = await search(collection, { ...what, ...mode }, isPictures ? MOST_PICTURES : MOST_TEXTS, asking.signal);
     if (state.asking !== asking) return;
     state.shown = { answer, view: { collection, isPictures, question: what.text ?? "", onMore: moreLike } };
     show(answer, state.shown.view);
@@ -198,6 +200,7 @@ export async function startSearch() {
   watchTyping();
   watchPictures(askPicture);
   byId("forget").addEventListener("click", () => forget());
+  byId("mode").addEventListener("change", () => run());
   try {
     state.all = await collections();
   } catch (problem) {
@@ -209,6 +212,7 @@ export async function startSearch() {
   const kept = new URLSearchParams(location.hash.slice(1));
   const wanted = state.all.find((one) => one.name === kept.get("c")) ?? firstOf("text") ?? state.all[0];
   state.chosen = wanted.name;
+  byId("modes").hidden = wanted.kind !== "text";
   drawCollections(state.all, state.chosen, choose);
   const query = byId("query");
   if (!query.value && kept.get("q")) query.value = kept.get("q");

@@ -1,0 +1,109 @@
+//! One ranking from two: candidates by meaning and candidates by words.
+//!
+//! Reciprocal rank fusion (Cormack, Clarke and Büttcher 2009) needs no scale: an item gets `1 / (k + rank)` from each
+//! ranking that has it. The weighted sum brings both scores to 0..1 first, by the best and the worst of the candidates.
+//! Invariant: the same rankings give the same order; ties go to the nearer item, then to the older one.
+
+use super::Fusion;
+use crate::storage::{ItemKey, Near};
+use std::collections::BTreeMap;
+
+/// A candidate in its ranking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ranked {
+    pub(super) key: ItemKey,
+    /// What decides its rank, higher is better; `None` = the collection's own score does.
+    pub(super) score: Option<f64>,
+    /// BM25, where words were found in it.
+    pub(super) lexical: Option<f32>,
+}
+
+/// What is known of one candidate.
+#[derive(Clone, Copy, Default)]
+struct Both {
+    dense: Option<(usize, f32)>,
+    lexical: Option<(usize, f32)>,
+}
+
+/// Fuses candidates by meaning, nearest first, with those by words, best first.
+pub(super) fn fuse(near: &[Near], words: &[(ItemKey, f32)], fusion: Fusion) -> Vec<Ranked> {
+    let mut known: BTreeMap<ItemKey, Both> = BTreeMap::new();
+    for (rank, near) in near.iter().enumerate() {
+        known.entry(near.key).or_default().dense = Some((rank, near.distance));
+    }
+    for (rank, (key, score)) in words.iter().enumerate() {
+        known.entry(*key).or_default().lexical = Some((rank, *score));
+    }
+    let nearest = near.first().map_or(0.0, |near| f64::from(near.distance));
+    let farthest = near.last().map_or(0.0, |near| f64::from(near.distance));
+    let most = words.first().map_or(0.0, |(_, score)| f64::from(*score));
+    let score = |both: &Both| match fusion {
+        Fusion::Rrf { k } => {
+            let part = |rank: usize| 1.0 / (f64::from(k) + (rank + 1) as f64);
+            both.dense.map_or(0.0, |(rank, _)| part(rank)) + both.lexical.map_or(0.0, |(rank, _)| part(rank))
+        }
+        Fusion::Weighted { dense } => {
+            let dense = f64::from(dense);
+            let near = both.dense.map_or(0.0, |(_, distance)| match farthest - nearest {
+                range if range > 0.0 => (farthest - f64::from(distance)) / range,
+                _ => 1.0,
+            });
+            let words = both.lexical.map_or(0.0, |(_, score)| match most > 0.0 {
+                true => f64::from(score) / most,
+                false => 0.0,
+            });
+            dense * near + (1.0 - dense) * words
+        }
+    };
+    let mut fused: Vec<(f64, usize, Ranked)> = known
+        .iter()
+        .map(|(key, both)| {
+            let score = score(both);
+            let place = both.dense.map_or(usize::MAX, |(rank, _)| rank);
+            let lexical = both.lexical.map(|(_, score)| score);
+            (score, place, Ranked { key: *key, score: Some(score), lexical })
+        })
+        .collect();
+    fused.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.key.cmp(&b.2.key)));
+    fused.into_iter().map(|(_, _, ranked)| ranked).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(distances: &[(ItemKey, f32)]) -> Vec<Near> {
+        distances.iter().map(|&(key, distance)| Near { key, distance }).collect()
+    }
+
+    fn keys(fused: &[Ranked]) -> Vec<ItemKey> {
+        fused.iter().map(|ranked| ranked.key).collect()
+    }
+
+    #[test]
+    fn ranks_of_both_lists_are_added() {
+        let fused =
+            fuse(&near(&[(1, 0.1), (2, 0.2), (3, 0.3)]), &[(3, 9.0), (4, 1.0)], Fusion::Rrf { k: 60 });
+        assert_eq!(keys(&fused), [3, 1, 2, 4]);
+        assert_eq!(fused[0].score, Some(1.0 / 63.0 + 1.0 / 61.0));
+        assert_eq!((fused[0].lexical, fused[1].lexical), (Some(9.0), None));
+        // 2 and 4 are both second: the nearer one first.
+        assert_eq!(fused[2].score, fused[3].score);
+    }
+
+    #[test]
+    fn weights_move_between_the_two() {
+        let (dense, words) = (near(&[(1, 0.1), (2, 0.5)]), [(2, 8.0), (3, 2.0)]);
+        let order = |dense_weight| keys(&fuse(&dense, &words, Fusion::Weighted { dense: dense_weight }));
+        assert_eq!(order(1.0), [1, 2, 3]);
+        assert_eq!(order(0.0), [2, 3, 1]);
+        let fused = fuse(&dense, &words, Fusion::Weighted { dense: 0.25 });
+        assert_eq!(
+            fused.iter().map(|ranked| ranked.score).collect::<Vec<_>>(),
+            [Some(0.75), Some(0.25), Some(0.1875)]
+        );
+        // One candidate, or all at one distance: nothing is divided by.
+        assert_eq!(fuse(&near(&[(7, 0.3)]), &[], Fusion::Weighted { dense: 0.5 })[0].score, Some(0.5));
+        assert!(fuse(&[], &[], Fusion::Rrf { k: 60 }).is_empty());
+    }
+}

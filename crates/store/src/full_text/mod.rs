@@ -1,0 +1,84 @@
+//! Full text: items found by the words of their texts, as of one commit.
+//!
+//! The store knows no language. An [`Analyzer`], given to the data folder, cuts texts into terms; the terms of an item are
+//! written in the transaction that writes the item, under its slot, and leave with it when it is purged. So documents,
+//! items and full text are one commit, and a snapshot finds by words exactly what it finds by vectors: its live rows.
+//!
+//! Only collections of texts have a full text. One that was made before there was any, or by an analyzer of another id, is
+//! filled by [`Collection::fill_full_text`] in small commits; until that is done its searches by words say so
+//! ([`StoreError::FullText`]) instead of answering from a part.
+
+mod fill;
+mod lengths;
+mod search;
+
+pub(crate) use lengths::Lengths;
+pub use search::{TextHit, TextHits, TextQuery};
+
+use crate::catalog;
+use crate::collection::Collection;
+use crate::error::{StoreError, catalog_error};
+use crate::settings::Kind;
+use rusqlite::Connection;
+
+/// What a unit begins with; no word may.
+pub const UNIT_MARK: char = '=';
+
+/// The terms of one text: two lists, separated by blanks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What relevance is counted by; the order means nothing.
+    pub words: String,
+    /// What phrases are made of, in the order of the text, each behind [`UNIT_MARK`].
+    pub units: String,
+}
+
+/// Cuts texts into terms. Terms hold no blanks and no capital letters of ASCII.
+pub trait Analyzer: Send + Sync {
+    /// Names its rules; raised whenever the same text gives other terms, and then every full text is made anew.
+    fn id(&self) -> &str;
+    /// The terms of a text.
+    fn terms(&self, text: &str) -> Terms;
+}
+
+/// Letters and digits between anything else, in small letters: what a data folder uses that was given no analyzer.
+pub(crate) struct PlainAnalyzer;
+
+impl Analyzer for PlainAnalyzer {
+    fn id(&self) -> &str {
+        "plain 1"
+    }
+
+    fn terms(&self, text: &str) -> Terms {
+        let mut terms = Terms::default();
+        for word in text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty())
+        {
+            let word = word.to_lowercase();
+            terms.words.extend([word.as_str(), " "]);
+            terms.units.push(UNIT_MARK);
+            terms.units.extend([word.as_str(), " "]);
+        }
+        terms
+    }
+}
+
+impl Collection {
+    /// The analyzer, where the collection has a full text.
+    pub(crate) fn analyzer(&self) -> Option<&dyn Analyzer> {
+        (self.snapshot().settings.kind == Kind::Text).then_some(&*self.analyzer)
+    }
+
+    /// The terms of items, in their order; nothing where the collection has no full text.
+    pub(crate) fn terms_of(&self, texts: &[Option<&str>]) -> Vec<Terms> {
+        let Some(analyzer) = self.analyzer() else { return Vec::new() };
+        let terms = |text: &Option<&str>| text.map(|text| analyzer.terms(text)).unwrap_or_default();
+        texts.iter().map(terms).collect()
+    }
+
+    /// Before items are written at slots from `rows` on: what another analyzer left makes room.
+    pub(crate) fn claim_full_text(&self, connection: &Connection, rows: usize) -> Result<(), StoreError> {
+        let Some(analyzer) = self.analyzer() else { return Ok(()) };
+        catalog::claim_full_text(connection, analyzer.id(), rows)
+            .map_err(|source| catalog_error("prepare the full text", source))
+    }
+}

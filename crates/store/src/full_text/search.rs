@@ -1,0 +1,237 @@
+//! [`Snapshot::search_text`]: BM25 over the live rows of one commit.
+//!
+//! Formula: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), with Lucene's
+//! `ln(1 + (N - n + 0.5) / (n + 0.5))`, which is never negative. N, n and lengths are those of the snapshot's live rows, so
+//! that a score depends neither on what was deleted nor on what others add meanwhile; a filter narrows the hits, not the
+//! statistics. A phrase counts as one term that is there once.
+//!
+//! Time is bounded by postings, not by the collection: of a query's terms the rarest [`MAX_SCORED_TERMS`] count, and of
+//! these as many as have [`MAX_POSTINGS`] together. What is left out is named; it is what would have decided least. A query of
+//! nothing but one such word is ranked among its first occurrences.
+
+use crate::catalog;
+use crate::error::StoreError;
+use crate::settings::Kind;
+use crate::snapshot::Snapshot;
+use bilin_index::RowSet;
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+
+/// Terms of a query that are looked up at all.
+pub const MAX_TERMS: usize = 1_024;
+/// Terms that count.
+pub const MAX_SCORED_TERMS: usize = 64;
+/// Occurrences that are read for one query.
+pub const MAX_POSTINGS: usize = 1 << 20;
+/// How often the caller is asked whether to go on.
+const ASK_EVERY: usize = 8_192;
+
+/// What to find by words.
+#[derive(Clone, Copy, Debug)]
+pub struct TextQuery<'a> {
+    /// Id of the analyzer that made the terms.
+    pub analyzer: &'a str,
+    /// Terms of which any may be there: words, and units with their mark.
+    pub terms: &'a [String],
+    /// Rows of units (with their marks), each of which must be there.
+    pub phrases: &'a [Vec<String>],
+    /// Most hits.
+    pub limit: usize,
+    /// BM25: how fast repeating a word stops to count.
+    pub k1: f32,
+    /// BM25: how much long texts are held against them, 0 to 1.
+    pub b: f32,
+}
+
+/// An item that was found by words.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextHit {
+    /// Its slot.
+    pub row: u32,
+    /// BM25, higher is better.
+    pub score: f32,
+}
+
+/// What was found by words.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TextHits {
+    /// Best first, ties by slot.
+    pub hits: Vec<TextHit>,
+    /// How much each term that is there at all counts (its inverse document frequency).
+    pub weights: BTreeMap<String, f32>,
+    /// Terms that were too common to be counted.
+    pub left_out: Vec<String>,
+}
+
+/// The occurrences of one term in live rows: slot and how often.
+struct Postings {
+    term: String,
+    rows: Vec<(u32, u32)>,
+}
+
+impl Snapshot {
+    /// Finds items by the words of their texts: live at this commit, in `filter` where there is one. `go_on` is asked now and
+    /// then; once it says no, the search ends.
+    ///
+    /// # Errors
+    /// [`StoreError::FullText`] while the full text is not whole, [`StoreError::Limit`] for a collection without texts,
+    /// [`StoreError::Cancelled`], those of the catalog.
+    pub fn search_text(
+        &self,
+        query: &TextQuery<'_>,
+        filter: Option<&RowSet>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<TextHits, StoreError> {
+        if self.settings.kind != Kind::Text {
+            return Err(StoreError::Limit {
+                what: "search by words".to_owned(),
+                expected: "a collection of texts".to_owned(),
+                received: format!("one of kind {:?}", self.settings.kind).to_lowercase(),
+            });
+        }
+        let narrowed = filter.map(|filter| self.live.intersect(filter));
+        let search =
+            Search { snapshot: self, query, allowed: narrowed.as_ref().unwrap_or(&self.live), go_on };
+        self.pool.read_checked("search by words", |connection| {
+            let failed = |source| crate::error::catalog_error("search by words", source);
+            // One transaction, so that whether the full text is whole is asked of what is read.
+            let transaction = connection.unchecked_transaction().map_err(failed)?;
+            let state = catalog::full_text_state(&transaction).map_err(failed)?;
+            if !state.is_whole(query.analyzer) {
+                return Err(state.refusal(query.analyzer));
+            }
+            let found = search.run(&transaction);
+            found.map_err(|source| if go_on() { failed(source) } else { StoreError::Cancelled })
+        })
+    }
+}
+
+/// One search at work.
+struct Search<'a> {
+    snapshot: &'a Snapshot,
+    query: &'a TextQuery<'a>,
+    /// Rows that may be found.
+    allowed: &'a RowSet,
+    go_on: &'a dyn Fn() -> bool,
+}
+
+impl Search<'_> {
+    fn run(&self, connection: &Connection) -> rusqlite::Result<TextHits> {
+        let Snapshot { rows, live, seq, items, .. } = self.snapshot;
+        let (terms, left_out) = self.chosen(connection)?;
+        let mut found = Vec::with_capacity(terms.len());
+        for term in terms {
+            found.push(self.postings(connection, term)?);
+        }
+        let mut phrased: Option<RowSet> = None;
+        for phrase in self.query.phrases.iter().filter(|phrase| !phrase.is_empty()) {
+            let set = self.phrase(connection, phrase)?;
+            let both = phrased.as_ref().map(|before| before.intersect(&set));
+            let rows = set.iter().map(|row| (row, 1)).collect();
+            found.push(Postings { term: phrase.join(" "), rows });
+            phrased = Some(both.unwrap_or(set));
+        }
+        // In an order that depends on the snapshot alone, so that sums of scores do.
+        found.sort_by(|a, b| (a.rows.len(), &a.term).cmp(&(b.rows.len(), &b.term)));
+        let (lengths, total) = self.snapshot.lengths.read(connection, rows.len(), *seq, live)?;
+        let mean_length = (total as f64 / (*items).max(1) as f64).max(1.0);
+        let narrowed = phrased.map(|phrased| self.allowed.intersect(&phrased));
+        let allowed = narrowed.as_ref().unwrap_or(self.allowed);
+
+        let (k1, b) = (f64::from(self.query.k1), f64::from(self.query.b));
+        let mut scores = vec![0.0f64; rows.len()];
+        let mut touched = Vec::new();
+        let mut weights = BTreeMap::new();
+        for Postings { term, rows } in found.into_iter().filter(|postings| !postings.rows.is_empty()) {
+            let count = rows.len() as f64;
+            let weight = (1.0 + (*items as f64 - count + 0.5).max(0.0) / (count + 0.5)).ln();
+            weights.insert(term, weight as f32);
+            for (row, times) in rows {
+                let (true, Some(score)) = (allowed.contains(row), scores.get_mut(row as usize)) else {
+                    continue;
+                };
+                let length = lengths.get(row as usize).map_or(0.0, |length| f64::from(*length));
+                let times = f64::from(times);
+                if *score == 0.0 {
+                    touched.push(row);
+                }
+                *score += weight * times * (k1 + 1.0) / (times + k1 * (1.0 - b + b * length / mean_length));
+            }
+        }
+        let score = |row: &u32| scores.get(*row as usize).copied().unwrap_or_default();
+        let by_rank = |a: &u32, b: &u32| score(b).total_cmp(&score(a)).then(a.cmp(b));
+        let limit = self.query.limit;
+        if limit > 0 && touched.len() > limit {
+            touched.select_nth_unstable_by(limit - 1, by_rank);
+        }
+        touched.truncate(limit);
+        touched.sort_unstable_by(by_rank);
+        let hits = touched.iter().map(|row| TextHit { row: *row, score: score(row) as f32 }).collect();
+        Ok(TextHits { hits, weights, left_out })
+    }
+
+    /// The terms that count, and those that are too common.
+    fn chosen(&self, connection: &Connection) -> rusqlite::Result<(Vec<String>, Vec<String>)> {
+        let mut counted = Vec::new();
+        for term in self.query.terms.iter().take(MAX_TERMS) {
+            let count = catalog::count_postings(connection, term)?;
+            if count > 0 {
+                counted.push((count, term.clone()));
+            }
+            self.ask()?;
+        }
+        counted.sort_unstable();
+        counted.dedup();
+        let mut read = 0;
+        let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
+        for (count, term) in counted {
+            read += count;
+            if chosen.is_empty() || (read <= MAX_POSTINGS && chosen.len() < MAX_SCORED_TERMS) {
+                chosen.push(term);
+            } else {
+                left_out.push(term);
+            }
+        }
+        Ok((chosen, left_out))
+    }
+
+    fn postings(&self, connection: &Connection, term: String) -> rusqlite::Result<Postings> {
+        let live = &self.snapshot.live;
+        let mut rows: Vec<(u32, u32)> = Vec::new();
+        let mut read: usize = 0;
+        catalog::each_posting(connection, &term, MAX_POSTINGS, |slot| {
+            read += 1;
+            if read.is_multiple_of(ASK_EVERY) {
+                self.ask()?;
+            }
+            match rows.last_mut() {
+                Some((last, times)) if *last == slot => *times += 1,
+                _ if live.contains(slot) => rows.push((slot, 1)),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(Postings { term, rows })
+    }
+
+    /// Live rows in which the units of a phrase stand one behind the other.
+    fn phrase(&self, connection: &Connection, phrase: &[String]) -> rusqlite::Result<RowSet> {
+        let mut found = Vec::new();
+        let mut read: usize = 0;
+        catalog::each_phrase(connection, phrase, |slot| {
+            read += 1;
+            if read.is_multiple_of(ASK_EVERY) {
+                self.ask()?;
+            }
+            if self.snapshot.live.contains(slot) {
+                found.push(slot);
+            }
+            Ok(())
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    fn ask(&self) -> rusqlite::Result<()> {
+        if (self.go_on)() { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
+    }
+}

@@ -7,6 +7,7 @@ exists, halves follow from a hash, and a question that is tagged `paraphrase` sh
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import zipfile
 import zlib
@@ -142,6 +143,15 @@ def test_there_are_forty_questions_and_each_names_a_place_that_exists():
     assert (languages.count("zh"), languages.count("en")) == (20, 20)
     for question in QUESTIONS:
         assert all(answer(place) for place in expected(question)), question
+
+
+def test_pages_are_those_that_poppler_finds_the_headings_on():
+    places = [place for question in QUESTIONS for place in expected(question) if "page" in place]
+    assert len(places) >= 10
+    for place in places:
+        page = ["pdftotext", "-f", place["page"], "-l", place["page"], str(COURSE / place["source"]), "-"]
+        text = subprocess.run(page, capture_output=True, check=True).stdout.decode("utf-8")
+        assert "".join(place["section"].split()) in "".join(text.split()), place
 
 
 def test_halves_follow_from_a_hash():

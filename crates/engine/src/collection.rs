@@ -119,7 +119,14 @@ pub(crate) fn settings(
                 ))
                 .with_hint("leave out dim; it follows from the model"));
             }
-            (Some(model_ref(card, &reading)), card.dim)
+            (
+                Some(model_ref(
+                    card,
+                    &reading,
+                    new.texts.headings.unwrap_or(config.headings && kind == Kind::Text),
+                )),
+                card.dim,
+            )
         }
     };
     Ok(Settings { kind, model, dim, metric, index, target_recall })

@@ -4,6 +4,7 @@ use crate::search::{Fusion, Mode};
 use crate::storage::Upkeep;
 use crate::upkeep::UpkeepPolicy;
 use bilin_encode::PictureLimits;
+use bilin_ingest::Limits;
 use bilin_store::BuildPolicy;
 use std::path::PathBuf;
 
@@ -33,6 +34,12 @@ pub struct EngineConfig {
     pub search_candidates: usize,
     /// Longest passage in tokens when text is split (headings in front of it not counted).
     pub max_passage_tokens: usize,
+    /// Tokens of the passage before that a passage of a file may repeat, where it begins within a paragraph or a list.
+    pub overlap_tokens: usize,
+    /// Whether new text collections encode chapter and section with a text, where nothing else is wished for.
+    pub headings: bool,
+    /// What a document or archive may unfold into.
+    pub document_limits: Limits,
     /// Model of new text collections.
     pub default_text_model: String,
     /// Model of new picture collections.
@@ -62,6 +69,9 @@ impl EngineConfig {
             fusion: Fusion::default(),
             search_candidates: 100,
             max_passage_tokens: 220,
+            overlap_tokens: 28,
+            headings: false,
+            document_limits: Limits::default(),
             default_text_model: bilin_encode::DEFAULT_TEXT_MODEL.to_owned(),
             default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),
             target_recall: 0.95,

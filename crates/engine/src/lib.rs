@@ -101,7 +101,7 @@ pub use bilin_encode::{
     use_onnxruntime,
 };
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
-pub use bilin_ingest::{Problem, Split};
+pub use bilin_ingest::{Limits as DocumentLimits, Problem, Split};
 pub use bilin_store::{
     Applied, Backup, BuildPolicy, Clash, Filter, Generation, Kind, Metadata, Settings, Status, Verified,
     parse_utc,

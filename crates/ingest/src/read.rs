@@ -5,6 +5,7 @@ use crate::formats::{
     Format, archive, csv, docx, epub, json_lines, markdown, notebook, picture, plain, pptx, xlsx,
 };
 use crate::limits::Limits;
+use crate::outline::Section;
 use crate::package::{Package, Unpacked, ZIP_MAGIC};
 use crate::split::{Budget, Piece, Split, items_of_whole};
 use crate::walk::Found;
@@ -117,12 +118,13 @@ pub(crate) fn read_plain(
     };
     let (split, budget, limits) = (options.split, options.budget(), &options.limits);
     let passages = |sections| whole(passages::items(sections, &Metadata::new(), &source, split, budget));
+    let worded = |sections: Vec<Section>| named_if_wordless(found, passages(sections));
     let open = |format| Package::open(&bytes, format, limits, unpacked);
     match format {
         Format::Picture => return Ok(whole(vec![picture::read(found, bytes)])),
-        Format::Pptx => return Ok(passages(pptx::sections(&mut open(pptx::FORMAT)?, limits)?)),
-        Format::Docx => return Ok(passages(docx::sections(&mut open(docx::FORMAT)?, limits)?)),
-        Format::Epub => return Ok(passages(epub::sections(&mut open(epub::FORMAT)?, limits)?)),
+        Format::Pptx => return Ok(worded(pptx::sections(&mut open(pptx::FORMAT)?, limits)?)),
+        Format::Docx => return Ok(worded(docx::sections(&mut open(docx::FORMAT)?, limits)?)),
+        Format::Epub => return Ok(worded(epub::sections(&mut open(epub::FORMAT)?, limits)?)),
         Format::Xlsx => return xlsx::read(found, &mut open(xlsx::FORMAT)?, options),
         Format::Archive => return Err(IngestError::NestedArchive),
         _ => {}
@@ -136,6 +138,18 @@ pub(crate) fn read_plain(
         Format::Notebook => Ok(passages(notebook::sections(&text)?)),
         _ => Ok(whole(plain::read(&text, &source, split, budget))),
     }
+}
+
+/// A document that shows pictures only is said so: nobody would look for it in vain.
+fn named_if_wordless(found: &Found, mut read: ReadFile) -> ReadFile {
+    if read.documents.iter().all(|document| document.items.is_empty()) {
+        read.problems.push(Problem {
+            path: found.path.clone(),
+            reason: "it holds no text".to_owned(),
+            hint: Some("text within pictures is not read".to_owned()),
+        });
+    }
+    read
 }
 
 /// A new office document under an old name, as programs write that are told to "save as .doc".

@@ -2,7 +2,7 @@
 //!
 //! Invariants: siblings come in the order of their names' bytes, arguments in the order given; no file comes twice, however
 //! many links or arguments lead to it (its canonical path is its identity); every folder is entered once, so that loops of
-//! symbolic links end. Names that begin with a dot are passed over below an argument, never as an argument. What cannot be
+//! symbolic links end. Names that begin with a dot or `~$` are passed over below an argument, never as an argument. What cannot be
 //! read is reported and the walk goes on.
 
 use crate::error::Problem;
@@ -228,12 +228,14 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
-/// Entries of a folder whose names do not begin with a dot, sorted by the bytes of their names.
+/// Entries of a folder, sorted by the bytes of their names, but for those that begin with a dot, and with `~$`, which office
+/// programs put beside a document that is open.
 fn visible_entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
+        let bytes = name.as_encoded_bytes();
+        if !bytes.starts_with(b".") && !bytes.starts_with(b"~$") {
             names.push(name);
         }
     }

@@ -71,6 +71,25 @@ fn slides_in_the_order_shown_with_title_table_groups_and_notes() {
 }
 
 #[test]
+fn a_deck_of_pictures_is_named() {
+    let found = found("deck.pptx");
+    let bytes = load(&found, 1 << 20).unwrap();
+    let wordless = with_parts(&bytes, |name, content| {
+        match name.contains("slides/slide") || name.contains("notesSlide") {
+            true => String::from_utf8(content)
+                .unwrap()
+                .replace("<a:t>", "<a:x>")
+                .replace("</a:t>", "</a:x>")
+                .into_bytes(),
+            false => content,
+        }
+    });
+    let file = read(&found, wordless, &options(Split::Auto, Limits::default())).unwrap();
+    assert!(file.documents[0].items.is_empty());
+    assert_eq!(file.problems[0].reason, "it holds no text");
+}
+
+#[test]
 fn named_sections_are_chapters() {
     let paths: Vec<String> = shown("sections.pptx")
         .iter()
@@ -102,6 +121,24 @@ fn word_headings_lists_tables_pages_and_changes() {
             "page 3|第二章 方法|另起一页的段落。//改动：加进来的，见链接，第3页//旁边有框。//框里的提示。",
         ]
     );
+}
+
+#[test]
+fn a_lesson_plan_without_styles_has_headings_and_pages() {
+    let items = shown("lesson.docx");
+    assert_eq!(
+        items[..2],
+        [
+            "page 1|一、教学目标|一、教学目标//理解倒排索引。//第一页的末尾。",
+            "page 2 page_end 3|一、教学目标|第二页开头，写到第三页为止。"
+        ]
+    );
+    assert!(
+        items[2]
+            .starts_with("page 3|一、教学目标 > （二）教学过程|（二）教学过程//课时 | 两节//步骤//先复习")
+    );
+    // Passages that begin within the long cell repeat a sentence of the one before.
+    assert!(items[4].ends_with('。') && items.len() > 4, "{items:#?}");
 }
 
 #[test]
@@ -221,30 +258,39 @@ fn samples() -> Vec<(Found, Vec<u8>)> {
 /// What XML is made of, so that what is damaged with it is still read.
 const MARKS: &[u8] = b"<>/\"=&; :19aw";
 
-/// An office file with some bytes of one of its XML parts changed, so that damage is not found by a checksum.
+/// An office file with each of its parts changed, stored without compression.
+fn with_parts(bytes: &[u8], mut change: impl FnMut(&str, Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut written = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).unwrap();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        written.start_file(&*name, stored).unwrap();
+        written.write_all(&change(&name, content)).unwrap();
+    }
+    written.finish().unwrap().into_inner()
+}
+
+/// An office file with some bytes of one of its parts changed, so that damage is not found by a checksum.
 fn with_damaged_part(
     bytes: &[u8],
     part: prop::sample::Index,
     damage: &[(prop::sample::Index, u8)],
 ) -> Vec<u8> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-    let mut written = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    let damaged = part.index(archive.len());
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).unwrap();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).unwrap();
-        if index == damaged && !content.is_empty() {
+    let mut left = part.index(zip::ZipArchive::new(Cursor::new(bytes)).unwrap().len());
+    with_parts(bytes, |_, mut content| {
+        if left == 0 && !content.is_empty() {
             for (place, byte) in damage {
                 let place = place.index(content.len());
                 content[place] = MARKS[usize::from(*byte) % MARKS.len()];
             }
         }
-        written.start_file(entry.name().unwrap(), stored).unwrap();
-        written.write_all(&content).unwrap();
-    }
-    written.finish().unwrap().into_inner()
+        left = left.wrapping_sub(1);
+        content
+    })
 }
 
 proptest! {

@@ -83,12 +83,17 @@ impl Collection {
             None => "none".to_owned(),
             Some(model) => format!("{} (revision {}, space {})", model.id, model.revision, model.space),
         };
+        let headings = |settings: &Settings| match &settings.model {
+            Some(model) if model.reading.headings => "encoded with their texts",
+            _ => "not encoded",
+        };
         let figures = |settings: &Settings| {
             [
                 ("kind", format!("{:?}", settings.kind).to_lowercase()),
                 ("model", model(settings)),
                 ("dimension", settings.dim.to_string()),
                 ("metric", settings.metric.to_string()),
+                ("headings", headings(settings).to_owned()),
             ]
         };
         let pairs = figures(&ours).into_iter().zip(figures(theirs));

@@ -56,9 +56,13 @@ pub struct ModelRef {
 }
 
 impl ModelRef {
-    /// Whether vectors of both may stand in one collection, however long texts are read.
+    /// Whether vectors of both may stand in one collection, however long texts are read. Vectors of texts with their headings
+    /// would win over those without wherever a question names its topic, so they may not.
     pub fn is_comparable(&self, other: &ModelRef) -> bool {
-        self.id == other.id && self.revision == other.revision && self.space == other.space
+        self.id == other.id
+            && self.revision == other.revision
+            && self.space == other.space
+            && self.reading.headings == other.reading.headings
     }
 }
 
@@ -71,6 +75,8 @@ pub struct Reading {
     pub document_prompt: Option<String>,
     /// Texts longer than the model reads are read in windows, not cut off.
     pub windows: bool,
+    /// Chapter and section are read with a text, in front of it.
+    pub headings: bool,
 }
 
 impl Settings {
@@ -115,7 +121,7 @@ impl Settings {
         };
         let model = self.model.as_ref().map(|model| {
             let mut told = json!({"id": model.id, "revision": model.revision, "space": model.space});
-            let Reading { query_prompt, document_prompt, windows } = &model.reading;
+            let Reading { query_prompt, document_prompt, windows, headings } = &model.reading;
             // Only what is not the model's own, so that most settings read as they always did.
             for (name, prompt) in [("query_prompt", query_prompt), ("document_prompt", document_prompt)] {
                 if let Some(prompt) = prompt {
@@ -124,6 +130,9 @@ impl Settings {
             }
             if *windows {
                 told["long_texts"] = json!("window");
+            }
+            if *headings {
+                told["headings"] = json!(true);
             }
             told
         });
@@ -181,10 +190,15 @@ impl Reading {
             Some(word) if word == "window" => true,
             Some(_) => return None,
         };
+        let headings = match model.get("headings") {
+            None => false,
+            Some(headings) => headings.as_bool()?,
+        };
         Some(Reading {
             query_prompt: prompt("query_prompt")?,
             document_prompt: prompt("document_prompt")?,
             windows,
+            headings,
         })
     }
 }
@@ -220,6 +234,7 @@ mod tests {
             query_prompt: Some("query: ".into()),
             document_prompt: Some(String::new()),
             windows: true,
+            headings: true,
         };
         let model = ModelRef { id: "m".into(), revision: "r".into(), space: "s".into(), reading };
         let settings = Settings {
@@ -233,8 +248,10 @@ mod tests {
         let json = settings.to_json();
         assert_eq!(Settings::from_json(&json), Some(settings.clone()));
         // As folders of before have it.
-        let before =
-            json.replace(r#","query_prompt":"query: ","document_prompt":"","long_texts":"window""#, "");
+        let before = json.replace(
+            r#","query_prompt":"query: ","document_prompt":"","long_texts":"window","headings":true"#,
+            "",
+        );
         assert_ne!(before, json);
         let read = Settings::from_json(&before).and_then(|settings| settings.model).expect("a model");
         assert_eq!(read.reading, Reading::default());

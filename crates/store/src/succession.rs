@@ -101,6 +101,11 @@ impl Carried {
     pub fn texts(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
         self.document.items.iter().map(|item| item.text.as_deref())
     }
+
+    /// The metadata of each item as JSON, in order.
+    pub fn metadata(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.document.items.iter().map(|item| item.metadata.as_str())
+    }
 }
 
 impl DataDir {

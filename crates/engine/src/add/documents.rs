@@ -4,6 +4,7 @@
 //! completely or not at all. What is cheap to check is checked first, for every document; decoding and encoding follow in
 //! groups, so that many pictures never lie decoded in memory at once. Every refusal names the document by position and id.
 
+use super::files;
 use super::prepare::{THUMBNAIL_SIDE, decoded_bytes};
 use super::{
     Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::models::encode_in_batches;
+use crate::models::{encode_in_batches, encoded_text};
 use bilin_encode::{Encoder, Input, Picture, Prompt};
 use bilin_index::Metric;
 use bilin_ingest::{Format, Limits, ReadOptions, Split, split_text};
@@ -31,8 +32,15 @@ const PROMPT_TOKENS: usize = 8;
 
 /// What one item is made of, before it is encoded.
 enum Source {
-    Text(String),
-    Picture { picture: Picture, thumbnail: Vec<u8> },
+    /// With the fields of its own.
+    Text {
+        text: String,
+        own: Metadata,
+    },
+    Picture {
+        picture: Picture,
+        thumbnail: Vec<u8>,
+    },
     Vector(Vec<f32>),
 }
 
@@ -90,6 +98,10 @@ pub(crate) fn add_documents(
     }
     let settings = store.settings();
     let encoder = engine.models.for_settings(collection, &settings)?;
+    let (documents, problems) = match documents.iter().any(NewDocument::is_file) {
+        true => files::unfold(engine, &settings, encoder.as_deref(), documents)?,
+        false => (documents, Vec::new()),
+    };
     let ids = check_ids(&documents)?;
     let checks = Checks { collection, settings: &settings, encoder: encoder.as_deref(), engine };
     let mut incoming = Vec::with_capacity(documents.len());
@@ -112,10 +124,11 @@ pub(crate) fn add_documents(
                 .install(|| group.into_par_iter().map(|document| checks.ready(document)).collect()),
         };
         let ready = ready.into_iter().collect::<Result<Vec<_>, _>>()?;
-        truncated += encode(engine, encoder.as_deref(), ready, &mut upsert)?;
+        let headings = settings.model.as_ref().is_some_and(|model| model.reading.headings);
+        truncated += encode(engine, encoder.as_deref(), headings, ready, &mut upsert)?;
     }
     let applied = store.apply(Batch { upsert, ..Batch::default() })?;
-    Ok(Added { seq: applied.seq, added: applied.added, updated: applied.updated, ids, truncated })
+    Ok(Added { seq: applied.seq, added: applied.added, updated: applied.updated, ids, truncated, problems })
 }
 
 /// Cuts into groups of bounded number and decoded size.
@@ -168,6 +181,9 @@ impl Checks<'_> {
         match (document.content.as_ref().ok_or_else(no_content)?, self.settings.kind) {
             (DocumentContent::Vector(vector), Kind::Vector) => check_vector(vector, self.settings),
             (DocumentContent::Text(text), Kind::Text) => check_text(text),
+            (DocumentContent::Passages(passages), Kind::Text) => passages
+                .iter()
+                .try_for_each(|(text, own)| check_metadata(own).and_then(|()| check_text(text))),
             (DocumentContent::Picture(_), Kind::Image) => Ok(()),
             (content, kind) => {
                 let space = self.settings.model.as_ref().map_or("none", |model| model.space.as_str());
@@ -189,6 +205,11 @@ impl Checks<'_> {
         let sources = match content {
             DocumentContent::Vector(vector) => vec![Source::Vector(vector)],
             DocumentContent::Text(text) => self.texts(text),
+            DocumentContent::Passages(passages) => {
+                passages.into_iter().map(|(text, own)| Source::Text { text, own }).collect()
+            }
+            // Unfolded before, into passages.
+            DocumentContent::File { .. } => return Err(no_content().within(&place)),
             DocumentContent::Picture(bytes) => {
                 let picture = decode(&bytes, self.engine).map_err(|error| error.within(&place))?;
                 let thumbnail = picture.thumbnail(THUMBNAIL_SIDE);
@@ -200,14 +221,15 @@ impl Checks<'_> {
 
     /// One item where the model reads all of it, if need be in windows; else passages.
     fn texts(&self, text: String) -> Vec<Source> {
-        let Some(encoder) = self.encoder else { return vec![Source::Text(text)] };
+        let whole = |text| Source::Text { text, own: Metadata::new() };
+        let Some(encoder) = self.encoder else { return vec![whole(text)] };
         if self.settings.model.as_ref().is_some_and(|model| model.reading.windows) {
-            return vec![Source::Text(text)];
+            return vec![whole(text)];
         }
         let taken = encoder.count_tokens(&encoder.card().document_prompt) + SPECIAL_TOKENS;
         let reads = encoder.card().max_tokens.unwrap_or(usize::MAX).saturating_sub(taken.max(PROMPT_TOKENS));
         if encoder.count_tokens(&text) <= reads {
-            return vec![Source::Text(text)];
+            return vec![whole(text)];
         }
         let count_tokens = |text: &str| encoder.count_tokens(text);
         let options = ReadOptions {
@@ -218,7 +240,7 @@ impl Checks<'_> {
             max_file_bytes: MAX_TEXT_BYTES as u64,
             limits: Limits::default(),
         };
-        split_text(&text, &options).into_iter().map(Source::Text).collect()
+        split_text(&text, &options).into_iter().map(whole).collect()
     }
 }
 
@@ -280,14 +302,25 @@ pub(crate) fn decode(bytes: &[u8], engine: &Engine) -> Result<Picture, Error> {
 fn encode(
     engine: &Engine,
     encoder: Option<&dyn Encoder>,
+    headings: bool,
     ready: Vec<Ready>,
     upsert: &mut Vec<bilin_store::NewDocument>,
 ) -> Result<usize, Error> {
+    let mut texts = Vec::new();
+    for document in &ready {
+        for source in &document.sources {
+            if let Source::Text { text, own } = source {
+                let fields = if own.is_empty() { &document.metadata } else { own };
+                texts.push(encoded_text(text, fields, headings));
+            }
+        }
+    }
+    let mut told = texts.iter();
     let inputs: Vec<Input<'_>> = ready
         .iter()
         .flat_map(|document| &document.sources)
         .filter_map(|source| match source {
-            Source::Text(text) => Some(Input::Text { text, prompt: Prompt::Document }),
+            Source::Text { .. } => told.next().map(|text| Input::Text { text, prompt: Prompt::Document }),
             Source::Picture { picture, .. } => Some(Input::Picture(picture)),
             Source::Vector(_) => None,
         })
@@ -303,16 +336,23 @@ fn encode(
         _ => None,
     };
     drop(inputs);
+    drop(texts);
     let mut vectors = encoded
         .iter()
         .flat_map(|encoded| encoded.vectors.chunks_exact(encoded.dim.max(1)))
         .map(<[f32]>::to_vec);
     for Ready { id, sources, metadata } in ready {
         let items = sources.into_iter().map(|source| {
-            let metadata = metadata.clone();
+            let mut metadata = metadata.clone();
             let (vector, text, thumbnail) = match source {
                 Source::Vector(vector) => (vector, None, None),
-                Source::Text(text) => (vectors.next().unwrap_or_default(), Some(text), None),
+                Source::Text { text, own } => {
+                    if !own.is_empty() {
+                        // What the request says of the whole document wins, as it does for files that are added by path.
+                        metadata = own.into_iter().chain(metadata).collect();
+                    }
+                    (vectors.next().unwrap_or_default(), Some(text), None)
+                }
                 Source::Picture { thumbnail, .. } => {
                     (vectors.next().unwrap_or_default(), None, Some(thumbnail))
                 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod documents;
 mod file;
+mod files;
 mod paths;
 mod pipeline;
 mod plan;
@@ -171,14 +172,31 @@ pub enum DocumentContent {
     Text(String),
     /// An encoded picture (jpeg, png, webp, gif, bmp) for a picture collection.
     Picture(Vec<u8>),
+    /// A document's file under its name, for a text collection: read as `add_paths` reads it, with its headings, pages and
+    /// slides. An archive or a table becomes several documents.
+    File {
+        /// Its name, whose extension tells the format.
+        name: String,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// A text that is cut already, each part with its own fields.
+    Passages(Vec<(String, Metadata)>),
     /// A vector for a collection of bare vectors; nothing says which model a vector came from, so others refuse it.
     Vector(Vec<f32>),
+}
+
+impl NewDocument {
+    fn is_file(&self) -> bool {
+        matches!(self.content, Some(DocumentContent::File { .. }))
+    }
 }
 
 impl DocumentContent {
     fn name(&self) -> &'static str {
         match self {
-            DocumentContent::Text(_) => "text",
+            DocumentContent::Text(_) | DocumentContent::Passages(_) => "text",
+            DocumentContent::File { .. } => "a document",
             DocumentContent::Picture(_) => "a picture",
             DocumentContent::Vector(_) => "a vector",
         }
@@ -198,6 +216,8 @@ pub struct Added {
     pub ids: Vec<String>,
     /// Items longer than the model reads.
     pub truncated: usize,
+    /// What of the files could not be read, while the rest was.
+    pub problems: Vec<String>,
 }
 
 /// The words for a kind of collection in messages.

@@ -9,7 +9,7 @@ use crate::collection::NewCollection;
 use crate::error::{Error, ErrorKind};
 use crate::models::{TextWishes, kind_of, model_ref};
 use crate::storage::VectorStore;
-use bilin_ingest::{Walk, Wanted, walk};
+use bilin_ingest::{Format, Walk, Wanted, walk};
 use bilin_store::{Kind, Settings};
 use std::io;
 use std::path::PathBuf;
@@ -137,7 +137,8 @@ fn check_texts(
     }
     let reading = wishes.changed(&model.reading);
     let encoder = engine.models.reading(&model.id, &reading)?;
-    store.set_model(&model_ref(encoder.card(), &reading))
+    let headings = wishes.headings.unwrap_or(model.reading.headings);
+    store.set_model(&model_ref(encoder.card(), &reading, headings))
 }
 
 fn wanted(collection: &str, kind: Kind) -> Result<Wanted, Error> {
@@ -212,7 +213,9 @@ fn some_files(walk: Walk, paths: &[PathBuf]) -> Result<Walk, Error> {
     for problem in walk.problems.iter().take(3) {
         message += &format!("; {:?}: {}", problem.path, problem.reason);
     }
-    Err(Error::invalid(message).with_hint(
-        "text collections take txt, md, jsonl and csv; picture collections take jpeg, png, webp, gif and bmp",
-    ))
+    Err(Error::invalid(message).with_hint(format!(
+        "text collections take {}; picture collections take {}",
+        Format::extensions(Wanted::Text).join(", "),
+        Format::extensions(Wanted::Pictures).join(", ")
+    )))
 }

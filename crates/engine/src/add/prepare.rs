@@ -2,11 +2,12 @@
 //!
 //! Runs on several threads at once and shares nothing. A file that cannot be used is a [`Problem`] of that file alone.
 //!
-//! A passage is encoded as it is shown. Putting its chapter and section in front was measured and helps questions about a
-//! topic as much as it hurts questions about a detail (decision 0042).
+//! A passage is encoded as it is shown, or, in a collection that asks for it, behind its chapter and section: that helps questions
+//! about a topic as much as it hurts questions about a detail (decision 0042). What is shown is the same.
 
 use super::check_id;
 use super::file::problem;
+use crate::models::encoded_text;
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
 use bilin_ingest::{Content, Format, Found, Limits, Problem, ReadOptions, Split};
 use bilin_store::{FileStamp, Metadata};
@@ -64,7 +65,13 @@ pub(super) struct Preparation<'a> {
     pub(super) encoder: &'a dyn Encoder,
     pub(super) split: Split,
     pub(super) max_tokens: usize,
+    /// See [`ReadOptions::overlap_tokens`].
+    pub(super) overlap_tokens: usize,
+    /// Whether headings are encoded with a text.
+    pub(super) headings: bool,
     pub(super) max_file_bytes: u64,
+    /// What a file may unfold into.
+    pub(super) limits: Limits,
     pub(super) picture_limits: PictureLimits,
     /// Set on every item.
     pub(super) metadata: &'a Metadata,
@@ -81,9 +88,9 @@ impl Preparation<'_> {
             split: self.split,
             max_tokens: self.max_tokens,
             count_tokens: &count_tokens,
-            overlap_tokens: 0,
+            overlap_tokens: self.overlap_tokens,
             max_file_bytes: self.max_file_bytes,
-            limits: Limits::default(),
+            limits: self.limits,
         };
         let read = match bilin_ingest::read(&prepared.found, bytes, &options) {
             Ok(read) => read,
@@ -114,7 +121,10 @@ impl Preparation<'_> {
     fn item(&self, found: &Found, item: bilin_ingest::Item) -> Result<PreparedItem, Problem> {
         let mut metadata = item.metadata;
         let (source, text, thumbnail) = match item.content {
-            Content::Text(text) => (Source::Text(text.clone()), Some(text), None),
+            Content::Text(text) => {
+                let encoded = encoded_text(&text, &metadata, self.headings).into_owned();
+                (Source::Text(encoded), Some(text), None)
+            }
             Content::Picture(bytes) => {
                 let picture = Picture::decode(&bytes, &self.picture_limits)
                     .map_err(|error| problem(found, &error.to_string()))?;

@@ -9,7 +9,7 @@ use crate::Engine;
 use crate::add::{self, AddEvent, AddProgress, check_id};
 use crate::collection::NewCollection;
 use crate::error::{Error, ErrorKind};
-use crate::models::{kind_of, model_ref};
+use crate::models::{TextWishes, kind_of, model_ref};
 use crate::storage::VectorStore;
 use bilin_encode::Reading;
 use bilin_index::faiss::{self, Decoder, Index, MetricType, TransformKind, Vectors};
@@ -200,7 +200,7 @@ fn target(
         );
     }
     let model = options.model.as_deref().map(|id| engine.models.get(id)).transpose()?;
-    let given = model.as_ref().map(|model| model_ref(model.card(), &Reading::default()));
+    let given = model.as_ref().map(|model| model_ref(model.card(), &Reading::default(), false));
     let is_comparable = match (&settings.model, &given) {
         (Some(held), Some(given)) => held.is_comparable(given),
         (held, given) => held.is_none() && given.is_none(),
@@ -244,6 +244,8 @@ fn new_collection(engine: &Engine, facts: &Facts, options: &ImportOptions) -> Re
         dim: Some(facts.dim),
         metric: Some(facts.metric),
         index: Some(options.index.clone().unwrap_or(IndexSpec::AUTO)),
+        // Whatever is configured for texts to come: these vectors were made without headings.
+        texts: TextWishes { headings: Some(false), ..TextWishes::default() },
         ..NewCollection::default()
     })
 }

@@ -7,7 +7,7 @@
 mod reading;
 
 pub use reading::TextWishes;
-pub(crate) use reading::{model_ref, remember_for_encoder};
+pub(crate) use reading::{encoded_text, model_ref, remember_for_encoder};
 
 use crate::error::{Error, ErrorKind};
 use bilin_encode::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Reading};

@@ -5,7 +5,8 @@
 
 use crate::error::{Error, ErrorKind};
 use bilin_encode::{LongTexts, ModelCard, Reading};
-use bilin_store::ModelRef;
+use bilin_store::{Metadata, ModelRef};
+use std::borrow::Cow;
 
 /// How a collection is to read its texts; everything has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct TextWishes {
     pub document_prompt: Option<String>,
     /// What becomes of texts longer than the model reads; `None`: they are cut off.
     pub long_texts: Option<LongTexts>,
+    /// Whether chapter and section are encoded with a text, in front of it; `None`: they are not (decision 0042).
+    pub headings: Option<bool>,
 }
 
 impl TextWishes {
@@ -62,6 +65,15 @@ impl TextWishes {
         let differ = differ.or_else(|| {
             let wish = self.long_texts.filter(|wish| *wish != own)?;
             Some(format!("reads long texts by \"{}\", not \"{}\"", word(own), word(wish)))
+        });
+        let differ = differ.or_else(|| {
+            let wish = self.headings.filter(|wish| *wish != remembered.headings)?;
+            let with = |headings: bool| if headings { "with" } else { "without" };
+            Some(format!(
+                "encodes texts {} their headings, not {} them",
+                with(remembered.headings),
+                with(wish)
+            ))
         })?;
         let told = Error::new(ErrorKind::Conflict, format!("collection {collection:?} {differ}"));
         Some(told.with_hint("what is inside was read so: leave it out, or use another collection name"))
@@ -86,7 +98,7 @@ pub(crate) fn remember_for_encoder(remembered: &bilin_store::Reading) -> Reading
 }
 
 /// What a collection remembers of a model that reads its texts so; `card` is that of the model when it does.
-pub(crate) fn model_ref(card: &ModelCard, reading: &Reading) -> ModelRef {
+pub(crate) fn model_ref(card: &ModelCard, reading: &Reading, headings: bool) -> ModelRef {
     ModelRef {
         id: card.id.clone(),
         revision: card.revision.clone(),
@@ -95,7 +107,26 @@ pub(crate) fn model_ref(card: &ModelCard, reading: &Reading) -> ModelRef {
             query_prompt: reading.query_prompt.clone(),
             document_prompt: reading.document_prompt.clone(),
             windows: reading.long_texts == LongTexts::Window,
+            headings,
         },
+    }
+}
+
+/// What is encoded of an item that shows `text`: its headings in front of it, where the collection reads them. A text that opens
+/// with its section's title, as a slide does, gets the chapter alone.
+pub(crate) fn encoded_text<'t>(text: &'t str, metadata: &Metadata, headings: bool) -> Cow<'t, str> {
+    if !headings {
+        return Cow::Borrowed(text);
+    }
+    let of = |name: &str| metadata.get(name).and_then(serde_json::Value::as_str);
+    let opens_with_title = of("section").is_some_and(|section| text.starts_with(section));
+    let path = match opens_with_title {
+        true => of("chapter").map(str::to_owned).filter(|chapter| !text.starts_with(chapter.as_str())),
+        false => bilin_ingest::heading_path(metadata),
+    };
+    match path {
+        Some(path) => Cow::Owned(format!("{path}\n{text}")),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -115,6 +146,7 @@ mod tests {
             query_prompt: Some(card.query_prompt.clone()),
             document_prompt: Some(card.document_prompt.clone()),
             long_texts: Some(LongTexts::Truncate),
+            headings: Some(false),
         };
         assert_eq!(conflict(&own), "");
         assert_eq!(conflict(&TextWishes::default()), "");
@@ -123,18 +155,37 @@ mod tests {
             told,
             format!("collection \"notes\" puts {:?} before documents, not \"x\"", card.document_prompt)
         );
+        let told = conflict(&TextWishes { headings: Some(true), ..own.clone() });
+        assert_eq!(told, "collection \"notes\" encodes texts without their headings, not with them");
         let told = conflict(&TextWishes { long_texts: Some(LongTexts::Window), ..own });
         assert_eq!(told, "collection \"notes\" reads long texts by \"truncate\", not \"window\"");
     }
 
     #[test]
     fn a_wish_takes_the_place_of_what_is_remembered() {
-        let remembered =
-            bilin_store::Reading { query_prompt: Some("q".into()), document_prompt: None, windows: true };
+        let remembered = bilin_store::Reading {
+            query_prompt: Some("q".into()),
+            windows: true,
+            ..bilin_store::Reading::default()
+        };
         let wishes = TextWishes { document_prompt: Some("d".into()), ..TextWishes::default() };
         let changed = wishes.changed(&remembered);
         assert_eq!(changed.query_prompt.as_deref(), Some("q"));
         assert_eq!(changed.document_prompt.as_deref(), Some("d"));
         assert_eq!(changed.long_texts, LongTexts::Window);
+    }
+
+    #[test]
+    fn headings_stand_in_front_once() {
+        let of = |fields: &[(&str, &str)]| -> Metadata {
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+        };
+        let passage = of(&[("chapter", "第三讲"), ("section", "索引")]);
+        assert_eq!(encoded_text("先分组。", &passage, false), "先分组。");
+        assert_eq!(encoded_text("先分组。", &passage, true), "第三讲 > 索引\n先分组。");
+        assert_eq!(encoded_text("索引\n\n先分组。", &passage, true), "第三讲\n索引\n\n先分组。");
+        let title = of(&[("chapter", "第三讲"), ("section", "第三讲")]);
+        assert_eq!(encoded_text("第三讲\n\n副题", &title, true), "第三讲\n\n副题");
+        assert_eq!(encoded_text("无题。", &Metadata::new(), true), "无题。");
     }
 }

@@ -1,6 +1,7 @@
 //! Documents on their way to another model: texts as the catalog keeps them, pictures from their files once more.
 //!
-//! A text is encoded as it was when it was added: as it is shown, under the model's prompt for documents (decision 0042). A
+//! A text is encoded as it was when it was added: as it is shown, with its headings where the collection reads them (decision
+//! 0042), under the model's prompt for documents. A
 //! picture is taken from its file only if that holds the bytes that were added, by their hash. Memory is bounded by one
 //! portion of documents and one group of decoded pictures.
 
@@ -10,11 +11,12 @@ use super::{Plan, Watch};
 use crate::Engine;
 use crate::add::decoded_bytes;
 use crate::error::{Error, ErrorKind};
-use crate::models::encode_in_batches;
+use crate::models::{encode_in_batches, encoded_text};
 use bilin_encode::{Encoded, Input, Picture, Prompt};
 use bilin_ingest::Format;
 use bilin_store::{Carried, FileStamp, Kind, Lag, StoreError, Successor};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, Read};
 
@@ -77,14 +79,13 @@ impl Content<'_> {
         for carried in without {
             self.miss(successor, carried, "an item of it has no text")?;
         }
-        let inputs: Vec<Input<'_>> = whole
-            .iter()
-            .flat_map(Carried::texts)
-            .flatten()
-            .map(|text| Input::Text { text, prompt: Prompt::Document })
-            .collect();
+        let headings = self.plan.settings.model.as_ref().is_some_and(|model| model.reading.headings);
+        let texts: Vec<Cow<'_, str>> = whole.iter().flat_map(|carried| texts_of(carried, headings)).collect();
+        let inputs: Vec<Input<'_>> =
+            texts.iter().map(|text| Input::Text { text, prompt: Prompt::Document }).collect();
         let encoded = self.encode(&inputs, &whole)?;
         drop(inputs);
+        drop(texts);
         self.take(successor, whole, &encoded)
     }
 
@@ -196,6 +197,15 @@ impl Content<'_> {
             "put the files back or add the changed ones again, or leave them out with --drop-missing",
         )
     }
+}
+
+/// What is encoded of a document's items, all of which have texts.
+fn texts_of(carried: &Carried, headings: bool) -> impl Iterator<Item = Cow<'_, str>> {
+    carried.texts().zip(carried.metadata()).filter_map(move |(text, metadata)| {
+        // Metadata is parsed only where it is read.
+        let metadata = headings.then(|| serde_json::from_str(metadata).unwrap_or_default());
+        Some(encoded_text(text?, &metadata.unwrap_or_default(), headings))
+    })
 }
 
 /// Whether the file of a picture can be what was added.

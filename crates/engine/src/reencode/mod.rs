@@ -153,7 +153,11 @@ impl Engine {
             return Err(Error::new(ErrorKind::Conflict, told)
                 .with_hint("to encode everything anew with the same model, say --force"));
         }
-        let settings = Settings { model: Some(model_ref(card, &reading)), dim: card.dim, ..before };
+        let settings = Settings {
+            model: Some(model_ref(card, &reading, model.reading.headings)),
+            dim: card.dim,
+            ..before
+        };
         Ok(Plan { source, encoder, settings, drop_missing: options.drop_missing })
     }
 

@@ -7,6 +7,7 @@ mod documents;
 mod faiss;
 mod folders;
 mod lexical;
+mod office;
 mod pictures;
 mod recall;
 mod reencode;

@@ -1,12 +1,13 @@
 //! Word documents (ECMA-376 part 1, WordprocessingML): headings by outline level, lists, tables, notes, pages where stated.
 //!
 //! A heading is a paragraph whose style, or own properties, give it an outline level, whatever the style is called in whatever
-//! language. Deleted and moved-away text of tracked changes is left out, inserted text kept; so are hidden text, generated
+//! language; in a document without any, a line that is numbered like one (`guessed`). Deleted and moved-away text of tracked changes is left out, inserted text kept; so are hidden text, generated
 //! tables of contents (they repeat the headings), comments, headers and footers. `page` is counted from the breaks that the
 //! file states: those an author set, and those where Word broke pages when it last laid the document out. A file that states
 //! none has no pages.
 
 mod body;
+mod guessed;
 mod numbering;
 mod styles;
 
@@ -51,17 +52,27 @@ pub(crate) fn sections(package: &mut Package<'_>, limits: &Limits) -> Result<Vec
     let footnotes = footnotes.as_deref().map(|text| xml::parse(text, FORMAT, limits)).transpose()?;
     let endnotes = endnotes.as_deref().map(|text| xml::parse(text, FORMAT, limits)).transpose()?;
 
-    let mut body = Body::new(&styles, numbering, states_pages(tree.root_element(), &styles));
+    let root = tree.root_element();
+    let mut body = Body::new(&styles, numbering, states_pages(root, &styles), !has_headings(root, &styles));
     if let Some(notes) = &footnotes {
         body.add_notes("footnote", notes.root_element());
     }
     if let Some(notes) = &endnotes {
         body.add_notes("endnote", notes.root_element());
     }
-    if let Some(content) = xml::child(tree.root_element(), "body") {
+    if let Some(content) = xml::child(root, "body") {
         body.read(content);
     }
     Ok(body.finish())
+}
+
+/// Whether any paragraph has an outline level.
+fn has_headings(document: Node<'_, '_>, styles: &Styles) -> bool {
+    document.descendants().filter(Node::is_element).any(|node| match xml::name(node) {
+        "pPr" => styles::outline_level(node).is_some_and(|level| (1..=9).contains(&level)),
+        "pStyle" => xml::attribute(node, "val").is_some_and(|id| styles.style(Some(id)).level.is_some()),
+        _ => false,
+    })
 }
 
 /// Whether the document says anywhere that a page ends.

@@ -26,6 +26,7 @@ fn sorted_by_name_without_the_hidden_and_the_unwanted() {
         "d/sub/c.jsonl",
         "d/.git/x.md",
         "d/.hidden.txt",
+        "d/~$lecture.pptx",
         "d/p.jpg",
         "d/z.exe",
         "d/Z.csv",

@@ -18,7 +18,7 @@ use std::time::Instant;
 pub(super) struct Add {
     /// Collection; made when it is not there
     collection: String,
-    /// Files and folders: txt md jsonl csv, or jpeg png webp gif bmp
+    /// Files and folders: pptx docx xlsx epub md txt ipynb csv jsonl and zip of these, or jpeg png webp gif bmp
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Model of a new collection
@@ -48,6 +48,9 @@ pub(super) struct Add {
     /// How a new collection reads texts longer than its model does [default: truncate]
     #[arg(long, value_enum)]
     long_texts: Option<Long>,
+    /// Encode chapter and section with each text of a new collection; what is shown stays the same
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    headings: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +92,7 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
             query_prompt: args.query_prompt.clone(),
             document_prompt: args.document_prompt.clone(),
             long_texts: args.long_texts.map(Into::into),
+            headings: args.headings,
         },
     };
     let result = add(&engine, &args.collection, &args.paths, &options, &context.printer);

@@ -29,6 +29,7 @@ struct Record<'a> {
     query_prompt: Option<&'a str>,
     document_prompt: Option<&'a str>,
     long_texts: Option<&'static str>,
+    headings: Option<bool>,
     dim: usize,
     metric: String,
     index: String,
@@ -121,6 +122,7 @@ fn record(info: &CollectionInfo) -> Record<'_> {
         long_texts: reading
             .filter(|_| settings.kind == Kind::Text)
             .map(|reading| if reading.windows { "window" } else { "truncate" }),
+        headings: reading.filter(|_| settings.kind == Kind::Text).map(|reading| reading.headings),
         dim: settings.dim,
         metric: settings.metric.to_string(),
         index: settings.index.to_string(),

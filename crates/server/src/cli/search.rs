@@ -233,10 +233,18 @@ fn marked(snippet: &Snippet) -> String {
     text
 }
 
-/// File, chapter and section of a passage; the id where it has none of them.
+/// File, chapter, section, and page or slide of a passage; the id where it has none of them.
 fn place(found: &Found) -> String {
-    let parts: Vec<String> =
+    let mut parts: Vec<String> =
         ["source", "chapter", "section"].iter().filter_map(|name| field(&found.metadata, name)).collect();
+    // A title that opens its chapter is said once.
+    parts.dedup();
+    let numbered = ["page", "slide", "sheet", "row"];
+    parts
+        .extend(numbered.iter().filter_map(|name| Some(format!("{name} {}", field(&found.metadata, name)?))));
+    if field(&found.metadata, "notes").is_some_and(|notes| notes == "true") {
+        parts.push("notes".to_owned());
+    }
     if parts.is_empty() { found.id.clone() } else { parts.join(" › ") }
 }
 

@@ -10,7 +10,7 @@ mod keys;
 pub use keys::{KEYS, Key};
 
 use crate::cli::Failure;
-use bilin_engine::{EngineConfig, Fusion, UpkeepPolicy};
+use bilin_engine::{DocumentLimits, EngineConfig, Fusion, UpkeepPolicy};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,9 @@ impl Config {
         let mut engine = EngineConfig::new(read.text("data").unwrap_or_else(|| "./bilin-data".to_owned()));
         engine.threads = read.parsed("threads", "a whole number; 0 for one per CPU")?;
         engine.max_file_bytes = read.parsed("limits.file_bytes", "a number of bytes")?;
+        engine.headings = read.parsed("passages.headings", "true or false")?;
+        engine.overlap_tokens = read.parsed("passages.overlap_tokens", "a number of tokens")?;
+        engine.document_limits = read.document_limits()?;
         engine.picture_limits.max_bytes = read.parsed("limits.picture_bytes", "a number of bytes")?;
         engine.target_recall = read.parsed("target_recall", "a number above 0, at most 1")?;
         if !(engine.target_recall > 0.0 && engine.target_recall <= 1.0) {
@@ -325,6 +328,18 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// What a document may unfold into.
+    fn document_limits(&self) -> Result<DocumentLimits, Failure> {
+        Ok(DocumentLimits {
+            unpacked_bytes: self.positive("limits.unpacked_bytes")? as u64,
+            unpacking_ratio: self.positive("limits.unpacking_ratio")? as u64,
+            entries: self.positive("limits.entries")?,
+            depth: self.positive("limits.depth")?,
+            pages: self.positive("limits.pages")?,
+            rows: self.positive("limits.rows")?,
+        })
+    }
+
     /// What is done by itself, and when.
     fn upkeep(&self) -> Result<UpkeepPolicy, Failure> {
         let percent = "a whole number, 1 to 100";
@@ -450,6 +465,9 @@ mod tests {
         let config = Config::from_settings(resolve(vec![], &[], &[]).unwrap()).unwrap();
         let engine = EngineConfig::new("./bilin-data");
         assert_eq!(config.engine.max_file_bytes, engine.max_file_bytes);
+        assert_eq!(config.engine.document_limits, engine.document_limits);
+        assert_eq!(config.engine.overlap_tokens, engine.overlap_tokens);
+        assert_eq!(config.engine.headings, engine.headings);
         assert_eq!(config.engine.picture_limits.max_bytes, engine.picture_limits.max_bytes);
         assert_eq!(config.engine.target_recall, engine.target_recall);
         assert_eq!(config.engine.default_text_model, engine.default_text_model);

@@ -93,6 +93,8 @@ pub struct CreateCollection {
     document_prompt: Option<String>,
     /// `truncate` (default) or `window`, which reads all of a text as one item.
     long_texts: Option<LongTextsName>,
+    /// Whether chapter and section are encoded with a text; what is shown stays the same. The configured default when left out.
+    headings: Option<bool>,
 }
 
 /// A collection with its figures.
@@ -120,6 +122,8 @@ pub struct CollectionView {
     document_prompt: Option<String>,
     /// How texts are read that are longer than the model reads; null where there is no text.
     long_texts: Option<LongTextsName>,
+    /// Whether chapter and section are encoded with a text; null where there is no text.
+    headings: Option<bool>,
     /// The index that serves it now.
     index: IndexView,
     /// Recall at 10 measured when the index was built; 1 where search is exact.
@@ -226,6 +230,7 @@ impl From<CollectionInfo> for CollectionView {
             query_prompt: reading.query_prompt,
             document_prompt: reading.document_prompt,
             long_texts,
+            headings: (info.settings.kind == Kind::Text).then_some(reading.headings),
             recall: generation.and_then(|g| g.recall_at_10).unwrap_or(1.0),
             index,
             target_recall: info.settings.target_recall,
@@ -293,6 +298,7 @@ pub(super) async fn create(
             query_prompt: wish.query_prompt,
             document_prompt: wish.document_prompt,
             long_texts: wish.long_texts.map(LongTexts::from),
+            headings: wish.headings,
         },
     };
     let create = move |engine: &Engine| {

@@ -60,6 +60,8 @@ pub struct AddedView {
     ids: Vec<String>,
     /// Items that were longer than the model reads.
     truncated: usize,
+    /// What of the files could not be read, while the rest was.
+    problems: Vec<String>,
 }
 
 /// A document as it is kept.
@@ -93,7 +95,7 @@ pub struct DeletedView {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "shape of the form in the API description")]
 pub struct AddFiles {
-    /// Pictures, or text files (.txt, .md); may stand several times.
+    /// Pictures, or documents (.pptx, .docx, .xlsx, .epub, .md, .txt, .csv, .ipynb, .zip of these); may stand several times.
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<String>,
     /// A JSON object: fields for all files.
@@ -188,6 +190,7 @@ pub(super) async fn add(
         updated: added.updated,
         ids: added.ids,
         truncated: added.truncated,
+        problems: added.problems,
     }))
 }
 
@@ -239,7 +242,7 @@ fn file(part: &Part, file_name: &str, kind: Kind) -> Result<NewDocument, ApiErro
             metadata.insert("product_id".to_owned(), stem.into());
             DocumentContent::Picture(part.bytes.to_vec())
         }
-        Kind::Text if matches!(extension.to_ascii_lowercase().as_str(), "txt" | "md" | "markdown") => {
+        Kind::Text if matches!(extension.to_ascii_lowercase().as_str(), "txt" | "text") => {
             metadata.insert("source".to_owned(), name.into());
             let text = part.text().map_err(|mut e| {
                 e.message = format!("file \"{name}\" is not UTF-8 text");
@@ -247,12 +250,7 @@ fn file(part: &Part, file_name: &str, kind: Kind) -> Result<NewDocument, ApiErro
             })?;
             DocumentContent::Text(text.trim_start_matches('\u{feff}').to_owned())
         }
-        Kind::Text => {
-            return Err(ApiError::invalid(
-                format!("expected text files (.txt, .md), received \"{name}\""),
-                "send records as JSON documents, or add files of other formats with bilin add",
-            ));
-        }
+        Kind::Text => DocumentContent::File { name: name.to_owned(), bytes: part.bytes.to_vec() },
         Kind::Vector => {
             return Err(ApiError::invalid(
                 "a collection of bare vectors takes no files",

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `search` | one `answer`: `collection`, `query` (its words, or `null`), `top_k`, `count`, `results` (best first: `rank`, `id`, `ordinal`, `score`, `similarity`, `l2_distance`, `text`, `metadata`), `seq`, `timings_ms` |
 //! | `add` | a `problem` (`path`, `reason`, `hint`) as each is met, then one `added` with the counts |
-//! | `collections` | one `collection` each: `name`, `kind`, `count`, `documents`, `model`, `query_prompt` and `document_prompt` (`null` where they are the model's own), `long_texts`, `dim`, `metric`, `index`, `target_recall`, `recall`, `generation`, `tail`, `disk_bytes`, `seq`, `health`, `warnings`; a `broken` (`name`, `reason`) for one that cannot be opened |
+//! | `collections` | one `collection` each: `name`, `kind`, `count`, `documents`, `model`, `query_prompt` and `document_prompt` (`null` where they are the model's own), `long_texts`, `headings`, `dim`, `metric`, `index`, `target_recall`, `recall`, `generation`, `tail`, `disk_bytes`, `seq`, `health`, `warnings`; a `broken` (`name`, `reason`) for one that cannot be opened |
 //! | `collections --maintain` | one `maintained` each: `name`, `done` |
 //! | `delete` | one `deleted`: `collection`, `documents`, `seq`; with `--all` one `removed`: `collection` |
 //! | `import faiss` | one `imported`: `collection`, `source` (the index in FAISS's words), `items`, `added`, `updated`, `created`, `exact`, `metric`, `dim`, `seq`, `elapsed_ms` |

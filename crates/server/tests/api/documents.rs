@@ -116,3 +116,24 @@ async fn pictures_come_as_base64_too() {
         assert_eq!(found["results"][0]["id"], "green");
     }
 }
+
+#[tokio::test]
+async fn a_deck_of_a_form_is_read_slide_by_slide() {
+    let service = Service::new().with_sentences().await;
+    let path = "/v1/collections/course/documents";
+    let fixture = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../ingest/fixtures/office/");
+        std::fs::read(format!("{folder}{name}")).expect("a fixture")
+    };
+    let (deck, archive) = (fixture("deck.pptx"), fixture("archive.zip"));
+    let parts =
+        [("file", Some("deck.pptx"), deck.as_slice()), ("file", Some("archive.zip"), archive.as_slice())];
+    let added = service.form(path, &parts).await.expect(200);
+    assert_eq!(added["ids"], json!(["deck.pptx", "archive.zip/资料/讲义.docx", "archive.zip/越界.txt"]));
+    assert_eq!(added["problems"][1], "archive.zip: 资料/旧.doc: files of Word 97-2003 (.doc) cannot be read");
+    let read = service.get(&format!("{path}/deck.pptx")).await.expect(200);
+    let metadata = &read["items"][1]["metadata"];
+    assert_eq!((&metadata["slide"], &metadata["section"]), (&json!("2"), &json!("为什么要索引")));
+    let message = service.form(path, &[("file", Some("b.ppt"), b"x")]).await.refused(422, "invalid_input");
+    assert!(message.contains("b.ppt") && message.contains("PowerPoint 97-2003"), "{message}");
+}

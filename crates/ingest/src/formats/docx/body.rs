@@ -3,9 +3,10 @@
 //! Pages are counted once where they end: Word writes a break that an author set, and again, before the next text, that a page
 //! began there when it laid the document out.
 
+use super::guessed;
 use super::numbering::Numbering;
 use super::styles::{self, Style, Styles};
-use crate::outline::{Block, Outline, PAGE_BREAK, Section};
+use crate::outline::{Block, Outline, PAGE_BREAK, Section, Show};
 use crate::xml;
 use roxmltree::Node;
 use std::collections::HashMap;
@@ -21,6 +22,8 @@ pub(super) struct Body<'s, 'x, 'i> {
     numbering: Numbering,
     outline: Outline,
     pages: bool,
+    /// The document uses no heading styles: headings are guessed.
+    guesses: bool,
     /// Paragraphs of notes by kind and id.
     notes: HashMap<(&'static str, String), Node<'x, 'i>>,
     notes_shown: usize,
@@ -44,7 +47,7 @@ pub(super) fn begins_page(section: Node<'_, '_>) -> bool {
 }
 
 impl<'s, 'x, 'i> Body<'s, 'x, 'i> {
-    pub(super) fn new(styles: &'s Styles, numbering: Numbering, pages: bool) -> Self {
+    pub(super) fn new(styles: &'s Styles, numbering: Numbering, pages: bool, guesses: bool) -> Self {
         let mut outline = Outline::default();
         if pages {
             outline.page(1);
@@ -54,6 +57,7 @@ impl<'s, 'x, 'i> Body<'s, 'x, 'i> {
             numbering,
             outline,
             pages,
+            guesses,
             notes: HashMap::new(),
             notes_shown: 0,
             pending_notes: Vec::new(),
@@ -121,7 +125,11 @@ impl<'s, 'x, 'i> Body<'s, 'x, 'i> {
             .or(style.level)
             .filter(|level| (1..=9).contains(level));
         let is_blank = text.trim().is_empty();
+        let guessed = if self.guesses && self.containers == 0 { guessed::level_of(&text) } else { None };
         let block = match (level, marker) {
+            (None, None) if guessed.is_some() => {
+                Block::Heading { level: guessed.unwrap_or(1), text, show: Show::InText }
+            }
             (Some(level), marker) if self.containers == 0 && !is_blank => Block::heading(
                 level,
                 marker.iter().map(|(_, marker)| format!("{marker} ")).collect::<String>() + &text,

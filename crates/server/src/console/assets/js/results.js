@@ -7,7 +7,7 @@ import { say } from "./words.js";
 
 /** Fields that have a place of their own, or say nothing to a reader. */
 const PLACED = new Set([
-  "chapter", "section", "title", "heading", "headings", "source", "page", "sentence_id", "total_sentences",
+  "chapter", "section", "title", "heading", "headings", "source", "page", "page_end", "sentence_id", "total_sentences", "passage",
   "image_path", "product_id", "category", "price", "text",
 ]);
 const MOST_TAGS = 4;

@@ -19,7 +19,7 @@ use crate::offsite::Offsite;
 use crate::passes::{EncodeObserver, Passes, QueryInput};
 use crate::recall::Recorder;
 use crate::reencode::Reencodings;
-use crate::search::{self, Answer, Query};
+use crate::search::{self, Answer, Mode, Query};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
 use crate::tune::{self, TuneOptions, Tuned};
@@ -362,9 +362,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins to fill, in the background, every full text that is not whole, and unpacks the dictionary.
+    /// Begins to fill, in the background, every full text that is not whole, and unpacks the dictionary where searches need it.
     pub fn begin_full_texts(&self) {
-        if self.stores.collections().iter().any(|store| store.snapshot().settings().kind == Kind::Text) {
+        if self.config.search_mode != Mode::Dense {
             bilin_ingest::terms::warm_up();
         }
         for collection in self.stores.collections() {

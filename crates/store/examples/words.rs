@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(())
     })?;
     println!("by vectors, exactly            {dense}");
-    let mut ask = |name: &str, terms: &mut dyn FnMut() -> Vec<String>, phrase: bool| {
+    let ask = |name: &str, terms: &mut dyn FnMut() -> Vec<String>, phrase: bool| {
         let mut found = 0;
         let time = timed(|| {
             let terms = terms();

@@ -60,10 +60,15 @@ impl Plan {
                 Err(_) => {}
             }
         }
-        if plan.mode != Mode::Dense || plan.per != Per::Item {
+        if !plan.is_plain() {
             plan.depth = query.top_k.max(config.search_candidates);
         }
         Ok(plan)
+    }
+
+    /// Whether the nearest items are all that is asked for.
+    pub(super) fn is_plain(&self) -> bool {
+        self.mode == Mode::Dense && self.per == Per::Item
     }
 
     /// Whether only items with certain phrases may be found.

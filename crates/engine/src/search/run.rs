@@ -19,7 +19,7 @@ use bilin_store::Settings;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How often more candidates are asked for when groups are few, and how many times as many.
+/// How often more candidates are asked for when groups are few or passages overlap, and how many times as many.
 const DEEPER_TIMES: usize = 4;
 const DEEPER_BY: usize = 4;
 /// Candidates that are ever ranked for one query.
@@ -59,8 +59,8 @@ pub(crate) fn search(
         let fetch_started = Instant::now();
         let picked = pick(&**run.view, &ranking.ranked, plan.per, query.top_k, ranking.words.as_ref())?;
         fetch_ms += milliseconds(fetch_started);
-        let is_all = picked.len() == query.top_k || ranking.is_exhausted;
-        if is_all || plan.per == Per::Item || deeper == DEEPER_TIMES || depth == MOST_CANDIDATES {
+        let is_all = picked.len() == query.top_k || ranking.is_exhausted || plan.is_plain();
+        if is_all || deeper == DEEPER_TIMES || depth == MOST_CANDIDATES {
             break (ranking, picked);
         }
         token.check()?;

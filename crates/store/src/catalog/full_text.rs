@@ -186,6 +186,12 @@ fn first_varint(bytes: &[u8]) -> u32 {
     value
 }
 
+/// Before SQLite checks the full text: FTS5 keeps in memory which parts a table has and looks whether that is still so when a
+/// query begins, but not when a check does, which would then miss parts that another connection has merged away.
+pub(crate) fn look_anew(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("SELECT count(*) FROM full_text WHERE rowid = -1", [], |_| Ok(()))
+}
+
 /// How many items have terms, and how many should, given how many there are.
 pub(crate) fn compare_full_text(connection: &Connection, items: usize) -> rusqlite::Result<(usize, usize)> {
     let count = |sql: &str, from: i64, to: i64| {

@@ -119,6 +119,7 @@ pub(crate) fn find_misfit(
 ) -> rusqlite::Result<Option<Misfit>> {
     let file = super::FILE_NAME;
     let found = |detail: String| Ok(Some(Misfit { file, detail, missing_items: 0 }));
+    super::look_anew(connection)?;
     let check = if deep { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
     let said: String = connection.query_row(check, [], |row| row.get(0))?;
     if said != "ok" {
@@ -146,11 +147,6 @@ pub(crate) fn find_misfit(
         let seq = later.unwrap_or(0);
         return found(format!("the newest commit is {}, something in it is of commit {seq}", state.seq));
     }
-    let kept: i64 = connection.query_row("SELECT count(*) FROM items", [], |row| row.get(0))?;
-    let (found_texts, texts) = super::compare_full_text(connection, usize::try_from(kept).unwrap_or(0))?;
-    if found_texts != texts {
-        return found(format!("expected a full text of {texts} items, found {found_texts}"));
-    }
     let (documents, items) = count_live(connection)?;
     if (documents, items) != (state.documents, state.items) {
         return Ok(Some(Misfit {
@@ -161,6 +157,11 @@ pub(crate) fn find_misfit(
             ),
             missing_items: state.items.saturating_sub(items),
         }));
+    }
+    let kept: i64 = connection.query_row("SELECT count(*) FROM items", [], |row| row.get(0))?;
+    let (found_texts, texts) = super::compare_full_text(connection, usize::try_from(kept).unwrap_or(0))?;
+    if found_texts != texts {
+        return found(format!("expected a full text of {texts} items, found {found_texts}"));
     }
     Ok(None)
 }

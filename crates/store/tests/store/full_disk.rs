@@ -45,6 +45,7 @@ fn batch(random: &mut Random, model: &mut Model, first: usize, documents: usize)
     Batch { upsert, ..Batch::default() }
 }
 
+#[track_caller]
 fn is_full(result: Result<impl std::fmt::Debug, StoreError>) {
     match result {
         Err(StoreError::NoSpace { .. }) => {}
@@ -111,6 +112,8 @@ fn live_on_a_full_disk(folder: &Path, seed: u64) {
     is_full(data.backup(&collection));
     assert_eq!(fs::read_dir(place.join("backups/notes")).unwrap().count(), 1);
     delete(&collection, &mut model, 20);
+    // A delete that needs the reserve folds the log into the catalog, which may leave more room than it found.
+    fill(&filler);
     is_full(collection.apply(batch(&mut random, &mut unused, next, 500)));
     drop((collection, data));
     fill(&filler);

@@ -24,4 +24,5 @@ mod serving_again;
 mod succession;
 mod upkeep;
 mod witness;
+mod words;
 mod world;

@@ -8,7 +8,7 @@ use bilin_index::{IndexSpec, Metric, Rows};
 use bilin_store::{DataDir, Kind, Metadata, NewDocument, NewItem, Settings, Snapshot, StoreError};
 use serde_json::json;
 
-use crate::full_text::compare_words;
+use crate::words::compare_words;
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 #[derive(Clone, Debug)]

@@ -230,6 +230,7 @@ fn a_chinese_file_in_gb18030_is_found_in_either_script() {
     place.write("笔记.txt", &bytes);
     place.add_with("notes", &AddOptions::default()).expect("added");
     let answer = find(&place, "「餘弦相似度」", Mode::Lexical);
-    assert_eq!(answer.results[0].metadata["source"], "笔记.txt");
+    let source = answer.results[0].metadata["source"].as_str();
+    assert!(source.is_some_and(|source| source.ends_with("笔记.txt")), "{source:?}");
     assert_eq!(marked(&answer, 0), ["余弦相似度"]);
 }

@@ -17,6 +17,9 @@ use crate::snapshot::Snapshot;
 /// Room that any step may need for its pages in the write-ahead log, estimates included. No more than the reserve of a data
 /// folder can give on a full disk, where compaction is the way to get room.
 pub(super) const STEP_BYTES: u64 = 4 << 20;
+/// With less room than this, a log of so many bytes is folded into the catalog before the next step.
+const TIGHT_BYTES: u64 = 3 * STEP_BYTES;
+const FOLDED_BYTES: u64 = 256 << 10;
 /// A moved item is in the write-ahead log and in the catalog, and its old version is marked; with room for the indexes.
 const CATALOG_COPIES: u64 = 4;
 /// Items moved by one commit, and bytes of their texts and pictures; one document more than fits.
@@ -41,6 +44,7 @@ impl Run<'_> {
     pub(super) fn purge(&mut self) -> Result<(), StoreError> {
         loop {
             self.go_on()?;
+            self.collection.fold_when_tight()?;
             let purged = self.collection.purge_some()?;
             self.items_purged += purged;
             if purged < PURGE_ITEMS {
@@ -56,6 +60,7 @@ impl Run<'_> {
         let mut slots = self.collection.layout.slots(segment);
         while !slots.is_empty() {
             self.go_on()?;
+            self.collection.fold_when_tight()?;
             let (moved, next) = self.collection.move_some(&slots)?;
             self.rows_moved += moved;
             slots.start = next;
@@ -256,6 +261,7 @@ impl Collection {
     /// Gives free catalog pages back to the file system and empties the write-ahead log.
     pub(super) fn give_back_pages(&self) -> Result<(), StoreError> {
         loop {
+            self.fold_when_tight()?;
             self.room(STEP_BYTES)?;
             let writer = &mut *self.writer()?;
             let transaction = self.transaction(writer)?;
@@ -271,6 +277,20 @@ impl Collection {
         }
         self.fold_wal()?;
         self.remove_dropped_files()
+    }
+
+    /// Where there is hardly room for a step, the log of the steps before gives its own back first.
+    fn fold_when_tight(&self) -> Result<(), StoreError> {
+        let free = self
+            .disk
+            .free_bytes(&self.folder)
+            .map_err(|source| io_error("ask for the free space of", &self.folder, source))?;
+        let log = self.folder.join(format!("{}-wal", catalog::FILE_NAME));
+        let log_bytes = log.metadata().map_or(0, |log| log.len());
+        if free < TIGHT_BYTES && log_bytes >= FOLDED_BYTES {
+            self.fold_wal()?;
+        }
+        Ok(())
     }
 
     /// Folds the write-ahead log into the catalog and empties it; `false` when readers of older pages keep it.

@@ -22,7 +22,7 @@ pub const MAX_TERMS: usize = 1_024;
 /// Terms that count.
 pub const MAX_SCORED_TERMS: usize = 64;
 /// Occurrences that are read for one query.
-pub const MAX_POSTINGS: usize = 1 << 20;
+pub const MAX_POSTINGS: usize = 1 << 18;
 /// How often the caller is asked whether to go on.
 const ASK_EVERY: usize = 8_192;
 

@@ -10,6 +10,7 @@
 //! | `add` | files and API documents become commits |
 //! | `search` | a query becomes an answer |
 //! | `tune` | which index suits a collection |
+//! | `eval` | questions with expected answers, asked, judged and explained |
 //! | `lookup`, `health` | single documents; whether all is well |
 //! | `offsite` | backups beyond this machine |
 //! | `keeping` | backups, restoring, verifying |
@@ -47,6 +48,7 @@ mod config;
 mod encoding;
 mod engine;
 mod error;
+pub mod eval;
 pub mod faiss;
 mod full_text;
 mod health;

@@ -8,7 +8,10 @@ use crate::error::IngestError;
 use std::borrow::Cow;
 
 /// Text of a file without its byte order mark.
-pub(crate) fn decode(bytes: Vec<u8>) -> Result<String, IngestError> {
+///
+/// # Errors
+/// What is binary, or in no encoding that can be told with certainty.
+pub fn decode(bytes: Vec<u8>) -> Result<String, IngestError> {
     if let Some(rest) = bytes.strip_prefix(&[0xFF, 0xFE]) {
         return decode_utf16(rest, u16::from_le_bytes);
     }

@@ -65,6 +65,7 @@ pub mod terms;
 mod walk;
 mod xml;
 
+pub use encoding::decode as decode_text;
 pub use error::{IngestError, Problem};
 pub use formats::Format;
 pub use limits::Limits;

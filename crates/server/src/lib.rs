@@ -12,3 +12,4 @@ mod metrics;
 mod offsite;
 pub mod printer;
 mod pull;
+mod report;

@@ -4,6 +4,7 @@ mod concurrency;
 mod course;
 mod damage;
 mod documents;
+mod evaluation;
 mod faiss;
 mod folders;
 mod lexical;

@@ -12,6 +12,7 @@ mod config;
 mod delete;
 mod demo;
 mod encode;
+mod eval;
 mod export;
 mod failure;
 mod import;
@@ -107,6 +108,8 @@ enum Command {
     Restore(restore::Restore),
     /// Choose the index that suits a collection by measuring on its own rows
     Tune(tune::Tune),
+    /// Measure how well questions with known answers are answered, and why not better
+    Eval(eval::Eval),
     /// Measure indexes: recall against queries per second
     Bench(bench::Bench),
     /// Show, fetch, quantize and check models
@@ -185,6 +188,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Backup(args) => backup::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),
         Command::Tune(args) => tune::run(&args, context),
+        Command::Eval(args) => eval::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Model(args) => model::run(&args, context),
         Command::Config(args) => config::run(&args, context),

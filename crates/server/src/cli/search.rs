@@ -7,7 +7,6 @@ use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Mode, Per, Que
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use serde_json::Value;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Longest vector file that is read, bytes.
@@ -99,7 +98,9 @@ pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
     let limits = &context.config.engine;
     let target = match (&args.query, &args.image, &args.like, &args.vector) {
         (Some(text), ..) => Target::Text(text.clone()),
-        (_, Some(file), ..) => Target::Picture(read_bounded(file, limits.picture_limits.max_bytes as u64)?),
+        (_, Some(file), ..) => {
+            Target::Picture(values::read_bounded(file, limits.picture_limits.max_bytes as u64)?)
+        }
         (_, _, Some(id), _) => Target::Like(id.clone()),
         (_, _, _, Some(vector)) => Target::Vector(read_vector(vector)?),
         // clap's group asks for one of them.
@@ -257,40 +258,12 @@ fn field(metadata: &Metadata, name: &str) -> Option<String> {
     }
 }
 
-/// A file, refused before it is read when it is longer than `max_bytes`.
-fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {
-    let shown = path.display().to_string();
-    let cannot = |error: std::io::Error| {
-        let failure = Failure::mendable(format!("cannot read {shown:?}: {error}"));
-        match error.kind() {
-            std::io::ErrorKind::NotFound => failure.with_hint("check the spelling and the working folder"),
-            _ => failure,
-        }
-    };
-    let metadata = path.metadata().map_err(cannot)?;
-    if metadata.is_dir() {
-        return Err(Failure::mendable(format!("{shown:?} is a folder")).with_hint("name one file"));
-    }
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed: files that grow and devices have no honest length.
-    file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > max_bytes {
-        let length = metadata.len().max(bytes.len() as u64);
-        return Err(Failure::mendable(format!(
-            "{shown:?} is {length} bytes long, at most {max_bytes} are read"
-        ))
-        .with_hint("make it smaller"));
-    }
-    Ok(bytes)
-}
-
 /// A vector written out as JSON, or in a .npy or JSON file.
 fn read_vector(argument: &str) -> Result<Vec<f32>, Failure> {
     if argument.trim_start().starts_with('[') {
         return json_vector(argument.as_bytes(), "--vector");
     }
-    let bytes = read_bounded(Path::new(argument), MAX_VECTOR_FILE_BYTES)?;
+    let bytes = values::read_bounded(Path::new(argument), MAX_VECTOR_FILE_BYTES)?;
     if bytes.starts_with(b"\x93NUMPY") {
         return npy_vector(&bytes, argument);
     }

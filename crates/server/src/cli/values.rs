@@ -1,8 +1,12 @@
-//! Values on the command line that clap does not know: index specs, filters, `k=v` pairs, kinds, splits.
+//! Values on the command line that clap does not know: index specs, filters, `k=v` pairs, kinds, splits, small files.
 
+use super::Failure;
+use bilin_engine::eval::{EvalSetting, Measure};
 use bilin_engine::{Filter, IndexSpec, Kind, LongTexts, Metric, Prompt, Split};
 use clap::ValueEnum;
 use serde_json::Value;
+use std::io::Read;
+use std::path::Path;
 
 /// Largest `-k`.
 pub(super) const MAX_K: u64 = 1_000;
@@ -48,6 +52,30 @@ pub(super) fn time(text: &str) -> Result<u64, String> {
     bilin_engine::parse_utc(text).ok_or_else(|| expected.to_owned())
 }
 
+/// `key=a,b`: a part of a setting and its values.
+pub(super) fn axis(text: &str) -> Result<(String, Vec<String>), String> {
+    let told = || format!("expected KEY=VALUE,VALUE, such as k=3,10, received {text:?}");
+    let (key, list) = text.split_once('=').ok_or_else(told)?;
+    let values: Vec<String> =
+        list.split(',').map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect();
+    if key.trim().is_empty() || values.is_empty() {
+        return Err(told());
+    }
+    let mut probe = EvalSetting::new("probe");
+    for value in &values {
+        probe.set(key.trim(), value)?;
+    }
+    Ok((key.trim().to_owned(), values))
+}
+
+/// `measure=share`: what a figure must reach.
+pub(super) fn floor(text: &str) -> Result<(Measure, f64), String> {
+    let told = || format!("expected MEASURE=SHARE, such as hit@1=0.8, received {text:?}");
+    let (measure, share) = text.split_once('=').ok_or_else(told)?;
+    let share = share.trim().parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    Ok((measure.parse()?, share.ok_or_else(told)?))
+}
+
 /// A filter expression.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
     text.parse::<Filter>().map_err(|error| error.to_string())
@@ -67,6 +95,34 @@ pub(super) fn pair(text: &str) -> Result<(String, Value), String> {
         _ => Value::String(value.to_owned()),
     };
     Ok((key.to_owned(), value))
+}
+
+/// A file, refused before it is read when it is longer than `max_bytes`.
+pub(super) fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let shown = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        let failure = Failure::mendable(format!("cannot read {shown:?}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => failure.with_hint("check the spelling and the working folder"),
+            _ => failure,
+        }
+    };
+    let metadata = path.metadata().map_err(cannot)?;
+    if metadata.is_dir() {
+        return Err(Failure::mendable(format!("{shown:?} is a folder")).with_hint("name one file"));
+    }
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed: files that grow and devices have no honest length.
+    file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > max_bytes {
+        let length = metadata.len().max(bytes.len() as u64);
+        return Err(Failure::mendable(format!(
+            "{shown:?} is {length} bytes long, at most {max_bytes} are read"
+        ))
+        .with_hint("make it smaller"));
+    }
+    Ok(bytes)
 }
 
 /// `--kind` of files.

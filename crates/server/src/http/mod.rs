@@ -9,6 +9,7 @@ mod crossing;
 mod documents;
 mod embeddings;
 mod error;
+mod eval;
 mod extract;
 mod keeping;
 mod merge;

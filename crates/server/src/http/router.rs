@@ -6,8 +6,8 @@
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    backups, collections, documents, embeddings, keeping, merge, openapi, page, probes, reencode, requests,
-    search, tutorial,
+    backups, collections, documents, embeddings, eval, keeping, merge, openapi, page, probes, reencode,
+    requests, search, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -27,6 +27,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(tutorial::image_search))
         .routes(routes!(tutorial::health))
         .routes(routes!(search::search))
+        .routes(routes!(eval::evaluate))
         .routes(routes!(embeddings::embeddings))
         .routes(routes!(documents::add))
         .routes(routes!(documents::get, documents::delete))

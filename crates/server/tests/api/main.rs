@@ -8,6 +8,7 @@ mod bad_input;
 mod collections;
 mod description;
 mod documents;
+mod evaluating;
 mod full_disk;
 mod limits;
 mod metrics;

@@ -7,6 +7,7 @@ mod adding;
 mod bad_input;
 mod demo;
 mod encoding;
+mod evaluating;
 mod keeping;
 mod managing;
 mod models;

@@ -105,7 +105,12 @@ pub(super) fn bars(labels: &[String], series: &[Line], x: &str, y: &str) -> Resu
             .axis_desc_style((FONT, FONT_SIZE).into_font().color(&INK))
             .x_labels(0)
             .y_labels(5)
-            .y_label_formatter(&|y| if is_count { format!("{y:.0}") } else { format!("{y:.1}") })
+            .y_label_formatter(&|y| match is_count {
+                // There is no half question.
+                true if (y - y.round()).abs() > 1e-6 => String::new(),
+                true => format!("{y:.0}"),
+                false => format!("{y:.1}"),
+            })
             .x_desc(x)
             .y_desc(y)
             .draw()?;

@@ -37,8 +37,11 @@ mod weights;
 pub use encoder::{EncodeError, Encoded, Encoder, Input, LongTexts, Modality, ModelCard, Prompt, Reading};
 pub use inspect::{Inspected, MadeFrom, inspect};
 pub use model_files::{ChoiceError, choose as choose_files};
-pub use models::{DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open};
+pub use models::{
+    DEFAULT_IMAGE_MODEL, DEFAULT_TEXT_MODEL, ModelError, builtin, full_id, is_path, open, open_cross_encoder,
+};
 pub use onnx::use_onnxruntime;
 pub use parity::{Parity, Reference, references, sample_picture, samples, side};
 pub use picture::{Picture, PictureError, PictureLimits};
 pub use quantize::{MIN_COSINE, Precision, QuantizeError, Quantized, quantize};
+pub use text::cross::{CrossEncoder, CrossEncoderCard, Pair, Relevance};

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use crate::clip;
 use crate::encoder::{Encoder, Modality, ModelCard};
 use crate::onnx;
+use crate::text::cross::CrossEncoder;
 use crate::text::{TextEncoder, open_folder};
 use crate::vision::{PictureEncoder, open_file};
 
@@ -144,6 +145,24 @@ pub fn open(id: &str) -> Result<Arc<dyn Encoder>, ModelError> {
             let known = BUILTIN.iter().map(|model| model.id.to_owned()).collect();
             Err(ModelError::Unknown { id: id.to_owned(), known })
         }
+    }
+}
+
+/// Opens the cross-encoder in the folder at `path`.
+///
+/// # Errors
+/// No folder, or one that is no cross-encoder, by what it is instead.
+pub fn open_cross_encoder(path: &str) -> Result<CrossEncoder, ModelError> {
+    let broken = |reason: &str| ModelError::Broken { id: path.to_owned(), reason: reason.to_owned() };
+    if BUILTIN.iter().any(|model| model.id == path) {
+        return Err(broken("it is a built-in model that makes vectors, and cannot rerank"));
+    }
+    match Path::new(path).canonicalize() {
+        Ok(folder) if folder.is_dir() => CrossEncoder::open(&folder),
+        Ok(_) => Err(broken("it is a file, and a reranker is the folder of a model")),
+        Err(_) => Err(broken(
+            "there is no folder of that name; a reranker is the folder of a model, or the name of a pulled one",
+        )),
     }
 }
 

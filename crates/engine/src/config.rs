@@ -1,6 +1,7 @@
 //! How an engine runs: the data folder and every limit by name, each with its default.
 
-use crate::search::{Fusion, Mode};
+use crate::rerank::RerankConfig;
+use crate::search::{Fusion, LongQueries, Mode};
 use crate::storage::Upkeep;
 use crate::upkeep::UpkeepPolicy;
 use bilin_encode::PictureLimits;
@@ -24,6 +25,12 @@ pub struct EngineConfig {
     pub max_file_bytes: u64,
     /// Longest query text in characters.
     pub max_query_chars: usize,
+    /// Letters, digits and ideographs that a query text must hold; 0 lets marks and emoji alone through.
+    pub min_query_letters: usize,
+    /// What becomes of a query text that is longer than its model reads.
+    pub long_queries: LongQueries,
+    /// Putting what was found in order anew.
+    pub rerank: RerankConfig,
     /// Largest `top_k`.
     pub max_top_k: usize,
     /// How texts are searched for where a query does not say.
@@ -64,6 +71,9 @@ impl EngineConfig {
             picture_limits: PictureLimits::default(),
             max_file_bytes: 256 << 20,
             max_query_chars: 8_000,
+            min_query_letters: 1,
+            long_queries: LongQueries::default(),
+            rerank: RerankConfig::default(),
             max_top_k: 1_000,
             search_mode: DEFAULT_MODE,
             fusion: Fusion::default(),

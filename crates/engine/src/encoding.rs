@@ -2,8 +2,8 @@
 
 use crate::error::{Error, ErrorKind};
 use bilin_encode::{
-    Encoded, Encoder, Input, Inspected, ModelCard, Picture, PictureLimits, Precision, Prompt, Quantized,
-    Reference,
+    CrossEncoder, Encoded, Encoder, Input, Inspected, ModelCard, Picture, PictureLimits, Precision, Prompt,
+    Quantized, Reference,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,14 @@ pub fn builtin_models() -> Vec<ModelCard> {
 /// An unknown id, with the ones there are.
 pub fn open_model(id: &str) -> Result<Arc<dyn Encoder>, Error> {
     Ok(bilin_encode::open(id)?)
+}
+
+/// Opens the cross-encoder in the folder at `path`.
+///
+/// # Errors
+/// No folder, or one of something else.
+pub fn open_cross_encoder(path: &str) -> Result<CrossEncoder, Error> {
+    Ok(bilin_encode::open_cross_encoder(path)?)
 }
 
 /// Vectors of texts, `[n, dim]`, in their order.

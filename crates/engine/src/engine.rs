@@ -19,11 +19,13 @@ use crate::offsite::Offsite;
 use crate::passes::{EncodeObserver, Passes, QueryInput};
 use crate::recall::Recorder;
 use crate::reencode::Reencodings;
+use crate::rerank::Rerankers;
 use crate::search::{self, Answer, Mode, Query};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
 use crate::tune::{self, TuneOptions, Tuned};
 use crate::upkeep::Board;
+use crate::watch::WatchBoard;
 use bilin_encode::{Encoder, Modality, ModelCard, Prompt};
 use bilin_store::{Applied, Filter, Kind};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -52,6 +54,10 @@ pub struct Engine {
     pub(crate) recall: Recorder,
     /// Moves to other models.
     pub(crate) reencodings: Reencodings,
+    /// Cross-encoders that are open.
+    pub(crate) rerankers: Rerankers,
+    /// What is known of watched folders.
+    pub(crate) watching: WatchBoard,
     /// Backups beyond this machine.
     pub(crate) offsite: Offsite,
     /// Full texts that are being filled.
@@ -82,6 +88,8 @@ impl Engine {
             board: Board::default(),
             recall: Recorder::default(),
             reencodings: Reencodings::default(),
+            rerankers: Rerankers::default(),
+            watching: WatchBoard::default(),
             offsite: Offsite::default(),
             fillers: Fillers::default(),
         })
@@ -358,6 +366,9 @@ impl Engine {
     pub fn warm_up(&self) -> Result<(), Error> {
         for store in self.stores.all() {
             self.models.for_settings(store.name(), &store.settings())?;
+        }
+        if let Some(model) = &self.config.rerank.model {
+            self.rerankers.get(model)?;
         }
         Ok(())
     }

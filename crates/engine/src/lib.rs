@@ -15,11 +15,14 @@
 //! | `offsite` | backups beyond this machine |
 //! | `keeping` | backups, restoring, verifying |
 //! | `upkeep` | builds, backups, checks and fail-overs by themselves |
+//! | `watch` | what changes in folders comes in by itself |
 //! | `recall` | what live queries find |
+//! | `rerank` | what was found, in order anew by a cross-encoder |
 //! | `reencode` | moving a collection to another model |
 //! | `models` | the encoder pool |
 //! | `passes` | queries that come together share a forward pass |
 //! | `cancel` | whether an answer is still wanted |
+//! | `letters` | what of a text can be searched for |
 //! | `encoding` | encoding and models without a data folder |
 //! | `pulled` | models pulled into the data folder, and their names |
 //! | `faiss` | FAISS index files in and out |
@@ -53,6 +56,7 @@ pub mod faiss;
 mod full_text;
 mod health;
 mod keeping;
+mod letters;
 mod lookup;
 mod merging;
 mod models;
@@ -62,10 +66,12 @@ mod passes;
 mod pulled;
 mod recall;
 mod reencode;
+mod rerank;
 mod search;
 mod storage;
 mod tune;
 mod upkeep;
+mod watch;
 
 pub use add::{
     AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST,
@@ -75,7 +81,8 @@ pub use cancel::CancelToken;
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
 pub use encoding::{
-    builtin_models, encode_references, encode_texts, inspect_model, open_model, quantize_model,
+    builtin_models, encode_references, encode_texts, inspect_model, open_cross_encoder, open_model,
+    quantize_model,
 };
 pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
@@ -89,17 +96,22 @@ pub use passes::{EncodeEvent, EncodeObserver};
 pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
-pub use search::{Answer, Found, Fusion, Mode, Per, Query, Snippet, Target, Timings};
+pub use rerank::{RerankConfig, Reranked};
+pub use search::{
+    Answer, Found, Fusion, LongQueries, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Snippet, Target,
+    Timings,
+};
 pub use storage::{
     Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem,
 };
 pub use tune::{TuneOptions, Tuned};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
+pub use watch::{WatchEvent, WatchPass, WatchStatus, WatchTiming, Watchers, Watching, watch};
 
 pub use bilin_encode::{
-    ChoiceError, Encoded, Encoder, Inspected, LongTexts, MIN_COSINE, MadeFrom, Modality, ModelCard, Parity,
-    Picture, PictureLimits, Precision, Prompt, Quantized, Reading, Reference,
-    choose_files as choose_model_files, references as model_references, samples as model_samples,
+    ChoiceError, CrossEncoder, CrossEncoderCard, Encoded, Encoder, Inspected, LongTexts, MIN_COSINE,
+    MadeFrom, Modality, ModelCard, Parity, Picture, PictureLimits, Precision, Prompt, Quantized, Reading,
+    Reference, choose_files as choose_model_files, references as model_references, samples as model_samples,
     use_onnxruntime,
 };
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};

@@ -69,6 +69,9 @@ pub fn tokenizer(bytes: &[u8]) {
         if let Ok(tokens) = Tokens::new("fuzz", tokenizer, Some(MAX_TOKENS)) {
             let vocabulary = tokens.vocabulary();
             TEXTS.iter().for_each(|text| cut(&tokens, vocabulary, text));
+            if tokens.check_pairs().is_ok() {
+                TEXTS.iter().for_each(|text| join(&tokens, vocabulary, text));
+            }
         }
     }
 }
@@ -94,7 +97,10 @@ pub fn text(text: &str) {
         })
         .collect()
     });
-    SMALL.iter().for_each(|(tokens, vocabulary)| cut(tokens, *vocabulary, text));
+    for (tokens, vocabulary) in &*SMALL {
+        cut(tokens, *vocabulary, text);
+        join(tokens, *vocabulary, text);
+    }
 }
 
 fn cut(tokens: &Tokens, vocabulary: usize, text: &str) {
@@ -102,6 +108,16 @@ fn cut(tokens: &Tokens, vocabulary: usize, text: &str) {
     assert!(!ids.is_empty() && ids.len() <= MAX_TOKENS, "{} tokens of {text:?}", ids.len());
     assert!(ids.iter().all(|id| (*id as usize) < vocabulary), "{ids:?} of {vocabulary} for {text:?}");
     assert!(is_cut || tokens.count(text) <= MAX_TOKENS);
+}
+
+fn join(tokens: &Tokens, vocabulary: usize, text: &str) {
+    for (first, second) in [(text, TEXTS[0]), ("a", text), (text, text)] {
+        let joined = tokens.join(first, second);
+        let ids = &joined.ids;
+        assert!(!ids.is_empty() && ids.len() <= MAX_TOKENS, "{} tokens of {first:?}, {second:?}", ids.len());
+        assert!(ids.iter().all(|id| (*id as usize) < vocabulary), "{ids:?} of {vocabulary} for {second:?}");
+        assert!(joined.second <= ids.len());
+    }
 }
 
 /// Any bytes as a picture.
@@ -145,6 +161,8 @@ pub fn folder(text: &str, place: &Path) {
         let _ = path.parent().map(std::fs::create_dir_all);
         let _ = std::fs::write(path, content);
     }
+    let reranker = crate::open_cross_encoder(&folder.to_string_lossy());
+    assert!(reranker.is_err_and(|error| !error.to_string().is_empty()), "its weights have no labels");
     match crate::open(&folder.to_string_lossy()) {
         Ok(encoder) => {
             let input = Input::Text { text: "向量检索 search", prompt: Prompt::Query };

@@ -4,6 +4,7 @@
 //! model; a picture model is one file. It is written under a temporary name next to its place, opened, compared with the
 //! model it was made from, and only then given its name: what fails leaves nothing behind.
 
+mod either;
 mod file;
 mod rounding;
 mod tensors;
@@ -11,14 +12,14 @@ mod tensors;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use crate::encoder::{EncodeError, Encoder, ModelCard};
+use crate::encoder::EncodeError;
 use crate::inspect::{MADE_BY, MADE_FROM, MADE_FROM_REVISION, local_files};
 use crate::model_files::is_support;
-use crate::models::{ModelError, is_path, open};
-use crate::parity::{Parity, encode_samples};
+use crate::models::{ModelError, is_path};
+use crate::parity::Parity;
 use crate::weights::{map, tensors as read_tensors};
+use either::Either;
 use file::WriteError;
 
 /// The least cosine to the model it was made from at which an f16 or int8 model is kept.
@@ -119,8 +120,10 @@ pub enum QuantizeError {
 /// What was made.
 #[derive(Clone, Debug)]
 pub struct Quantized {
-    /// Of the new model, at its place.
-    pub card: ModelCard,
+    /// Of the new model: its full path.
+    pub id: String,
+    /// Hash of its files, hex.
+    pub revision: String,
     /// How its weights are kept.
     pub precision: Precision,
     /// Bytes of the files of weights it was made from.
@@ -216,26 +219,28 @@ pub fn quantize(
     precision: Precision,
     done: &dyn Fn(u64),
 ) -> Result<Quantized, QuantizeError> {
-    let original = open(source)?;
+    let original = Either::open(source)?;
     if !is_path(source) {
         return Err(QuantizeError::BuiltIn { id: source.to_owned() });
     }
-    let source = PathBuf::from(&original.card().id);
+    let source = PathBuf::from(original.id());
     let destination = place(&source, destination)?;
     let plan = Plan::of(&source)?;
     let name = destination.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = destination.with_file_name(format!(".{name}.unfinished-{}", std::process::id()));
     free_place(&unfinished)?;
     let unfinished = Unfinished(unfinished);
-    let (bytes_before, bytes_after) = write(&source, &plan, &unfinished.0, precision, original.card(), done)?;
-    let parity = compare(&original, &unfinished.0)?;
+    let (bytes_before, bytes_after) =
+        write(&source, &plan, &unfinished.0, precision, original.revision(), done)?;
+    let parity = Either::open(&unfinished.0.to_string_lossy())?.compare(&original)?;
     // Four bits are chosen for their size, and the figure is told; the others promise to change nothing that matters.
     if precision != Precision::Q4_0 && parity.smallest_cosine < MIN_COSINE {
         return Err(QuantizeError::TooFar { precision, cosine: parity.smallest_cosine });
     }
     unfinished.keep(&destination)?;
-    let card = open(&destination.to_string_lossy())?.card().clone();
-    Ok(Quantized { card, precision, bytes_before, bytes_after, parity })
+    let made = Either::open(&destination.to_string_lossy())?;
+    let (id, revision) = (made.id().to_owned(), made.revision().to_owned());
+    Ok(Quantized { id, revision, precision, bytes_before, bytes_after, parity })
 }
 
 /// The full path of a new model: free, in a folder that is there, and not inside the model it is made from.
@@ -262,7 +267,7 @@ fn write(
     plan: &Plan,
     to: &Path,
     precision: Precision,
-    card: &ModelCard,
+    revision: &str,
     done: &dyn Fn(u64),
 ) -> Result<(u64, u64), QuantizeError> {
     let refuse = |reason: String| QuantizeError::Weights { path: source.to_owned(), reason };
@@ -270,7 +275,7 @@ fn write(
     let metadata = [
         ("format", "pt".to_owned()),
         (MADE_FROM, made_from),
-        (MADE_FROM_REVISION, card.revision.clone()),
+        (MADE_FROM_REVISION, revision.to_owned()),
         (MADE_BY, format!("bilin {} model quantize --to {precision}", env!("CARGO_PKG_VERSION"))),
     ];
     let (mut before, mut tensors) = (0, Vec::new());
@@ -311,13 +316,4 @@ fn write(
         })?;
     }
     Ok((before, after))
-}
-
-/// The vectors of the model at `path` against those of the original.
-fn compare(original: &Arc<dyn Encoder>, path: &Path) -> Result<Parity, QuantizeError> {
-    let quantized = open(&path.to_string_lossy())?;
-    let mut parity = Parity::default();
-    let (vectors, expected) = (encode_samples(quantized.as_ref())?, encode_samples(original.as_ref())?);
-    parity.compare(&vectors, &expected, original.card().dim);
-    Ok(parity)
 }

@@ -70,6 +70,16 @@ impl Config {
         self.max_position_embeddings.saturating_sub(self.first_position())
     }
 
+    /// Whether tokens of a second text are told from those of a first.
+    pub(crate) fn tells_second_texts(&self) -> bool {
+        self.model_type == "bert" && self.type_vocab_size > 1
+    }
+
+    /// Numbers in a token's state.
+    pub(crate) fn dim(&self) -> usize {
+        self.hidden_size
+    }
+
     /// The position of a text's first token.
     fn first_position(&self) -> usize {
         if self.model_type == "bert" { 0 } else { self.pad_token_id.unwrap_or(1).saturating_add(1) }
@@ -82,6 +92,8 @@ pub(crate) struct Bert {
     words: Table,
     /// `[positions, dim]` from that of a text's first token on, the embedding of token type 0 added.
     positions: Vec<f32>,
+    /// `[dim]`: what the embedding of token type 1 has over that of type 0; empty where there is no type 1.
+    second: Vec<f32>,
     norm: LayerNorm,
     layers: Vec<Layer>,
 }
@@ -109,11 +121,13 @@ impl Bert {
         for position in positions.chunks_exact_mut(dim) {
             position.iter_mut().zip(&kinds).for_each(|(position, kind)| *position += kind);
         }
+        let second = kinds.iter().skip(dim).take(dim).zip(&kinds).map(|(second, first)| second - first);
+        let second = second.collect();
         let norm = read_norm(&weights, "embeddings.LayerNorm", config)?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| Layer::read(&weights, &format!("encoder.layer.{layer}"), config))
             .collect::<Result<_, _>>()?;
-        Ok(Bert { heads: config.num_attention_heads, words, positions, norm, layers })
+        Ok(Bert { heads: config.num_attention_heads, words, positions, second, norm, layers })
     }
 
     /// Numbers in a token's state.
@@ -133,7 +147,13 @@ impl Bert {
 
     /// Last states `[tokens, dim]` of token ids; `shared` lets the other threads help.
     pub(crate) fn encode(&self, texts: &[Vec<u32>], shared: bool) -> Vec<f32> {
-        let mut x = self.embed(texts);
+        self.encode_pairs(texts, &[], shared)
+    }
+
+    /// As [`Bert::encode`], of pairs of texts: tokens of a pair from the position in `seconds` on are of type 1. Pairs behind the
+    /// end of `seconds` have none such.
+    pub(crate) fn encode_pairs(&self, texts: &[Vec<u32>], seconds: &[usize], shared: bool) -> Vec<f32> {
+        let mut x = self.embed(texts, seconds);
         let most = if shared { rayon::current_num_threads() } else { 1 };
         let mut parts = self.layers.first().map_or_else(Vec::new, |layer| Part::of(layer, self.heads, most));
         for layer in &self.layers {
@@ -143,7 +163,7 @@ impl Bert {
     }
 
     /// Word + position + type embeddings, normalised: `[tokens, dim]`.
-    fn embed(&self, texts: &[Vec<u32>]) -> Vec<f32> {
+    fn embed(&self, texts: &[Vec<u32>], seconds: &[usize]) -> Vec<f32> {
         let dim = self.dim();
         let tokens: usize = texts.iter().map(Vec::len).sum();
         let mut x = vec![0.0; tokens * dim];
@@ -151,6 +171,16 @@ impl Bert {
         for (row, (id, position)) in x.chunks_exact_mut(dim).zip(ids) {
             self.words.row(*id as usize, row);
             row.iter_mut().zip(position).for_each(|(number, position)| *number += position);
+        }
+        if !self.second.is_empty() {
+            let mut rest = x.as_mut_slice();
+            for (text, second) in texts.iter().zip(seconds) {
+                let (states, after) = rest.split_at_mut(text.len() * dim);
+                for row in states.chunks_exact_mut(dim).skip(*second) {
+                    row.iter_mut().zip(&self.second).for_each(|(number, more)| *number += more);
+                }
+                rest = after;
+            }
         }
         self.norm.apply(&mut x);
         x

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::cross::is_classifier;
 use super::modules::Modules;
 use super::network::Config;
 use super::pooling::Mode;
@@ -32,6 +33,8 @@ use crate::weights::{Weights, find, map, read_small};
 
 /// A tokenizer says this many tokens, or more, when it knows of no limit.
 const NO_LIMIT: f64 = 1e12;
+/// What is told of a cross-encoder that is asked for vectors.
+const IS_CLASSIFIER: &str = "it gives labels for texts and no vectors, as its architecture says (ForSequenceClassification): it may be a reranker, which is named by rerank.model or --rerank-model";
 /// Of XLM-RoBERTa.
 const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
 /// Names of the prompt for each side, the usual one first.
@@ -158,7 +161,12 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     let modules = Modules::read(&mut reader).map_err(broken)?;
     let inside = |name: &str| modules.network.join(name).to_string_lossy().into_owned();
     let config = reader.bytes(&inside("config.json")).and_then(|json| {
-        Config::read(&json.ok_or("there is no config.json in it, so it is no folder of a model")?)
+        let json = json.ok_or("there is no config.json in it, so it is no folder of a model")?;
+        // With a pooling behind it, a network is one for vectors, whatever it was trained as.
+        match modules.pooling.is_none() && is_classifier(&json) {
+            true => Err(IS_CLASSIFIER.to_owned()),
+            false => Config::read(&json),
+        }
     });
     let config = config.map_err(broken)?;
     let usual = if config.is_decoder() { Mode::Last } else { Mode::Mean };
@@ -167,7 +175,7 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Arc<dyn Encoder>, ModelError>
     let tokenizer_config = reader.bytes(&inside("tokenizer_config.json")).map_err(broken)?;
     let longest: Longest = parse("tokenizer_config.json", tokenizer_config.as_deref()).map_err(broken)?;
     let prompts: Prompts = reader.json("config_sentence_transformers.json").map_err(broken)?;
-    let max_tokens = max_tokens(&config, &reading, &longest);
+    let max_tokens = self::longest(config.max_tokens(), &reading, &longest);
     let tokenizer = read_tokenizer(&mut reader, &folder.join(&modules.network), tokenizer_config.as_deref());
     let tokens = Tokens::new(&id, tokenizer.map_err(broken)?, Some(max_tokens))?;
     let network = config.open(reader.weights(&id, &modules.network)?)?;
@@ -203,9 +211,9 @@ pub(crate) fn is_ours(folder: &Path) -> bool {
 }
 
 /// As sentence-transformers chooses it, and never more than there are positions.
-fn max_tokens(config: &Config, reading: &Reading, longest: &Longest) -> usize {
+pub(crate) fn longest(positions: usize, reading: &Reading, longest: &Longest) -> usize {
     let asked = reading.max_seq_length.or(longest.tokens());
-    asked.map_or(config.max_tokens(), |asked| asked.min(config.max_tokens()))
+    asked.map_or(positions, |asked| asked.min(positions))
 }
 
 pub(crate) fn read_tokenizer(

@@ -39,7 +39,7 @@ enum Residual {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Activation {
+pub(super) enum Activation {
     Identity,
     Tanh,
     Relu,
@@ -86,7 +86,7 @@ fn vector() -> String {
 
 impl Activation {
     /// By the name of PyTorch's class.
-    fn of(name: &str) -> Result<Activation, String> {
+    pub(super) fn of(name: &str) -> Result<Activation, String> {
         match name.strip_prefix("torch.nn.").and_then(|name| name.rsplit('.').next()) {
             Some("Identity") => Ok(Activation::Identity),
             Some("Tanh") => Ok(Activation::Tanh),
@@ -95,12 +95,24 @@ impl Activation {
             Some("Sigmoid") => Ok(Activation::Sigmoid),
             Some("SiLU") => Ok(Activation::Silu),
             _ => Err(format!(
-                "the activation \"{name}\" of its Dense module is not supported, expected torch.nn's Identity, Tanh, ReLU, GELU, Sigmoid or SiLU"
+                "its activation \"{name}\" is not supported, expected torch.nn's Identity, Tanh, ReLU, GELU, Sigmoid or SiLU"
             )),
         }
     }
 
-    fn apply(self, x: &mut [f32]) {
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Activation::Identity => "identity",
+            Activation::Tanh => "tanh",
+            Activation::Relu => "relu",
+            Activation::Gelu => "gelu",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Silu => "silu",
+        }
+    }
+
+    pub(super) fn apply(self, x: &mut [f32]) {
         let each = |x: &mut [f32], f: fn(f32) -> f32| x.iter_mut().for_each(|x| *x = f(*x));
         match self {
             Activation::Identity => {}

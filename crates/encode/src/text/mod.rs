@@ -4,6 +4,7 @@
 //! one behind the other without padding. One text alone is shared among the threads inside its layers instead.
 
 mod bert;
+pub(crate) mod cross;
 pub(crate) mod folder;
 mod head;
 mod modernbert;

@@ -23,6 +23,8 @@ use crate::models::TextWishes;
 use bilin_index::IndexSpec;
 use bilin_ingest::{Problem, Split};
 use bilin_store::{Kind, Metadata};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// Longest document id in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -44,6 +46,8 @@ pub struct AddOptions {
     pub metadata: Metadata,
     /// Also remove documents of files that are gone below the given folders.
     pub sync: bool,
+    /// Files that are passed over this time, by full path; documents that they gave stay.
+    pub except: BTreeSet<PathBuf>,
     /// How text is cut.
     pub split: Split,
     /// What a collection that is made now holds; `None` = what most of the files are.
@@ -135,6 +139,8 @@ pub struct AddReport {
     pub items_added: usize,
     /// Of them, items longer than the model reads; the rest of their text does not count in searches.
     pub items_truncated: usize,
+    /// Items that hold nothing but punctuation, symbols or emoji, and were left out: what they say, nobody can look for.
+    pub items_left_out: usize,
     /// What could not be added, with the reason.
     pub problems: Vec<Problem>,
     /// The newest commit.
@@ -151,6 +157,7 @@ impl AddReport {
         self.files_removed += before.files_removed;
         self.items_added += before.items_added;
         self.items_truncated += before.items_truncated;
+        self.items_left_out += before.items_left_out;
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn add_paths(
 fn add_walked(
     engine: &Engine,
     store: &dyn VectorStore,
-    walk: Walk,
+    mut walk: Walk,
     options: &AddOptions,
     progress: &dyn AddProgress,
     report: &mut AddReport,
@@ -61,6 +61,7 @@ fn add_walked(
     let encoder = engine.models.for_settings(store.name(), &settings)?.ok_or_else(|| {
         Error::invalid(format!("collection {:?} has no model to read files with", store.name()))
     })?;
+    walk.found.retain(|found| !options.except.contains(&found.path));
     (report.passed_over, report.seq) = (walk.passed_over, store.view().seq());
     progress.event(&AddEvent::Found {
         files: walk.found.len(),
@@ -127,6 +128,7 @@ fn tell(report: &mut AddReport, done: &mut u64, progress: &dyn AddProgress, mess
             progress.event(&AddEvent::File { source, items: 0, done_bytes: *done });
         }
         Message::Problem(problem) => tell_problem(report, progress, problem),
+        Message::LeftOut(items) => report.items_left_out += items,
         Message::Written(written) => {
             report.seq = written.seq;
             report.items_added += written.items;

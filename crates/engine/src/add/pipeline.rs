@@ -50,6 +50,8 @@ pub(super) enum Message {
     Unchanged { source: String, bytes: u64 },
     /// Something could not be added.
     Problem(Problem),
+    /// Items of a file that hold nothing but marks.
+    LeftOut(usize),
     /// A commit is durable.
     Written(Written),
 }
@@ -259,6 +261,9 @@ impl Pipeline<'_> {
             for mut file in files {
                 for problem in file.problems.drain(..) {
                     let _ = tell.send(Message::Problem(problem));
+                }
+                if file.left_out > 0 {
+                    let _ = tell.send(Message::LeftOut(file.left_out));
                 }
                 if file.failed {
                     let Found { source, bytes, .. } = file.found;

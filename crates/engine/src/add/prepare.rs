@@ -7,6 +7,7 @@
 
 use super::check_id;
 use super::file::problem;
+use crate::letters::has_letters;
 use crate::models::encoded_text;
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
 use bilin_ingest::{Content, Format, Found, Limits, Problem, ReadOptions, Split};
@@ -31,6 +32,8 @@ pub(super) struct Prepared {
     pub(super) known: bool,
     pub(super) documents: Vec<PreparedDocument>,
     pub(super) problems: Vec<Problem>,
+    /// Items of marks alone, which are not among the documents.
+    pub(super) left_out: usize,
     /// The file cannot be used at all: its old documents and stamp stay.
     pub(super) failed: bool,
 }
@@ -81,8 +84,8 @@ impl Preparation<'_> {
     /// Never fails as a whole; see [`Prepared::failed`].
     pub(super) fn prepare(&self, job: Job) -> Prepared {
         let Job { found, bytes, stamp, known } = job;
-        let mut prepared =
-            Prepared { found, stamp, known, documents: Vec::new(), problems: Vec::new(), failed: false };
+        let (documents, problems) = (Vec::new(), Vec::new());
+        let mut prepared = Prepared { found, stamp, known, documents, problems, left_out: 0, failed: false };
         let count_tokens = |text: &str| self.encoder.count_tokens(text);
         let options = ReadOptions {
             split: self.split,
@@ -101,7 +104,10 @@ impl Preparation<'_> {
             }
         };
         prepared.problems = read.problems;
-        for document in read.documents {
+        for mut document in read.documents {
+            let all = document.items.len();
+            document.items.retain(says_something);
+            prepared.left_out += all - document.items.len();
             match self.document(&prepared.found, document) {
                 Ok(document) => prepared.documents.push(document),
                 Err(problem) => prepared.problems.push(problem),
@@ -136,6 +142,14 @@ impl Preparation<'_> {
             metadata.insert(field.clone(), value.clone());
         }
         Ok(PreparedItem { source, text, metadata, thumbnail })
+    }
+}
+
+/// Whether anybody could look for an item: every picture, and texts with a letter, digit or ideograph.
+fn says_something(item: &bilin_ingest::Item) -> bool {
+    match &item.content {
+        Content::Text(text) => has_letters(text),
+        Content::Picture(_) => true,
     }
 }
 

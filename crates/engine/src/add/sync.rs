@@ -19,6 +19,10 @@ pub(super) fn remove_gone(
     mut committed: impl FnMut(usize, u64) -> bool,
 ) -> Result<(), Error> {
     let gone: Vec<String> = store.files_below(roots)?.into_iter().filter(|path| is_gone(path)).collect();
+    // A folder that went meanwhile took its files with it: that is no list of files that somebody removed.
+    if roots.iter().any(|root| !root.exists()) {
+        return Ok(());
+    }
     for files in gone.chunks(FILES_PER_COMMIT) {
         let applied = store.apply(Batch { delete_files: files.to_vec(), ..Batch::default() })?;
         if !committed(files.len(), applied.seq) {

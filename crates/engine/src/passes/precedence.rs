@@ -21,7 +21,7 @@ pub(crate) struct First<'a>(&'a Precedence);
 
 impl Precedence {
     /// A query comes to an encoder.
-    pub(super) fn enter(&self) -> First<'_> {
+    pub(crate) fn enter(&self) -> First<'_> {
         *self.queries() += 1;
         First(self)
     }

@@ -1,10 +1,17 @@
 //! What a query must satisfy before any work is done for it.
 
-use super::{Query, Target};
+use super::{LongQueries, Query, Target};
 use crate::add::{check_id, documents::check_vector};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
+use crate::letters::letters;
+use bilin_encode::Encoder;
 use bilin_store::Settings;
+
+/// Of a query that is told back.
+const SHOWN_CHARS: usize = 40;
+/// Special tokens around a text, at most.
+const SPECIAL_TOKENS: usize = 4;
 
 /// Checks the parts that need no collection's content.
 pub(super) fn check(query: &Query, settings: &Settings, config: &EngineConfig) -> Result<(), Error> {
@@ -17,7 +24,7 @@ pub(super) fn check(query: &Query, settings: &Settings, config: &EngineConfig) -
             .with_hint("leave it out for the calibrated one"));
     }
     match &query.target {
-        Target::Text(text) => check_text(text, config.max_query_chars),
+        Target::Text(text) => check_text(text, config),
         Target::Picture(bytes) if bytes.is_empty() => Err(Error::invalid("the picture is empty (0 bytes)")
             .with_hint("send a jpeg, png, webp, gif or bmp file")),
         Target::Picture(_) => Ok(()),
@@ -28,8 +35,9 @@ pub(super) fn check(query: &Query, settings: &Settings, config: &EngineConfig) -
     }
 }
 
-/// The text of a query: something, and not more than the limit.
-fn check_text(text: &str, max_chars: usize) -> Result<(), Error> {
+/// The text of a query: something that can be searched for, and not more than the limit.
+fn check_text(text: &str, config: &EngineConfig) -> Result<(), Error> {
+    let max_chars = config.max_query_chars;
     if text.trim().is_empty() {
         return Err(Error::invalid(format!(
             "the query must hold 1 to {max_chars} characters that are not blank, got none"
@@ -44,5 +52,75 @@ fn check_text(text: &str, max_chars: usize) -> Result<(), Error> {
         )
         .with_hint("shorten it; a question or a paragraph is enough"));
     }
-    Ok(())
+    let (min_letters, letters) = (config.min_query_letters, letters(text));
+    if letters >= min_letters {
+        return Ok(());
+    }
+    let shown: String = text.trim().chars().take(SHOWN_CHARS).collect();
+    if letters == 0 {
+        return Err(Error::invalid(format!(
+            "the query holds only punctuation, symbols or emoji: {shown:?}; expected at least {min_letters} letter, digit or Chinese character"
+        ))
+        .with_hint("ask in words, in Chinese or English, such as: what is an inverted index?"));
+    }
+    Err(Error::invalid(format!(
+        "the query is too short: {shown:?} holds {letters} letters, digits or Chinese characters, expected at least {min_letters}"
+    ))
+    .with_hint("ask a question or give a few words"))
+}
+
+/// Whether the model reads all of a query; where only its beginning is read, that is told with the answer.
+pub(super) fn check_tokens(text: &str, encoder: &dyn Encoder, config: &EngineConfig) -> Result<bool, Error> {
+    let card = encoder.card();
+    let Some(reads) = card.max_tokens else { return Ok(true) };
+    // No tokenizer makes more tokens than bytes, so a short text need not be cut into them twice.
+    if text.len() + card.query_prompt.len() + SPECIAL_TOKENS <= reads {
+        return Ok(true);
+    }
+    let tokens = encoder.count_tokens(text);
+    let room = reads.saturating_sub(encoder.count_tokens(&card.query_prompt) + SPECIAL_TOKENS);
+    match (tokens <= room, config.long_queries) {
+        (true, _) => Ok(true),
+        (false, LongQueries::Truncate) => Ok(false),
+        (false, LongQueries::Refuse) => Err(Error::invalid(format!(
+            "the query is {tokens} tokens long, and model {:?} reads at most {room} of one",
+            card.id
+        ))
+        .with_hint("shorten it; a question or a paragraph is enough")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str, config: &EngineConfig) -> String {
+        check_text(text, config).err().map(|error| error.message).unwrap_or_default()
+    }
+
+    #[test]
+    fn one_letter_digit_or_ideograph_is_enough() {
+        let config = EngineConfig::default();
+        for text in ["a", "7", "鸟", " é ", "C++", "?是?", "①", "〇", "か", "ㄅ", "👍 yes"] {
+            assert_eq!(told(text, &config), "", "{text}");
+        }
+        for text in
+            ["?", "。", "??!……", "《》", "😀", "👩‍👩‍👧 🎉", "+-*/=", "\u{301}", "￥", "→", "\u{200b}", "、。，"]
+        {
+            assert!(told(text, &config).contains("only punctuation, symbols or emoji"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_can_be_moved() {
+        let three = EngineConfig { min_query_letters: 3, ..EngineConfig::default() };
+        assert_eq!(told("a, b and", &three), "");
+        let short = told("ab?", &three);
+        assert!(short.contains("holds 2 ") && short.contains("at least 3"), "{short}");
+        let none = EngineConfig { min_query_letters: 0, max_query_chars: 3, ..EngineConfig::default() };
+        assert_eq!(told("😀", &none), "");
+        let long = told("abcd", &none);
+        assert!(long.contains("at most 3") && long.contains("got 4"), "{long}");
+        assert!(!told("  ", &none).is_empty(), "nothing is never a query");
+    }
 }

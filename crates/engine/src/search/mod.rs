@@ -17,6 +17,7 @@ mod target;
 pub use mode::{Fusion, Mode, Per};
 pub(crate) use run::search;
 
+use crate::rerank::Reranked;
 use bilin_store::{Filter, Metadata};
 use std::ops::Range;
 
@@ -51,20 +52,48 @@ pub struct Query {
     pub per: Per,
     /// How the candidates of [`Mode::Hybrid`] become one ranking; `None` = as configured.
     pub fusion: Option<Fusion>,
+    /// Whether the best found are put in order by the cross-encoder that is configured; `None` = as the configuration says.
+    pub rerank: Option<bool>,
 }
 
 impl Query {
     /// The 3 best, without filter, with calibrated effort, in the configured mode.
     pub fn new(target: Target) -> Query {
-        Query { target, top_k: 3, filter: None, effort: None, mode: None, per: Per::Item, fusion: None }
+        Query {
+            target,
+            top_k: 3,
+            filter: None,
+            effort: None,
+            mode: None,
+            per: Per::Item,
+            fusion: None,
+            rerank: None,
+        }
     }
 }
+
+/// What becomes of a query text that is longer than its model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LongQueries {
+    /// Its beginning is searched with, and the answer says so.
+    #[default]
+    Truncate,
+    /// It is refused, with both lengths.
+    Refuse,
+}
+
+/// In [`Answer::degraded`]: the query is longer than the model reads; its beginning was searched with.
+pub const QUERY_TRUNCATED: &str = "query_truncated";
+/// In [`Answer::degraded`]: the time for reranking was over before all candidates were scored.
+pub const RERANK_BUDGET: &str = "rerank_budget";
 
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Best first; fewer than `top_k` when the collection (or the filter) has no more.
     pub results: Vec<Found>,
+    /// How far reranking came; `None` where there was none.
+    pub reranked: Option<Reranked>,
     /// Where the time went.
     pub timings: Timings,
     /// The commit that was searched.
@@ -92,6 +121,8 @@ pub struct Found {
     pub similarity: f32,
     /// Squared L2 distance, as FAISS's `IndexFlatL2` gives it; between unit vectors under the cosine metric.
     pub l2_distance: f32,
+    /// What the cross-encoder says of it, as its makers show it; larger is better. `None` where it was not asked.
+    pub reranked: Option<f32>,
     /// Displayed text; `None` for pictures and bare vectors.
     pub text: Option<String>,
     /// Fields of the item.
@@ -120,6 +151,8 @@ pub struct Timings {
     pub search_ms: f64,
     /// Texts and fields of the results.
     pub fetch_ms: f64,
+    /// Reranking; 0 where there was none.
+    pub rerank_ms: f64,
     /// All of it, checks included.
     pub total_ms: f64,
 }

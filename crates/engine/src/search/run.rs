@@ -9,13 +9,14 @@ use super::pick::{Picked, Words, pick};
 use super::plan::Plan;
 use super::score::scores;
 use super::target::{QueryVector, query_vector};
-use super::{Answer, Found, Mode, Per, Query, Timings};
+use super::{Answer, Found, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Target, Timings};
 use crate::Engine;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
 use crate::recall::Sample;
+use crate::rerank::{Reranked, Reranker, Reranking, none_configured};
 use crate::storage::{ByWords, ItemKey, Near, Nearest, VectorStore, View};
-use bilin_store::Settings;
+use bilin_store::{Kind, Settings};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +36,10 @@ pub(crate) fn search(
     let started = Instant::now();
     let settings = store.settings();
     check(query, &settings, &engine.config)?;
+    let reranker = reranker(engine, &settings, query)?;
     let plan = Plan::of(engine, store, &settings, query, token)?;
+    // Candidates for the reranker, or what is answered.
+    let most = reranker.as_ref().map_or(query.top_k, |_| query.top_k.max(engine.config.rerank.candidates));
     // One view for everything, so that a result's text is of the commit that was searched.
     let view = store.view();
     let mut degraded = plan.degraded.clone();
@@ -45,21 +49,25 @@ pub(crate) fn search(
     if target.is_none() {
         degraded.push("similarity".to_owned());
     }
+    // Words count wherever they stand.
+    if plan.mode != Mode::Lexical && target.as_ref().is_some_and(|target| target.truncated) {
+        degraded.push(QUERY_TRUNCATED.to_owned());
+    }
     token.check()?;
     let encode_ms = milliseconds(encode_started);
 
     let run = Run { engine, view: &view, query, plan: &plan, target: target.as_ref(), token };
     let (mut search_ms, mut fetch_ms) = (0.0, 0.0);
-    let mut depth = plan.depth;
+    let mut depth = plan.depth.max(most);
     let mut deeper = 0;
     let (ranking, picked) = loop {
         let search_started = Instant::now();
         let ranking = run.rank(depth)?;
         search_ms += milliseconds(search_started);
         let fetch_started = Instant::now();
-        let picked = pick(&**run.view, &ranking.ranked, plan.per, query.top_k, ranking.words.as_ref())?;
+        let picked = pick(&**run.view, &ranking.ranked, plan.per, most, ranking.words.as_ref())?;
         fetch_ms += milliseconds(fetch_started);
-        let is_all = picked.len() == query.top_k || ranking.is_exhausted || plan.is_plain();
+        let is_all = picked.len() >= query.top_k || ranking.is_exhausted || plan.is_plain();
         if is_all || deeper == DEEPER_TIMES || depth == MOST_CANDIDATES {
             break (ranking, picked);
         }
@@ -69,11 +77,21 @@ pub(crate) fn search(
     };
     run.sample(&ranking.near);
     degraded.extend(ranking.left_out.iter().map(|term| format!("term {term:?}")));
-    let results = picked.into_iter().enumerate();
-    let results =
-        results.map(|(index, picked)| found(index + 1, picked, &settings, target.as_ref())).collect();
-    let timings = Timings { encode_ms, search_ms, fetch_ms, total_ms: milliseconds(started) };
-    Ok(Answer { results, timings, seq: view.seq(), mode: plan.mode, degraded })
+    let mut results: Vec<Found> =
+        picked.into_iter().map(|picked| found(picked, &settings, target.as_ref())).collect();
+    let rerank_started = Instant::now();
+    let reranked = match (reranker, &query.target) {
+        (Some(reranker), Target::Text(text)) => Some(rerank(engine, &reranker, text, &mut results, token)?),
+        _ => None,
+    };
+    let rerank_ms = reranked.map_or(0.0, |_| milliseconds(rerank_started));
+    if reranked.is_some_and(|reranked| !reranked.is_complete()) {
+        degraded.push(RERANK_BUDGET.to_owned());
+    }
+    results.truncate(query.top_k);
+    results.iter_mut().zip(1..).for_each(|(found, rank)| found.rank = rank);
+    let timings = Timings { encode_ms, search_ms, fetch_ms, rerank_ms, total_ms: milliseconds(started) };
+    Ok(Answer { results, reranked, timings, seq: view.seq(), mode: plan.mode, degraded })
 }
 
 /// The vector of the query; `None` where words alone decide and the model cannot be had.
@@ -178,27 +196,64 @@ impl Run<'_> {
             filter: self.query.filter.clone(),
             exclude: target.exclude.clone(),
             top_k: self.query.top_k,
-            served: near.iter().map(|near| near.distance).collect(),
+            served: near.iter().take(self.query.top_k).map(|near| near.distance).collect(),
         });
     }
 }
 
-/// A result as it is answered.
-fn found(rank: usize, picked: Picked, settings: &Settings, target: Option<&QueryVector>) -> Found {
+/// A result as it is answered; its rank is set when all are in order.
+fn found(picked: Picked, settings: &Settings, target: Option<&QueryVector>) -> Found {
     let Picked { ranked, item, snippet } = picked;
     let scores = target.map(|target| scores(settings.metric, &target.vector, &item.vector));
     Found {
-        rank,
+        rank: 0,
         id: item.document,
         ordinal: item.ordinal,
         score: ranked.score.map_or_else(|| scores.map_or(0.0, |scores| scores.score), |score| score as f32),
         similarity: scores.map_or(0.0, |scores| scores.similarity),
         l2_distance: scores.map_or(0.0, |scores| scores.l2_distance),
+        reranked: None,
         text: item.text,
         metadata: item.metadata,
         lexical: ranked.lexical,
         snippet,
     }
+}
+
+/// The reranker for a query, if it is to be reranked.
+fn reranker(engine: &Engine, settings: &Settings, query: &Query) -> Result<Option<Arc<Reranker>>, Error> {
+    let config = &engine.config.rerank;
+    let is_text = matches!(query.target, Target::Text(_)) && settings.kind == Kind::Text;
+    match (query.rerank, &config.model) {
+        (Some(true), _) if !is_text => Err(Error::invalid(
+            "a reranker reads a text for a query and texts for answers, and this search has others",
+        )
+        .with_hint("leave rerank out, or search a text collection by text")),
+        (Some(true), None) => Err(none_configured()),
+        (Some(true), Some(model)) => engine.rerankers.get(model).map(Some),
+        (None, Some(model)) if config.by_default && is_text => engine.rerankers.get(model).map(Some),
+        (None | Some(false), _) => Ok(None),
+    }
+}
+
+/// Puts the best of `results` in order.
+fn rerank(
+    engine: &Engine,
+    reranker: &Reranker,
+    text: &str,
+    results: &mut [Found],
+    token: &CancelToken,
+) -> Result<Reranked, Error> {
+    let config = &engine.config.rerank;
+    let candidates = results.len().min(config.candidates);
+    let reranking = Reranking {
+        reranker,
+        passes: &engine.passes,
+        pool: &engine.foreground,
+        token,
+        budget: config.budget,
+    };
+    reranking.run(text, &mut results[..candidates])
 }
 
 fn milliseconds(since: Instant) -> f64 {

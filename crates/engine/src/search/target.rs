@@ -1,6 +1,7 @@
 //! What is looked for becomes a vector of the collection's space, or is refused with both spaces named.
 
 use super::Target;
+use super::check::check_tokens;
 use crate::Engine;
 use crate::add::documents::decode;
 use crate::add::kind_words;
@@ -17,6 +18,8 @@ pub(super) struct QueryVector {
     pub(super) vector: Vec<f32>,
     /// Items that may not be answered: those of the document asked for.
     pub(super) exclude: Vec<ItemKey>,
+    /// Only the beginning of the text was read.
+    pub(super) truncated: bool,
 }
 
 /// Runs on the caller's thread except for the encoding itself.
@@ -29,11 +32,14 @@ pub(super) fn query_vector(
     token: &CancelToken,
 ) -> Result<QueryVector, Error> {
     let encoded = |encoder, input| engine.passes.encode(&engine.foreground, &encoder, vec![input], token);
+    let mut truncated = false;
     let vector = match target {
         Target::Vector(vector) => vector.clone(),
         Target::Like(id) => return like(collection, settings, view, id),
         Target::Text(text) => {
             let encoder = encoder(engine, collection, settings, Modality::Text)?;
+            let in_windows = settings.model.as_ref().is_some_and(|model| model.reading.windows);
+            truncated = !in_windows && !check_tokens(text, &*encoder, &engine.config)?;
             encoded(encoder, QueryInput::Text { text: text.clone(), prompt: Prompt::Query })?
         }
         Target::Picture(bytes) => {
@@ -43,7 +49,7 @@ pub(super) fn query_vector(
             encoded(encoder, QueryInput::Picture(picture))?
         }
     };
-    unit(settings, vector).map(|vector| QueryVector { vector, exclude: Vec::new() })
+    unit(settings, vector).map(|vector| QueryVector { vector, exclude: Vec::new(), truncated })
 }
 
 /// Under the cosine metric rows are kept at unit length, so the query is brought to it as well and distances agree.
@@ -102,7 +108,7 @@ fn like(collection: &str, settings: &Settings, view: &dyn View, id: &str) -> Res
         .with_hint("ids are those that searches answer with"));
     };
     if items.len() == 0 {
-        return Ok(QueryVector { vector: first.vector, exclude });
+        return Ok(QueryVector { vector: first.vector, exclude, truncated: false });
     }
     let count = items.len() + 1;
     let mut sum: Vec<f64> = first.vector.iter().map(|&value| f64::from(value)).collect();
@@ -112,5 +118,5 @@ fn like(collection: &str, settings: &Settings, view: &dyn View, id: &str) -> Res
         }
     }
     let mean = sum.into_iter().map(|total| (total / count as f64) as f32).collect();
-    unit(settings, mean).map(|vector| QueryVector { vector, exclude })
+    unit(settings, mean).map(|vector| QueryVector { vector, exclude, truncated: false })
 }

@@ -12,6 +12,7 @@ mod office;
 mod pictures;
 mod recall;
 mod reencode;
+mod reranking;
 mod search;
 mod small_model;
 mod support;

@@ -1,13 +1,14 @@
 //! `bilin add`: files and folders into a collection, one commit per batch, problems told one by one.
 
 use super::values::{self, Cut, FileKind, Long};
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, watch};
 use crate::printer::{Bar, Printer};
 use bilin_engine::{AddEvent, AddOptions, AddProgress, AddReport, Engine, IndexSpec, TextWishes};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,9 @@ pub(super) struct Add {
     /// Remove documents whose files under the given paths are gone
     #[arg(long)]
     sync: bool,
+    /// Go on watching the paths, and take in what comes, changes and goes, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
     /// How text is cut
     #[arg(long, value_enum, default_value_t)]
     split: Cut,
@@ -71,6 +75,7 @@ struct Added<'a> {
     passed_over: usize,
     items_added: usize,
     items_truncated: usize,
+    items_left_out: usize,
     problems: usize,
     seq: u64,
     elapsed_ms: u64,
@@ -86,6 +91,7 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
         index: args.index.clone(),
         metadata: args.metadata.iter().cloned().collect(),
         sync: args.sync,
+        except: BTreeSet::new(),
         split: args.split.into(),
         kind: args.kind.map(Into::into),
         texts: TextWishes {
@@ -95,6 +101,13 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
             headings: args.headings,
         },
     };
+    if args.watch {
+        let watched = watch::run(engine, &args.collection, &args.paths, options, context);
+        if watched.is_err() && made_here {
+            remove_empty(data);
+        }
+        return watched;
+    }
     let result = add(&engine, &args.collection, &args.paths, &options, &context.printer);
     if result.is_err() && made_here && engine.collections().is_empty() {
         drop(engine);
@@ -118,6 +131,17 @@ pub(super) fn add(
     if let Some(failure) = drawing.finish() {
         return Err(failure);
     }
+    summary(collection, &report, started, printer)?;
+    Ok(report)
+}
+
+/// What an add did, for people and scripts.
+pub(super) fn summary(
+    collection: &str,
+    report: &AddReport,
+    started: Instant,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let summary = Added {
         collection,
         files_added: report.files_added,
@@ -127,6 +151,7 @@ pub(super) fn add(
         passed_over: report.passed_over,
         items_added: report.items_added,
         items_truncated: report.items_truncated,
+        items_left_out: report.items_left_out,
         problems: report.problems.len(),
         seq: report.seq,
         elapsed_ms: started.elapsed().as_millis() as u64,
@@ -142,7 +167,35 @@ pub(super) fn add(
             report.items_truncated
         ));
     }
-    Ok(report)
+    if report.items_left_out > 0 {
+        printer.note(format_args!(
+            "{} items hold only punctuation or symbols and were left out",
+            report.items_left_out
+        ));
+    }
+    Ok(())
+}
+
+/// What could not be added.
+pub(super) fn problem(problem: &bilin_engine::Problem, printer: &Printer) -> Result<(), Failure> {
+    let path = problem.path.display().to_string();
+    let hint = problem.hint.as_deref();
+    printer.problem(&path, &problem.reason, hint);
+    match printer.is_json() {
+        true => printer.record("problem", &Problem { path, reason: &problem.reason, hint }),
+        false => Ok(()),
+    }
+}
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends the process. Without the handlers the first one ends the process, which
+/// loses nothing either, so failing to set them is no failure.
+pub(super) fn interrupted() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone());
+        let _ = signal_hook::flag::register(signal, interrupted.clone());
+    }
+    interrupted
 }
 
 /// `course: 3 files added, 1 unchanged: 42 items in 1.2 s`.
@@ -196,6 +249,7 @@ pub(super) fn remove_empty(data: &Path) {
 pub(super) struct Drawing<'a> {
     printer: &'a Printer,
     interrupted: Arc<AtomicBool>,
+    with_problems: bool,
     state: RefCell<State>,
 }
 
@@ -227,18 +281,18 @@ impl State {
 impl<'a> Drawing<'a> {
     /// `what` is said beside the first bar.
     pub(super) fn new(printer: &'a Printer, what: &'static str) -> Drawing<'a> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        // The first Ctrl-C stops after the current commit, the second ends the process. Without the handlers the first
-        // one ends the process, which loses nothing either, so failing to set them is no failure.
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, interrupted.clone());
-            let _ = signal_hook::flag::register(signal, interrupted.clone());
-        }
         let state = State { files: Some(printer.bar(what, None)), ..State::default() };
-        Drawing { printer, interrupted, state: RefCell::new(state) }
+        Drawing { printer, interrupted: interrupted(), with_problems: true, state: RefCell::new(state) }
     }
 
-    fn finish(self) -> Option<Failure> {
+    /// Of an add that may be one of many: `interrupted` stops after the current commit, and somebody else tells the problems.
+    pub(super) fn of_many(printer: &'a Printer, interrupted: Arc<AtomicBool>) -> Drawing<'a> {
+        let state = State { files: Some(printer.bar("reading", None)), ..State::default() };
+        Drawing { printer, interrupted, with_problems: false, state: RefCell::new(state) }
+    }
+
+    /// The first failure to write stdout, if there was one.
+    pub(super) fn finish(self) -> Option<Failure> {
         self.state.into_inner().failure
     }
 }
@@ -266,17 +320,12 @@ impl AddProgress for Drawing<'_> {
                     bar.beside(format!("of {total} vectors"));
                 }
             }
-            AddEvent::Problem(problem) => {
-                let path = problem.path.display().to_string();
-                let hint = problem.hint.as_deref();
-                self.printer.problem(&path, &problem.reason, hint);
-                if self.printer.is_json() {
-                    let record = Problem { path, reason: &problem.reason, hint };
-                    if let Err(failure) = self.printer.record("problem", &record) {
-                        state.failure.get_or_insert(failure);
-                    }
+            AddEvent::Problem(told) if self.with_problems => {
+                if let Err(failure) = problem(told, self.printer) {
+                    state.failure.get_or_insert(failure);
                 }
             }
+            AddEvent::Problem(_) => {}
             AddEvent::Indexing { done, total } => {
                 state.files = None;
                 let total = *total as u64;

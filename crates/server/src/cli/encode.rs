@@ -140,7 +140,7 @@ fn encode_batch(
 }
 
 /// The next lines, at most [`BATCH_LINES`]; `before` lines were read already.
-fn read_batch(input: &mut impl BufRead, before: usize) -> Result<Vec<String>, Failure> {
+pub(super) fn read_batch(input: &mut impl BufRead, before: usize) -> Result<Vec<String>, Failure> {
     let mut texts = Vec::new();
     while texts.len() < BATCH_LINES {
         let number = before + texts.len() + 1;

@@ -27,6 +27,7 @@ mod serve;
 mod tune;
 mod values;
 mod verify;
+mod watch;
 
 pub use failure::{Exit, Failure, exit_of};
 
@@ -212,6 +213,14 @@ impl Cli {
         };
         if let Some(listen) = listen {
             flags.push(("serve.listen", listen.to_string(), "--listen"));
+        }
+        if let Command::Search(search::Search { rerank_model: Some(model), .. }) = &self.command {
+            flags.push(("rerank.model", model.clone(), "--rerank-model"));
+        }
+        if let Command::Serve(serve::Serve { watch, .. }) = &self.command
+            && !watch.is_empty()
+        {
+            flags.push(("watch.sources", watch.join(";"), "--watch"));
         }
         if let Command::Serve(serve::Serve { model: Some(model), .. }) = &self.command {
             flags.push(("models.text", model.clone(), "--model"));

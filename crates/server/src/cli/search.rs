@@ -3,7 +3,10 @@
 use super::values::{self, MAX_K};
 use super::{Context, Exit, Failure};
 use crate::printer::{BOLD, DIM, Printer, excerpt};
-use bilin_engine::{Answer, Engine, Filter, Found, Kind, Metadata, Mode, Per, Query, Snippet, Target, npy};
+use bilin_engine::{
+    Answer, Engine, Filter, Found, Kind, Metadata, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Snippet,
+    Target, npy,
+};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +52,12 @@ pub(super) struct Search {
     /// What counts as one answer: item, section or document, of which the best item is shown
     #[arg(long, value_name = "WHAT", default_value_t = Per::Item)]
     per: Per,
+    /// Put the best found in order by a cross-encoder
+    #[arg(long)]
+    rerank: bool,
+    /// The cross-encoder: a folder, or the name of one that was pulled; implies --rerank [default: rerank.model]
+    #[arg(long, value_name = "DIR")]
+    pub(super) rerank_model: Option<String>,
 }
 
 /// The line of `--json`.
@@ -61,8 +70,15 @@ struct Record<'a> {
     results: Vec<FoundRecord<'a>>,
     mode: &'static str,
     degraded: &'a [String],
+    reranked: Option<RerankedRecord>,
     seq: u64,
     timings_ms: TimingsRecord,
+}
+
+#[derive(Serialize)]
+struct RerankedRecord {
+    candidates: usize,
+    scored: usize,
 }
 
 #[derive(Serialize)]
@@ -73,6 +89,7 @@ struct FoundRecord<'a> {
     score: f32,
     similarity: f32,
     l2_distance: f32,
+    reranked: Option<f32>,
     text: Option<&'a str>,
     metadata: &'a Metadata,
     lexical: Option<f32>,
@@ -91,6 +108,7 @@ struct TimingsRecord {
     encode: f64,
     search: f64,
     fetch: f64,
+    rerank: f64,
     total: f64,
 }
 
@@ -113,6 +131,7 @@ pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
         effort: args.effort.map(|effort| effort as usize),
         mode: args.mode,
         per: args.per,
+        rerank: (args.rerank || args.rerank_model.is_some()).then_some(true),
         ..Query::new(target)
     };
     fill(&engine, &args.collection, &query, context)?;
@@ -157,7 +176,27 @@ pub(super) fn search(
             show(found, kind, printer)?;
         }
     }
+    for degraded in &answer.degraded {
+        if let Some(told) = in_words(degraded, &answer) {
+            printer.warning(told);
+        }
+    }
     Ok(answer.results.len())
+}
+
+/// What an answer lacks, where there is more to say of it than its word.
+fn in_words(degraded: &str, answer: &Answer) -> Option<String> {
+    match (degraded, answer.reranked) {
+        (QUERY_TRUNCATED, _) => Some(
+            "the query is longer than the model reads; only its beginning was searched with (limits.long_queries = \"refuse\" refuses such)"
+                .to_owned(),
+        ),
+        (RERANK_BUDGET, Some(reranked)) => Some(format!(
+            "{} of {} candidates were reranked before the time was over (rerank.budget_ms); the others keep their order behind them",
+            reranked.scored, reranked.candidates
+        )),
+        _ => None,
+    }
 }
 
 fn record<'a>(collection: &'a str, words: Option<&'a str>, top_k: usize, answer: &'a Answer) -> Record<'a> {
@@ -170,11 +209,15 @@ fn record<'a>(collection: &'a str, words: Option<&'a str>, top_k: usize, answer:
         results: answer.results.iter().map(found_record).collect(),
         mode: answer.mode.name(),
         degraded: &answer.degraded,
+        reranked: answer
+            .reranked
+            .map(|reranked| RerankedRecord { candidates: reranked.candidates, scored: reranked.scored }),
         seq: answer.seq,
         timings_ms: TimingsRecord {
             encode: round(answer.timings.encode_ms),
             search: round(answer.timings.search_ms),
             fetch: round(answer.timings.fetch_ms),
+            rerank: round(answer.timings.rerank_ms),
             total: round(answer.timings.total_ms),
         },
     }
@@ -188,6 +231,7 @@ fn found_record(found: &Found) -> FoundRecord<'_> {
         score: found.score,
         similarity: found.similarity,
         l2_distance: found.l2_distance,
+        reranked: found.reranked,
         text: found.text.as_deref(),
         metadata: &found.metadata,
         lexical: found.lexical,
@@ -234,7 +278,7 @@ fn marked(snippet: &Snippet) -> String {
     text
 }
 
-/// File, chapter, section, and page or slide of a passage; the id where it has none of them.
+/// File, chapter, section, and page or slide of a passage, or the id where it has none of them; and what the reranker said of it.
 fn place(found: &Found) -> String {
     let mut parts: Vec<String> =
         ["source", "chapter", "section"].iter().filter_map(|name| field(&found.metadata, name)).collect();
@@ -246,7 +290,11 @@ fn place(found: &Found) -> String {
     if field(&found.metadata, "notes").is_some_and(|notes| notes == "true") {
         parts.push("notes".to_owned());
     }
-    if parts.is_empty() { found.id.clone() } else { parts.join(" › ") }
+    let place = if parts.is_empty() { found.id.clone() } else { parts.join(" › ") };
+    match found.reranked {
+        Some(score) => format!("{place}  reranked {score:.4}"),
+        None => place,
+    }
 }
 
 fn field(metadata: &Metadata, name: &str) -> Option<String> {

@@ -25,6 +25,9 @@ pub(super) struct Serve {
     /// Model of new text collections: an id, or the folder of a model [default: e5-small-zh-en]
     #[arg(long, value_name = "ID|DIR")]
     pub(super) model: Option<String>,
+    /// Watch a folder and take in what comes, changes and goes; may be repeated [default: watch.sources]
+    #[arg(long, value_name = "COLLECTION=FOLDER")]
+    pub(super) watch: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +71,8 @@ pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Fail
         true => Some(Sending::start(&engine, config.engine.upkeep.backups_kept)?),
         false => None,
     };
+    // Ends before upkeep does, after the commit under way.
+    let _watchers = engine.watch_sources(&config.sources, config.watch_timing);
     // The address is told from inside the runtime; the printer stays here, on the thread that started.
     let (tell, told_address) = std::sync::mpsc::channel();
     let options = ServeOptions {

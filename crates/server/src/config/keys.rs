@@ -94,6 +94,43 @@ pub const KEYS: &[Key] = &[
         "28",
         "tokens that a passage may repeat of the one before, where it begins within a paragraph",
     ),
+    text(
+        "watch.sources",
+        "BILIN_WATCH_SOURCES",
+        None,
+        "folders that bilin serve watches, each with its collection: course=./slides; notes=/srv/notes",
+    ),
+    text(
+        "watch.settle",
+        "BILIN_WATCH_SETTLE",
+        Some("500ms"),
+        "how long a watched file must rest before it is read, so that none is read half written",
+    ),
+    text(
+        "watch.poll_every",
+        "BILIN_WATCH_POLL_EVERY",
+        Some("2s"),
+        "how often watched folders are listed from which the system sends no events",
+    ),
+    text(
+        "rerank.model",
+        "BILIN_RERANK_MODEL",
+        None,
+        "folder of a cross-encoder, or the name of one that was pulled, by which searches may be reranked",
+    ),
+    text(
+        "rerank.by_default",
+        "BILIN_RERANK_BY_DEFAULT",
+        Some("no"),
+        "whether searches by text are reranked that do not say: yes or no",
+    ),
+    number("rerank.candidates", "BILIN_RERANK_CANDIDATES", "50", "how many of the best found are reranked"),
+    number(
+        "rerank.budget_ms",
+        "BILIN_RERANK_BUDGET_MS",
+        "1000",
+        "longest that reranking one search may take; what is not scored by then keeps its order behind the rest",
+    ),
     number("limits.file_bytes", "BILIN_MAX_FILE_BYTES", "268435456", "longest document file that is read"),
     number(
         "limits.unpacked_bytes",
@@ -121,6 +158,19 @@ pub const KEYS: &[Key] = &[
         "BILIN_MAX_PICTURE_BYTES",
         "33554432",
         "longest picture file that is decoded",
+    ),
+    number("limits.query_chars", "BILIN_MAX_QUERY_CHARS", "8000", "longest query text, in characters"),
+    number(
+        "limits.query_min_letters",
+        "BILIN_MIN_QUERY_LETTERS",
+        "1",
+        "letters, digits and Chinese characters that a query text must hold; 0 lets punctuation and emoji through",
+    ),
+    text(
+        "limits.long_queries",
+        "BILIN_LONG_QUERIES",
+        Some("truncate"),
+        "a query text longer than its model reads: truncate searches with its beginning and says so, refuse does not",
     ),
     number(
         "upkeep.rebuild_growth_percent",

@@ -10,7 +10,10 @@ mod keys;
 pub use keys::{KEYS, Key};
 
 use crate::cli::Failure;
-use bilin_engine::{DocumentLimits, EngineConfig, Fusion, UpkeepPolicy};
+use bilin_engine::{
+    DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
+};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,9 @@ use std::time::Duration;
 pub const DEFAULT_FILE: &str = "bilin.toml";
 /// Most candidates of each ranking.
 const MAX_CANDIDATES: usize = 10_000;
+
+/// Most candidates for reranking: as many as there may be results.
+const MAX_RERANK_CANDIDATES: usize = 1_000;
 
 /// Where a value came from, weakest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +89,10 @@ pub struct Config {
     pub models_endpoint: Option<String>,
     /// Backups beyond this machine.
     pub offsite: OffsiteConfig,
+    /// Folders to watch, by collection.
+    pub sources: BTreeMap<String, Vec<PathBuf>>,
+    /// How folders are watched.
+    pub watch_timing: WatchTiming,
     /// Library of ONNX Runtime.
     pub onnxruntime: Option<PathBuf>,
     /// Log filter; `None` lets the command choose.
@@ -177,6 +187,14 @@ impl Config {
         engine.overlap_tokens = read.parsed("passages.overlap_tokens", "a number of tokens")?;
         engine.document_limits = read.document_limits()?;
         engine.picture_limits.max_bytes = read.parsed("limits.picture_bytes", "a number of bytes")?;
+        engine.max_query_chars = read.positive("limits.query_chars")?;
+        engine.min_query_letters =
+            read.parsed("limits.query_min_letters", "a whole number; 0 for no bound")?;
+        engine.long_queries = match read.text("limits.long_queries").as_deref() {
+            Some("truncate") | None => LongQueries::Truncate,
+            Some("refuse") => LongQueries::Refuse,
+            Some(_) => return Err(read.refuse("limits.long_queries", "truncate or refuse")),
+        };
         engine.target_recall = read.parsed("target_recall", "a number above 0, at most 1")?;
         if !(engine.target_recall > 0.0 && engine.target_recall <= 1.0) {
             return Err(read.refuse("target_recall", "a number above 0, at most 1"));
@@ -192,6 +210,7 @@ impl Config {
         if let Some(model) = read.text("models.image") {
             engine.default_image_model = bilin_engine::resolve_model(&engine.data, &model);
         }
+        engine.rerank = read.rerank(&engine.data)?;
         let config = Config {
             engine,
             listen: read.parsed("serve.listen", "an address and a port, such as 127.0.0.1:8000")?,
@@ -203,6 +222,8 @@ impl Config {
             max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
             models_endpoint: read.text("models.endpoint"),
             offsite: OffsiteConfig::read(&read)?,
+            sources: read.sources()?,
+            watch_timing: read.watch_timing()?,
             onnxruntime: read.text("models.onnxruntime").map(PathBuf::from),
             log: read.text("log"),
             settings: Vec::new(),
@@ -367,6 +388,52 @@ impl Reader<'_> {
         })
     }
 
+    /// `course=./slides; notes=/srv/a; notes=/srv/b`.
+    fn sources(&self) -> Result<BTreeMap<String, Vec<PathBuf>>, Failure> {
+        let mut sources: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        let told = self.text("watch.sources").unwrap_or_default();
+        for one in told.split(';').map(str::trim).filter(|one| !one.is_empty()) {
+            let (collection, folder) = one.split_once('=').unwrap_or_default();
+            let (collection, folder) = (collection.trim(), folder.trim());
+            if collection.is_empty() || folder.is_empty() {
+                return Err(self.refuse("watch.sources", "COLLECTION=FOLDER, several of them with ; between"));
+            }
+            sources.entry(collection.to_owned()).or_default().push(folder.into());
+        }
+        Ok(sources)
+    }
+
+    /// How folders are watched.
+    fn watch_timing(&self) -> Result<WatchTiming, Failure> {
+        let poll_every = self.duration("watch.poll_every")?;
+        let poll_every =
+            poll_every.ok_or_else(|| self.refuse("watch.poll_every", "a time above 0, such as 2s"))?;
+        Ok(WatchTiming { settle: self.duration("watch.settle")?.unwrap_or_default(), poll_every })
+    }
+
+    /// How searches are reranked.
+    fn rerank(&self, data: &Path) -> Result<RerankConfig, Failure> {
+        let candidates = self.positive("rerank.candidates")?;
+        if candidates > MAX_RERANK_CANDIDATES {
+            let expected = format!("a whole number, 1 to {MAX_RERANK_CANDIDATES}");
+            return Err(self.refuse("rerank.candidates", &expected));
+        }
+        let by_default = match self.text("rerank.by_default").as_deref() {
+            Some("yes" | "true") => true,
+            Some("no" | "false") | None => false,
+            Some(_) => return Err(self.refuse("rerank.by_default", "yes or no")),
+        };
+        let model = self.text("rerank.model").map(|model| bilin_engine::resolve_model(data, &model));
+        if by_default && model.is_none() {
+            return Err(Failure::mendable("rerank.by_default is yes, and rerank.model is not set")
+                .with_hint(
+                    "name the folder of a cross-encoder by rerank.model, or leave rerank.by_default out",
+                ));
+        }
+        let budget = Duration::from_millis(self.positive("rerank.budget_ms")? as u64);
+        Ok(RerankConfig { model, by_default, candidates, budget })
+    }
+
     /// `24h`, `7d 12h`; `None` for `off` and `0`.
     fn duration(&self, name: &str) -> Result<Option<Duration>, Failure> {
         let value = self.text(name).unwrap_or_default();
@@ -441,6 +508,15 @@ mod tests {
     fn values_that_do_not_fit_are_quoted_with_their_origin() {
         for (variable, bad) in [
             ("BILIN_THREADS", "many"),
+            ("BILIN_MAX_QUERY_CHARS", "0"),
+            ("BILIN_MIN_QUERY_LETTERS", "-1"),
+            ("BILIN_WATCH_SOURCES", "./slides"),
+            ("BILIN_WATCH_SOURCES", "course="),
+            ("BILIN_WATCH_POLL_EVERY", "0"),
+            ("BILIN_LONG_QUERIES", "cut"),
+            ("BILIN_RERANK_BY_DEFAULT", "maybe"),
+            ("BILIN_RERANK_CANDIDATES", "1001"),
+            ("BILIN_RERANK_BUDGET_MS", "0"),
             ("BILIN_TARGET_RECALL", "1.5"),
             ("BILIN_TARGET_RECALL", "NaN"),
             ("BILIN_LISTEN", "8000"),
@@ -469,6 +545,11 @@ mod tests {
         assert_eq!(config.engine.overlap_tokens, engine.overlap_tokens);
         assert_eq!(config.engine.headings, engine.headings);
         assert_eq!(config.engine.picture_limits.max_bytes, engine.picture_limits.max_bytes);
+        assert_eq!(config.engine.max_query_chars, engine.max_query_chars);
+        assert_eq!(config.engine.min_query_letters, engine.min_query_letters);
+        assert_eq!(config.engine.long_queries, engine.long_queries);
+        assert_eq!(config.engine.rerank, engine.rerank);
+        assert_eq!(config.watch_timing, WatchTiming::default());
         assert_eq!(config.engine.target_recall, engine.target_recall);
         assert_eq!(config.engine.default_text_model, engine.default_text_model);
         assert_eq!(config.engine.default_image_model, engine.default_image_model);

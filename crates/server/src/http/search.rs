@@ -100,6 +100,10 @@ pub struct SearchRequest {
     /// What counts as one result: every item, or the best of each section or document.
     #[serde(default)]
     per: Per,
+    /// Put the best found in order by the service's cross-encoder (rerank.model), within its time; left out: as the service is
+    /// configured.
+    #[serde(default)]
+    rerank: Option<bool>,
     /// Search effort instead of the calibrated one: IVF lists visited, or HNSW candidates kept.
     #[serde(default)]
     #[schema(minimum = 1)]
@@ -115,12 +119,24 @@ pub struct SearchResponse {
     /// Whether the answer came from the cache.
     cached: bool,
     /// What is missing from the answer: `lexical` while the full text is being filled, `similarity` where the model cannot be
-    /// had, `term "…"` for a word that is too common to be counted; empty when all was done.
+    /// had, `query_truncated` where it reads only the beginning of the query, `rerank_budget` where reranking was not done in
+    /// time, `term "…"` for a word that is too common to be counted; empty when all was done.
     degraded: Vec<String>,
+    /// How far reranking came; null where there was none.
+    reranked: Option<RerankedView>,
     /// The commit that was searched.
     seq: u64,
     /// The mode that decided the ranks.
     mode: Mode,
+}
+
+/// How far reranking came.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct RerankedView {
+    /// How many results were looked at, from the best on.
+    candidates: usize,
+    /// How many were scored before the time was over; they stand before the others.
+    scored: usize,
 }
 
 /// One result.
@@ -139,6 +155,8 @@ pub struct ResultView {
     similarity: f32,
     /// Squared L2 distance, as FAISS's IndexFlatL2 gives it.
     l2_distance: f32,
+    /// What the cross-encoder says of it; larger is better. Null where it was not asked.
+    reranked: Option<f32>,
     /// The passage; null for pictures and bare vectors.
     text: Option<String>,
     #[schema(value_type = Object)]
@@ -172,6 +190,7 @@ pub struct TimingsView {
     encode: f64,
     search: f64,
     fetch: f64,
+    rerank: f64,
     total: f64,
 }
 
@@ -182,6 +201,7 @@ impl From<Timings> for TimingsView {
             encode: round(t.encode_ms),
             search: round(t.search_ms),
             fetch: round(t.fetch_ms),
+            rerank: round(t.rerank_ms),
             total: round(t.total_ms),
         }
     }
@@ -196,6 +216,7 @@ impl From<Found> for ResultView {
             score: found.score,
             similarity: found.similarity,
             l2_distance: found.l2_distance,
+            reranked: found.reranked,
             text: found.text,
             metadata: found.metadata,
             lexical: found.lexical,
@@ -225,7 +246,15 @@ impl SearchRequest {
         })?;
         let top_k = self.top_k.map_or(DEFAULT_TOP_K, |k| k.0);
         let mode = self.mode.map(Into::into);
-        Ok(Query { top_k, filter, effort: self.effort, mode, per: self.per.into(), ..Query::new(target) })
+        Ok(Query {
+            top_k,
+            filter,
+            effort: self.effort,
+            mode,
+            per: self.per.into(),
+            rerank: self.rerank,
+            ..Query::new(target)
+        })
     }
 }
 
@@ -253,6 +282,7 @@ pub(super) async fn search(
         timings_ms: answer.timings.into(),
         cached: false,
         degraded: answer.degraded,
+        reranked: answer.reranked.map(|r| RerankedView { candidates: r.candidates, scored: r.scored }),
         seq: answer.seq,
         mode: answer.mode.into(),
     }))

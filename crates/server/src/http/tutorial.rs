@@ -11,10 +11,11 @@ use super::state::AppState;
 use super::top_k::TopK;
 use axum::Json as Answer;
 use axum::extract::{Request, State};
-use bilin_engine::{Found, Kind, Metadata, OffsiteState, OffsiteStatus, Query, Target};
+use bilin_engine::{Found, Kind, Metadata, OffsiteState, OffsiteStatus, Query, Target, WatchStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use utoipa::ToSchema;
 
 /// Results when `top_k` is left out.
@@ -231,6 +232,49 @@ pub struct HealthResponse {
     broken: BTreeMap<String, String>,
     /// How sending backups to another place goes; null when none is configured.
     offsite: Option<OffsiteView>,
+    /// Folders that are watched, by the collection that they come into.
+    watching: BTreeMap<String, WatchView>,
+}
+
+/// Folders that are watched for a collection.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct WatchView {
+    /// As they were named.
+    #[schema(example = json!(["./slides"]))]
+    folders: Vec<String>,
+    /// Of them, those that cannot be looked at, with the reason; what was added from them stays.
+    missing: BTreeMap<String, String>,
+    /// Of them, those that are listed every few seconds since no events come from them, with the reason.
+    polled: BTreeMap<String, String>,
+    /// Files in them.
+    files: usize,
+    /// Of them, those that are still written.
+    waiting: usize,
+    /// How often changes were taken in.
+    passes: u64,
+    /// When that was last done, seconds since 1970.
+    last_pass_unix_s: Option<u64>,
+    /// Why it failed the last time; null when it did not.
+    failure: Option<String>,
+}
+
+impl From<WatchStatus> for WatchView {
+    fn from(status: WatchStatus) -> WatchView {
+        let shown = |path: PathBuf| path.display().to_string();
+        let named = |told: BTreeMap<PathBuf, String>| {
+            told.into_iter().map(|(path, reason)| (shown(path), reason)).collect()
+        };
+        WatchView {
+            folders: status.folders.into_iter().map(shown).collect(),
+            missing: named(status.missing),
+            polled: named(status.polled),
+            files: status.files,
+            waiting: status.waiting,
+            passes: status.passes,
+            last_pass_unix_s: status.last_pass_unix_s,
+            failure: status.failure,
+        }
+    }
 }
 
 /// Backups beyond this machine.
@@ -288,6 +332,11 @@ pub(super) async fn health(State(state): State<AppState>) -> Result<Answer<Healt
                 status: health.status,
                 broken: health.broken.into_iter().collect(),
                 offsite: engine.offsite_status().map(OffsiteView::from),
+                watching: engine
+                    .watch_status()
+                    .into_iter()
+                    .map(|(name, watch)| (name, watch.into()))
+                    .collect(),
                 collections: health.collections.into_iter().map(CollectionView::from).collect(),
             })
         })

@@ -13,6 +13,7 @@ mod process;
 mod reencode;
 mod requests;
 mod upkeep;
+mod watch;
 
 use bilin_engine::{EncodeObserver, Engine};
 use page::Page;
@@ -52,6 +53,7 @@ impl Metrics {
         let page = Page::new();
         self.process.put(&page, &families)?;
         collections::put(&page, engine)?;
+        watch::put(&page, engine)?;
         families.extend(page.families());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         TextEncoder::new().encode_to_string(&families)

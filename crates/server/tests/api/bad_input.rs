@@ -33,6 +33,49 @@ async fn queries_that_are_empty_blank_or_too_long() {
 }
 
 #[tokio::test]
+async fn queries_of_punctuation_symbols_or_emoji_alone() {
+    let service = Service::new().with_sentences().await;
+    for query in ["?", "。", "??!! ……", "《》", "😀", "+-*/", "\u{200b}", "→"] {
+        for (path, field) in [("/text-search", "query"), ("/v1/collections/course/search", "text")] {
+            let answer = service.post(path, &json!({ field: query })).await;
+            let hint = answer.expect(422)["hint"].clone();
+            let message = answer.refused(422, "invalid_input");
+            assert!(message.contains("only punctuation, symbols or emoji"), "{query}: {message}");
+            assert!(hint.as_str().is_some_and(|hint| hint.contains("ask in words")), "{hint}");
+        }
+    }
+    for query in ["鸟", "7", "a", "C++", "?FAISS?"] {
+        service.post("/text-search", &json!({ "query": query })).await.expect(200);
+        service.post("/v1/collections/course/search", &json!({ "text": query })).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_query_longer_than_the_model_reads_is_told_or_refused() {
+    let service = Service::new().with_sentences().await;
+    let search = "/v1/collections/course/search";
+    let long = "how does an inverted index find its lists? ".repeat(90);
+    let answer = service.post(search, &json!({ "text": long })).await.expect(200);
+    let told = |answer: &Value| {
+        answer["degraded"].as_array().is_some_and(|told| told.contains(&json!("query_truncated")))
+    };
+    assert!(told(&answer), "{answer}");
+    let answer = service.post(search, &json!({ "text": "how does an index work?" })).await.expect(200);
+    assert!(!told(&answer), "{answer}");
+}
+
+#[tokio::test]
+async fn reranking_without_a_reranker() {
+    let service = Service::new().with_sentences().await;
+    let search = "/v1/collections/course/search";
+    let body = json!({ "text": "FAISS", "rerank": true });
+    let message = service.post(search, &body).await.refused(422, "invalid_input");
+    assert!(message.contains("no reranker"), "{message}");
+    let answer = service.post(search, &json!({ "text": "FAISS", "rerank": false })).await.expect(200);
+    assert_eq!(answer["reranked"], Value::Null);
+}
+
+#[tokio::test]
 async fn top_k_out_of_range_or_no_number() {
     let service = Service::new().with_sentences().await;
     for top_k in ["0", "-1", "1001", "2.5", "\"three\"", "[]", "true", "99999999999999999999", "1e999"] {

@@ -76,3 +76,14 @@ fn pictures_make_a_picture_collection() {
     let listed = workspace.run(&["collections", "shop", "--json"]).exits(0).json().pop().unwrap();
     assert_eq!((&listed["kind"], &listed["dim"]), (&"image".into(), &1280.into()));
 }
+
+#[test]
+fn items_of_marks_alone_are_counted_and_left_out() {
+    let workspace = Workspace::new();
+    workspace.write("a.jsonl", "{\"text\": \"……!?\"}\n{\"text\": \"FAISS\"}\n{\"text\": \"😀\"}\n");
+    let run = workspace.run(&["add", "notes", "a.jsonl"]).exits(0);
+    assert!(run.stderr.contains("2 items hold only punctuation or symbols"), "{}", run.stderr);
+    let added = workspace.run(&["add", "again", "a.jsonl", "--json"]).exits(0).json();
+    let added = added.iter().find(|line| line["type"] == "added").unwrap();
+    assert_eq!((added["items_added"].as_u64(), added["items_left_out"].as_u64()), (Some(1), Some(2)));
+}

@@ -52,6 +52,25 @@ fn queries_that_cannot_be_asked() {
     refused(&workspace, &["search", "notes", " \t\u{3000}"], 1, &[]);
     refused(&workspace, &["search", "notes", &"长".repeat(8_001)], 1, &["8001", "8000"]);
     workspace.run(&["search", "notes", &"长".repeat(8_000)]).exits(0);
+    for query in ["?", "。。。", "😀 🎉", "+-*/"] {
+        refused(&workspace, &["search", "notes", query], 1, &["only punctuation", "hint: ask in words"]);
+    }
+    for query in ["鸟", "7", "a"] {
+        workspace.run(&["search", "notes", query]).exits(0);
+    }
+    let short = [("BILIN_MIN_QUERY_LETTERS", "2"), ("BILIN_MAX_QUERY_CHARS", "5")];
+    workspace.run_with(short[0], &["search", "notes", "a?"]).exits(1).complains(&[
+        "too short",
+        "holds 1",
+        "at least 2",
+    ]);
+    workspace.run_with(short[1], &["search", "notes", "FAISS?"]).exits(1).complains(&["at most 5", "got 6"]);
+    workspace.run_with(("BILIN_MIN_QUERY_LETTERS", "0"), &["search", "notes", "😀"]).exits(0);
+    let long = "how does an inverted index find its lists? ".repeat(90);
+    let run = workspace.run(&["search", "notes", &long]).exits(0);
+    assert!(run.stderr.contains("longer than the model reads"), "{}", run.stderr);
+    let run = workspace.run_with(("BILIN_LONG_QUERIES", "refuse"), &["search", "notes", &long]).exits(1);
+    run.complains(&["tokens long", "reads at most 50", "hint: shorten it"]);
     for k in ["0", "-1", "1001", "abc", ""] {
         refused(&workspace, &["search", "notes", "FAISS", "-k", k], 2, &["-k"]);
     }

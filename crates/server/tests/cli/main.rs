@@ -17,4 +17,5 @@ mod serving;
 mod settings;
 #[path = "../../../engine/tests/engine/small_model.rs"]
 mod small_model;
+mod watching;
 mod workspace;

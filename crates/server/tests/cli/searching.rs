@@ -1,5 +1,6 @@
 //! `bilin search`: answers for people and for scripts.
 
+use crate::small_model::small_reranker;
 use crate::workspace::{Workspace, npy, picture};
 use std::io::Read;
 
@@ -115,4 +116,42 @@ fn searching_writes_nothing() {
     workspace.run(&["search", "notes", "FAISS"]).exits(0);
     workspace.run(&["collections"]).exits(0);
     workspace.is_as_before(&before);
+}
+
+#[test]
+fn the_best_found_are_put_in_order_by_a_cross_encoder() {
+    let workspace = Workspace::with_notes();
+    small_reranker(&workspace.path("reranker"), 32, 5);
+    let question = "FAISS的架构包含哪些模块?";
+    let arguments = ["search", "notes", question, "--json", "--rerank-model", "reranker"];
+    let answer = workspace.run(&arguments).exits(0).json().pop().unwrap();
+    assert_eq!(answer["reranked"], serde_json::json!({"candidates": 3, "scored": 3}));
+    let scores: Vec<f64> = answer["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["reranked"].as_f64().unwrap())
+        .collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let text = workspace.run(&["search", "notes", question, "--rerank-model", "reranker"]).exits(0).text();
+    assert!(text.contains("reranked 0."), "{text}");
+    workspace
+        .run(&["search", "notes", question, "--rerank"])
+        .exits(1)
+        .complains(&["no reranker", "rerank.model"]);
+    workspace
+        .run_with(("BILIN_RERANK_MODEL", "reranker"), &["search", "notes", question, "--rerank"])
+        .exits(0);
+    let plain = workspace.run(&["search", "notes", question, "--json"]).exits(0).json().pop().unwrap();
+    assert!(plain["reranked"].is_null() && plain["results"][0]["reranked"].is_null());
+    let run = workspace.run(&["search", "notes", question, "--rerank-model", "nowhere"]).exits(1);
+    run.complains(&["no folder of that name", "hint: a reranker is"]);
+    let pair = "{\"query\": \"a b\", \"text\": \"c\"}\n";
+    let scored = workspace.run_on(pair.as_bytes(), &["model", "score", "reranker", "--json"]).exits(0).json();
+    let (logit, score) = (scored[0]["logit"].as_f64().unwrap(), scored[0]["score"].as_f64().unwrap());
+    assert!((1.0 / (1.0 + (-logit).exp()) - score).abs() < 1e-6);
+    let tokens =
+        workspace.run_on(pair.as_bytes(), &["model", "score", "reranker", "--tokens"]).exits(0).text();
+    assert_eq!(tokens.trim(), "[2, 5, 6, 3, 7, 3] [0, 0, 0, 0, 1, 1]");
+    workspace.run_on(b"a\n", &["model", "score", "reranker"]).exits(1).complains(&["line 1 is no pair"]);
 }

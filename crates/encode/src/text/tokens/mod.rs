@@ -5,6 +5,7 @@
 //! would say.
 //! Invariant: what comes out is never empty (the special tokens are always there) and never longer than the model reads.
 
+mod joined;
 mod pairs;
 mod sentencepiece;
 mod sound;
@@ -14,6 +15,7 @@ use tokenizers::{Encoding, Tokenizer, TruncationDirection};
 
 use crate::models::ModelError;
 
+pub(crate) use joined::Joined;
 pub(crate) use pairs::{PairsConfig, from_pairs};
 pub(crate) use sentencepiece::from_sentencepiece;
 pub(crate) use wordpiece::{WordPieceConfig, from_vocabulary};

@@ -97,8 +97,18 @@ fn each_object(
 
 /// A template holds the text once, and no special token that it does not say the ids of.
 fn check_template(object: &serde_json::Map<String, Value>) -> Result<(), String> {
-    let Some(Value::Array(pieces)) = object.get("single") else { return Ok(()) };
-    let mut texts = 0;
+    check_pieces(object, "single", &["A"])
+}
+
+/// A post-processor, as JSON, joins two texts: its template holds each once.
+pub(super) fn check_pairs(processor: &Value) -> Result<(), String> {
+    each_object(processor, &mut |object| check_pieces(object, "pair", &["A", "B"]))
+}
+
+/// The template `name`, where there is one, holds each of `texts` once in their order.
+fn check_pieces(object: &serde_json::Map<String, Value>, name: &str, texts: &[&str]) -> Result<(), String> {
+    let Some(Value::Array(pieces)) = object.get(name) else { return Ok(()) };
+    let mut held = Vec::new();
     for piece in pieces {
         if let Some(token) = piece.pointer("/SpecialToken/id").and_then(Value::as_str) {
             let known = object.get("special_tokens").and_then(|tokens| tokens.get(token));
@@ -106,15 +116,19 @@ fn check_template(object: &serde_json::Map<String, Value>) -> Result<(), String>
                 format!("its post_processor puts {token:?} around a text and does not say its ids")
             })?;
         } else {
-            match piece.pointer("/Sequence/id").and_then(Value::as_str) {
-                Some("A") => texts += 1,
-                _ => return Err(format!("its post_processor has the piece {piece} for one text")),
+            match piece.pointer("/Sequence/id").and_then(Value::as_str).filter(|id| texts.contains(id)) {
+                Some(id) => held.push(id),
+                None if texts.len() == 1 => {
+                    return Err(format!("its post_processor has the piece {piece} for one text"));
+                }
+                None => return Err(format!("its post_processor has the piece {piece} for two texts")),
             }
         }
     }
-    match texts {
-        1 => Ok(()),
-        _ => Err(format!("its post_processor holds the text {texts} times, expected once")),
+    match (held == texts, texts.len()) {
+        (true, _) => Ok(()),
+        (false, 1) => Err(format!("its post_processor holds the text {} times, expected once", held.len())),
+        (false, _) => Err(format!("its post_processor joins two texts as {held:?}, expected {texts:?}")),
     }
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod pull;
 mod quantize;
+mod score;
 
 use super::{Context, Exit, Failure};
 use crate::printer::{BOLD, DIM};
@@ -29,6 +30,8 @@ pub(super) enum Model {
     Quantize(quantize::Quantize),
     /// Compare a model's vectors with reference vectors
     Check(check::Check),
+    /// Say how well texts fit queries, by a cross-encoder
+    Score(score::Score),
 }
 
 /// Of a model that is built in or was opened.
@@ -75,6 +78,7 @@ pub(super) fn run(args: &Model, context: &Context) -> Result<Exit, Failure> {
         Model::Pull(args) => return pull::run(args, context),
         Model::Quantize(args) => return quantize::run(args, context),
         Model::Check(args) => return check::run(args, context),
+        Model::Score(args) => return score::run(args, context),
     }
     Ok(Exit::Success)
 }

@@ -73,8 +73,8 @@ pub(super) fn run(args: &Quantize, context: &Context) -> Result<Exit, Failure> {
     }
     if printer.is_json() {
         let record = Record {
-            id: &quantized.card.id,
-            revision: &quantized.card.revision,
+            id: &quantized.id,
+            revision: &quantized.revision,
             precision: precision.to_string(),
             weights_bytes_before: quantized.bytes_before,
             weights_bytes: quantized.bytes_after,
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Quantize, context: &Context) -> Result<Exit, Failure> {
         printer.record("quantized", &record)?;
         return Ok(Exit::Success);
     }
-    printer.line(format_args!("{}", quantized.card.id))?;
+    printer.line(format_args!("{}", quantized.id))?;
     printer.note(format_args!(
         "{precision}, weights of {} where there were {}; smallest cosine {:.6}, largest difference {:.1e}, of {} samples",
         HumanBytes(quantized.bytes_after),

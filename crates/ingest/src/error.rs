@@ -81,6 +81,20 @@ pub enum IngestError {
         /// The limit that it exceeds.
         limit: u64,
     },
+    /// A document whose pages show no text that can be read.
+    #[error("none of its {pages} pages has text that can be read; {scanned} of them are a picture (scanned?)")]
+    NoText {
+        /// Pages of the document.
+        pages: usize,
+        /// Pages that are a picture each.
+        scanned: usize,
+    },
+    /// Given up after the time that [`Limits`](crate::Limits) allow.
+    #[error("it took longer than {seconds} s to read")]
+    TooSlow {
+        /// The limit.
+        seconds: u64,
+    },
     /// A CSV header that names a column twice.
     #[error("the first line names the column \"{name}\" twice")]
     DuplicateColumn {
@@ -103,6 +117,10 @@ impl IngestError {
             }),
             Self::NestedArchive => Some("unpack it and add what is in it"),
             Self::Unfolds { .. } => Some("split the file, or raise the limits on documents if you trust it"),
+            Self::NoText { .. } => {
+                Some("make the text searchable with a program for OCR, and add the file again")
+            }
+            Self::TooSlow { .. } => Some("split the file, or raise the limit on seconds for a document"),
             Self::TooLarge { .. } => Some("split the file, or raise the limit on file size"),
             Self::Read(_) => Some("check that the file exists and that you may read it"),
             Self::Binary { .. } => Some("remove the file from the folder, or convert it to text"),

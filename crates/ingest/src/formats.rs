@@ -9,6 +9,7 @@ pub(crate) mod html;
 pub(crate) mod json_lines;
 pub(crate) mod markdown;
 pub(crate) mod notebook;
+pub(crate) mod pdf;
 pub(crate) mod picture;
 pub(crate) mod plain;
 pub(crate) mod pptx;
@@ -45,6 +46,10 @@ pub enum Format {
     Archive,
     /// An office format that is refused by name, with what to do about it.
     OldOffice,
+    /// Portable Document Format.
+    Pdf,
+    /// Web page.
+    Html,
     /// A picture file, not decoded here.
     Picture,
 }
@@ -80,6 +85,10 @@ const EXTENSIONS: &[(&str, Format)] = &[
     ("xls", Format::OldOffice),
     ("et", Format::OldOffice),
     ("ods", Format::OldOffice),
+    ("pdf", Format::Pdf),
+    ("html", Format::Html),
+    ("htm", Format::Html),
+    ("xhtml", Format::Html),
     ("jpg", Format::Picture),
     ("jpeg", Format::Picture),
     ("png", Format::Picture),

@@ -15,6 +15,8 @@ pub struct Limits {
     pub pages: usize,
     /// Rows of all tables of a workbook together.
     pub rows: usize,
+    /// How long one file may take to read.
+    pub seconds: u64,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             depth: 256,
             pages: 20_000,
             rows: 1_000_000,
+            seconds: 120,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{IngestError, Problem};
 use crate::formats::{
-    Format, archive, csv, docx, epub, json_lines, markdown, notebook, picture, plain, pptx, xlsx,
+    Format, archive, csv, docx, epub, html, json_lines, markdown, notebook, pdf, picture, plain, pptx, xlsx,
 };
 use crate::limits::Limits;
 use crate::outline::Section;
@@ -127,6 +127,11 @@ pub(crate) fn read_plain(
         Format::Epub => return Ok(worded(epub::sections(&mut open(epub::FORMAT)?, limits)?)),
         Format::Xlsx => return xlsx::read(found, &mut open(xlsx::FORMAT)?, options),
         Format::Archive => return Err(IngestError::NestedArchive),
+        Format::Html => return Ok(passages(html::document::sections(&bytes, limits)?)),
+        Format::Pdf => {
+            let pdf::Read { sections, problems } = pdf::read(&found.path, bytes, limits)?;
+            return Ok(ReadFile { problems, ..passages(sections) });
+        }
         _ => {}
     }
     let text = encoding::decode(bytes)?;

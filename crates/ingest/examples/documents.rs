@@ -12,7 +12,8 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 
 fn count_tokens(text: &str) -> usize {
     let wide = text.chars().filter(|character| !character.is_ascii()).count();
-    wide + (text.len() - text.chars().filter(|c| !c.is_ascii()).map(char::len_utf8).sum::<usize>()).div_ceil(4)
+    wide + (text.len() - text.chars().filter(|c| !c.is_ascii()).map(char::len_utf8).sum::<usize>())
+        .div_ceil(4)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +39,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in paths {
         let walked = walk(std::slice::from_ref(&path), Wanted::Text);
         for problem in &walked.problems {
-            let line = serde_json::json!({"path": problem.path, "error": problem.reason, "hint": problem.hint});
+            let line =
+                serde_json::json!({"path": problem.path, "error": problem.reason, "hint": problem.hint});
             writeln!(out, "{line}")?;
         }
         for found in &walked.found {
@@ -51,7 +53,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         let Content::Text(text) = &item.content else { return serde_json::Value::Null };
                         serde_json::json!({"text": text, "metadata": item.metadata})
                     });
-                    let problems: Vec<&str> = file.problems.iter().map(|problem| problem.reason.as_str()).collect();
+                    let problems: Vec<&str> =
+                        file.problems.iter().map(|problem| problem.reason.as_str()).collect();
                     serde_json::json!({
                         "path": found.path,
                         "seconds": seconds,

@@ -27,7 +27,9 @@ pub enum IngestError {
         offset: usize,
     },
     /// The bytes are in none of the encodings that can be told apart with certainty.
-    #[error("text is neither UTF-8 nor GB18030: first byte that is no UTF-8 at offset {offset}")]
+    #[error(
+        "text is neither UTF-8 nor certainly GB18030 or Big5: first byte that is no UTF-8 at offset {offset}"
+    )]
     UnknownEncoding {
         /// Where UTF-8 ends.
         offset: usize,
@@ -82,7 +84,9 @@ pub enum IngestError {
         limit: u64,
     },
     /// A document whose pages show no text that can be read.
-    #[error("none of its {pages} pages has text that can be read; {scanned} of them are a picture (scanned?)")]
+    #[error(
+        "none of its {pages} pages has text that can be read; {scanned} of them are a picture (scanned?)"
+    )]
     NoText {
         /// Pages of the document.
         pages: usize,

@@ -55,6 +55,8 @@
 mod encoding;
 mod error;
 mod formats;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod limits;
 mod outline;
 mod package;

@@ -1,6 +1,7 @@
-//! HTML inside Markdown: the text of a block without its tags, comments, scripts and styles.
-//!
-//! Not a reader for HTML files: Markdown knows only blocks of raw HTML, and of these only the words matter here.
+//! HTML: files ([`document`]), and here blocks of it inside Markdown, of which only the words matter: the text without tags,
+//! comments, scripts and styles.
+
+pub(crate) mod document;
 
 /// Elements whose content is no text.
 const SILENT: &[&str] = &["script", "style", "svg", "picture"];

@@ -83,7 +83,9 @@ pub(crate) fn read(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Read,
         // A crate that panics has left nothing behind that anybody else sees.
         let read = catch_unwind(AssertUnwindSafe(|| read_here(bytes, &limits, deadline, seen)));
         // Nobody may wait any more.
-        let _ = sender.send(read.unwrap_or_else(|_| Err(damaged("its structure is broken in a way that the reader does not expect"))));
+        let _ = sender.send(read.unwrap_or_else(|_| {
+            Err(damaged("its structure is broken in a way that the reader does not expect"))
+        }));
     })?;
     let wait = deadline.saturating_duration_since(Instant::now()) + GRACE;
     let (sections, unread, pages) = match receiver.recv_timeout(wait) {
@@ -106,6 +108,16 @@ pub(crate) fn read(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Read,
     }
     Ok(Read { sections, problems })
 }
+
+/// Reads a file on the caller's thread, for fuzzing: nothing stands between a panic and the caller.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: Vec<u8>, limits: &Limits) -> Result<(), IngestError> {
+    let deadline = Instant::now() + Duration::from_secs(limits.seconds);
+    read_here(bytes, limits, deadline, Arc::default()).map(|_| ())
+}
+
+#[cfg(test)]
+pub(crate) use tests::seeds;
 
 /// Reads a file on this thread, until the deadline.
 fn read_here(
@@ -130,7 +142,8 @@ fn read_here(
     let mut pages: Vec<PageLines> = Vec::with_capacity(count);
     let mut unread = Unread::default();
     for (index, page) in pdf.pages().iter().enumerate() {
-        let shown = content::read_page(page, &mut fonts, &mut budget).map_err(|stop| stopped(stop, limits))?;
+        let shown =
+            content::read_page(page, &mut fonts, &mut budget).map_err(|stop| stopped(stop, limits))?;
         let characters = shown.glyphs.iter().filter(|glyph| !glyph.text.trim().is_empty()).count();
         if characters < SCANNED_CHARACTERS && shown.picture >= SCANNED_SHARE {
             unread.scanned.push(index + 1);
@@ -149,14 +162,20 @@ fn read_here(
 }
 
 fn open(bytes: Vec<u8>) -> Result<Pdf, IngestError> {
-    let is_pdf = bytes.get(..1024.min(bytes.len())).is_some_and(|start| memchr::memmem::find(start, b"%PDF").is_some());
+    let is_pdf = bytes
+        .get(..1024.min(bytes.len()))
+        .is_some_and(|start| memchr::memmem::find(start, b"%PDF").is_some());
     Pdf::new(bytes).map_err(|error| match error {
-        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => IngestError::Encrypted { format: FORMAT },
+        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => {
+            IngestError::Encrypted { format: FORMAT }
+        }
         LoadPdfError::Decryption(DecryptionError::UnsupportedAlgorithm) => {
             damaged("it is encrypted in a way that is not known")
         }
         LoadPdfError::Decryption(_) => damaged("its encryption is broken"),
-        LoadPdfError::Invalid if is_pdf => damaged("its table of objects is broken and could not be repaired"),
+        LoadPdfError::Invalid if is_pdf => {
+            damaged("its table of objects is broken and could not be repaired")
+        }
         LoadPdfError::Invalid => damaged("it does not begin as one"),
     })
 }

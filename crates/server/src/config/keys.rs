@@ -154,6 +154,12 @@ pub const KEYS: &[Key] = &[
     ),
     number("limits.rows", "BILIN_MAX_ROWS", "1000000", "most rows of a workbook"),
     number(
+        "limits.document_seconds",
+        "BILIN_MAX_DOCUMENT_SECONDS",
+        "120",
+        "longest time that one PDF or HTML file may take to read",
+    ),
+    number(
         "limits.picture_bytes",
         "BILIN_MAX_PICTURE_BYTES",
         "33554432",

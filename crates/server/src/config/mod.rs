@@ -358,6 +358,7 @@ impl Reader<'_> {
             depth: self.positive("limits.depth")?,
             pages: self.positive("limits.pages")?,
             rows: self.positive("limits.rows")?,
+            seconds: self.positive("limits.document_seconds")? as u64,
         })
     }
 

@@ -111,7 +111,10 @@ impl Writer {
         }
         self.end_code();
         let is_row = line.pieces.len() > 1 && marker_of(line).is_none();
-        if self.table_page != page || !is_row || self.table.last().is_some_and(|last| last.block != line.block) {
+        if self.table_page != page
+            || !is_row
+            || self.table.last().is_some_and(|last| last.block != line.block)
+        {
             self.end_table();
         }
         if is_row {
@@ -159,7 +162,10 @@ impl Writer {
         if rows.len() >= MIN_TABLE_ROWS {
             self.end_paragraph();
             self.outline.page(self.table_page as u32 + 1);
-            let rows = rows.into_iter().map(|row| row.pieces.into_iter().map(|piece| piece.text).collect()).collect();
+            let rows = rows
+                .into_iter()
+                .map(|row| row.pieces.into_iter().map(|piece| piece.text).collect())
+                .collect();
             self.outline.push(Block::Table { rows, header_rows: 0, depth: 0 });
             return;
         }
@@ -231,13 +237,21 @@ fn is_short(line: &Line) -> bool {
 
 /// Whether a text does not end with its sentence.
 fn is_open(text: &str) -> bool {
-    let last = text.trim_end().trim_end_matches(['”', '’', '"', '\'', ')', '）', '」', '』', '》']).chars().next_back();
-    last.is_some_and(|last| !matches!(last, '.' | '!' | '?' | '。' | '！' | '？' | '；' | ';' | ':' | '：' | '…'))
+    let last = text
+        .trim_end()
+        .trim_end_matches(['”', '’', '"', '\'', ')', '）', '」', '』', '》'])
+        .chars()
+        .next_back();
+    last.is_some_and(|last| {
+        !matches!(last, '.' | '!' | '?' | '。' | '！' | '？' | '；' | ';' | ':' | '：' | '…')
+    })
 }
 
 /// Whether a line begins as the rest of a sentence does.
 fn begins_within(text: &str) -> bool {
-    text.chars().next().is_some_and(|first| first.is_lowercase() || is_cjk(first) || first.is_ascii_digit() || "([“‘\"".contains(first))
+    text.chars().next().is_some_and(|first| {
+        first.is_lowercase() || is_cjk(first) || first.is_ascii_digit() || "([“‘\"".contains(first)
+    })
 }
 
 /// A list item's marker, the text behind it and where that begins.
@@ -270,12 +284,34 @@ fn marker_of(line: &Line) -> Option<ListItem> {
         Some(second) if in_piece.is_none() => second.left,
         _ => first.left + first.size,
     };
-    let shown = if marker.chars().all(|c| is_bullet(c) || matches!(c, '-' | '–' | '*')) { "-".into() } else { marker };
+    let shown = if marker.chars().all(|c| is_bullet(c) || matches!(c, '-' | '–' | '*')) {
+        "-".into()
+    } else {
+        marker
+    };
     Some(ListItem { marker: shown, text, left })
 }
 
 fn is_bullet(character: char) -> bool {
-    matches!(character, '•' | '‣' | '◦' | '▪' | '■' | '□' | '●' | '○' | '◆' | '◇' | '➢' | '✓' | '❖' | '∙' | '⋄' | '▶' | '►')
+    matches!(
+        character,
+        '•' | '‣'
+            | '◦'
+            | '▪'
+            | '■'
+            | '□'
+            | '●'
+            | '○'
+            | '◆'
+            | '◇'
+            | '➢'
+            | '✓'
+            | '❖'
+            | '∙'
+            | '⋄'
+            | '▶'
+            | '►'
+    )
 }
 
 fn is_marker(text: &str) -> bool {
@@ -286,7 +322,8 @@ fn is_marker(text: &str) -> bool {
             let inner = text.strip_prefix(['(', '（']).unwrap_or(text);
             let digits = inner.trim_end_matches(['.', ')', '）', '、']);
             let is_closed = digits.len() < inner.len();
-            let is_number = digits.len() <= 3 && !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
+            let is_number =
+                digits.len() <= 3 && !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
             let is_letter = digits.chars().count() == 1 && digits.chars().all(|c| c.is_ascii_lowercase());
             is_closed && (is_number || is_letter)
         }
@@ -332,7 +369,12 @@ pub(super) fn join_heading(title: &mut String, line: &str) {
 }
 
 fn word_at_end(text: &str) -> &str {
-    let start = text.char_indices().rev().take_while(|(_, c)| c.is_alphanumeric()).last().map_or(text.len(), |(at, _)| at);
+    let start = text
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| c.is_alphanumeric())
+        .last()
+        .map_or(text.len(), |(at, _)| at);
     text.get(start..).unwrap_or_default()
 }
 

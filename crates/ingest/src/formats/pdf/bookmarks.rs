@@ -57,7 +57,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The entries below the root, in order, without recursion.
     fn entries(&mut self, root: &Dict<'a>) {
-        let mut next: Vec<(Dict<'a>, u8)> = root.get::<Dict<'a>>("First").map(|first| (first, 1)).into_iter().collect();
+        let mut next: Vec<(Dict<'a>, u8)> =
+            root.get::<Dict<'a>>("First").map(|first| (first, 1)).into_iter().collect();
         while let Some((entry, level)) = next.pop() {
             if self.found.len() >= MAX_ENTRIES || entry.obj_id().is_some_and(|id| !self.seen.insert(id)) {
                 continue;
@@ -79,7 +80,8 @@ impl<'a> Reader<'a> {
     }
 
     fn destination_of(&mut self, entry: &Dict<'a>) -> Option<(usize, Option<f64>)> {
-        let target = entry.get::<Object<'a>>("Dest").or_else(|| entry.get::<Dict<'a>>("A")?.get::<Object<'a>>("D"))?;
+        let target =
+            entry.get::<Object<'a>>("Dest").or_else(|| entry.get::<Dict<'a>>("A")?.get::<Object<'a>>("D"))?;
         self.destination(target)
     }
 
@@ -93,7 +95,9 @@ impl<'a> Reader<'a> {
         };
         let page = match array.raw_iter().next()? {
             hayro_syntax::object::MaybeRef::Ref(id) => *self.pages.get(&id.into())?,
-            hayro_syntax::object::MaybeRef::NotRef(Object::Number(number)) => usize::try_from(number.as_i64()).ok()?,
+            hayro_syntax::object::MaybeRef::NotRef(Object::Number(number)) => {
+                usize::try_from(number.as_i64()).ok()?
+            }
             hayro_syntax::object::MaybeRef::NotRef(_) => return None,
         };
         let mut parts = array.flex_iter();
@@ -136,7 +140,10 @@ impl<'a> Reader<'a> {
         let (mut nodes, mut seen, mut steps) = (Vec::from_iter(root), HashSet::new(), 0);
         while let Some(node) = nodes.pop() {
             steps += 1;
-            if steps > MAX_NAMES || names.len() > MAX_NAMES || node.obj_id().is_some_and(|id| !seen.insert(id)) {
+            if steps > MAX_NAMES
+                || names.len() > MAX_NAMES
+                || node.obj_id().is_some_and(|id| !seen.insert(id))
+            {
                 continue;
             }
             if let Some(kids) = node.get::<Array<'a>>("Kids") {

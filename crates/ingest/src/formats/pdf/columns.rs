@@ -56,9 +56,10 @@ fn plain(rows: Vec<Row>, block: &mut usize, lines: &mut Vec<Line>) {
     if rows.is_empty() {
         return;
     }
-    let sides = rows.iter().flatten().fold((f64::MAX, f64::MIN), |(left, right), piece| {
-        (left.min(piece.left), right.max(piece.right))
-    });
+    let sides = rows
+        .iter()
+        .flatten()
+        .fold((f64::MAX, f64::MIN), |(left, right), piece| (left.min(piece.left), right.max(piece.right)));
     lines.extend(rows.into_iter().map(|pieces| Line { pieces, column: sides, block: *block }));
     *block += 1;
 }
@@ -98,7 +99,11 @@ fn longest_strip(rows: &[Row], start: usize) -> (usize, Option<f64>) {
             let (mut from, mut to) = (left, right);
             for piece in row {
                 // A piece lies on the side that leaves the wider strip.
-                if (piece.left + piece.right) < (left + right) { from = from.max(piece.right) } else { to = to.min(piece.left) }
+                if (piece.left + piece.right) < (left + right) {
+                    from = from.max(piece.right)
+                } else {
+                    to = to.min(piece.left)
+                }
             }
             if to - from < width {
                 break;
@@ -118,15 +123,18 @@ fn is_running_text(zone: &[Row], gutter: f64) -> bool {
         let of_row = move |row: &Row| {
             let mut pieces = row.iter().filter(|piece| (piece.right <= gutter) == is_left);
             let first = pieces.next()?;
-            let (right, characters) = pieces
-                .fold((first.right, first.characters), |(_, count), piece| (piece.right, count + piece.characters));
+            let (right, characters) = pieces.fold((first.right, first.characters), |(_, count), piece| {
+                (piece.right, count + piece.characters)
+            });
             Some((first.left, right, characters))
         };
         zone.iter().filter_map(of_row).collect::<Vec<_>>()
     };
     let both = zone
         .iter()
-        .filter(|row| row.iter().any(|piece| piece.right <= gutter) && row.iter().any(|piece| piece.left >= gutter))
+        .filter(|row| {
+            row.iter().any(|piece| piece.right <= gutter) && row.iter().any(|piece| piece.left >= gutter)
+        })
         .count();
     both >= MIN_ROWS && fills(side(true)) && fills(side(false))
 }

@@ -140,11 +140,24 @@ pub(super) struct Interpreter<'f, 'a> {
 }
 
 /// All glyphs of a page.
-pub(super) fn read_page<'a>(page: &Page<'a>, fonts: &mut Fonts<'a>, budget: &mut Budget) -> Result<Shown, Stop> {
+pub(super) fn read_page<'a>(
+    page: &Page<'a>,
+    fonts: &mut Fonts<'a>,
+    budget: &mut Budget,
+) -> Result<Shown, Stop> {
     budget.look()?;
     let (width, height) = page.render_dimensions();
     let ctm = page.initial_transform(true).as_coeffs();
-    let state = State { ctm, font: None, size: 0.0, characters: 0.0, words: 0.0, scale: 1.0, leading: 0.0, rise: 0.0 };
+    let state = State {
+        ctm,
+        font: None,
+        size: 0.0,
+        characters: 0.0,
+        words: 0.0,
+        scale: 1.0,
+        leading: 0.0,
+        rise: 0.0,
+    };
     let identity = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
     let mut interpreter = Interpreter {
         fonts,
@@ -159,7 +172,8 @@ pub(super) fn read_page<'a>(page: &Page<'a>, fonts: &mut Fonts<'a>, budget: &mut
     };
     let content = interpreter.content(page.raw())?;
     let resources = page.resources();
-    interpreter.run(&content, &Resources { fonts: resources.fonts.clone(), forms: resources.x_objects.clone() })?;
+    interpreter
+        .run(&content, &Resources { fonts: resources.fonts.clone(), forms: resources.x_objects.clone() })?;
     Ok(interpreter.shown)
 }
 
@@ -173,7 +187,10 @@ impl<'a> Interpreter<'_, 'a> {
     fn content(&mut self, page: &Dict<'a>) -> Result<Vec<u8>, Stop> {
         let streams: Vec<Stream<'a>> = match page.get::<Stream<'a>>("Contents") {
             Some(stream) => vec![stream],
-            None => page.get::<Array<'a>>("Contents").map(|all| all.iter::<Stream<'a>>().collect()).unwrap_or_default(),
+            None => page
+                .get::<Array<'a>>("Contents")
+                .map(|all| all.iter::<Stream<'a>>().collect())
+                .unwrap_or_default(),
         };
         let mut content = Vec::new();
         for stream in streams {
@@ -265,7 +282,8 @@ impl<'a> Interpreter<'_, 'a> {
 
     fn set_font(&mut self, instruction: &Instruction<'_, '_>, resources: &Resources<'a>) -> Result<(), Stop> {
         let mut operands = instruction.operands();
-        let (Some(Object::Name(name)), Some(Object::Number(size))) = (operands.next(), operands.next()) else {
+        let (Some(Object::Name(name)), Some(Object::Number(size))) = (operands.next(), operands.next())
+        else {
             return Ok(());
         };
         self.state.size = size.as_f64();
@@ -333,13 +351,7 @@ impl<'a> Interpreter<'_, 'a> {
             None => font.text(code),
         };
         match text {
-            Some(text) => self.shown.glyphs.push(Glyph {
-                text,
-                from,
-                to,
-                size,
-                is_fixed: font.is_fixed,
-            }),
+            Some(text) => self.shown.glyphs.push(Glyph { text, from, to, size, is_fixed: font.is_fixed }),
             None => self.shown.unknown += 1,
         }
     }

@@ -57,7 +57,11 @@ impl PageFont<'_> {
         let (code, read) = self.font.read_code(bytes, 0);
         let advance = self.font.code_advance(code);
         let advance = if self.is_vertical { advance.y } else { advance.x } * self.scale;
-        Code { code, bytes: read.clamp(1, bytes.len()), advance: if advance.is_finite() { advance } else { 0.0 } }
+        Code {
+            code,
+            bytes: read.clamp(1, bytes.len()),
+            advance: if advance.is_finite() { advance } else { 0.0 },
+        }
     }
 
     /// The characters of a code; none where nothing says what they are.
@@ -99,7 +103,11 @@ impl<'a> Fonts<'a> {
     }
 
     /// The font that a dictionary describes; none where it is damaged or too large.
-    pub(super) fn font(&mut self, dict: &Dict<'a>, room: &mut Room) -> Result<Option<Rc<PageFont<'a>>>, NoRoom> {
+    pub(super) fn font(
+        &mut self,
+        dict: &Dict<'a>,
+        room: &mut Room,
+    ) -> Result<Option<Rc<PageFont<'a>>>, NoRoom> {
         let id = dict.obj_id();
         if let Some(known) = id.and_then(|id| self.read.get(&id)) {
             return Ok(known.clone());
@@ -155,10 +163,12 @@ impl<'a> Fonts<'a> {
             Some(CidFamily::from_registry_ordering(of("Registry")?.as_bytes(), of("Ordering")?.as_bytes()))
         });
         let by_encoding = encoding.metadata().character_collection.as_ref().map(|of| of.family.clone());
-        let family = [by_encoding, stated].into_iter().flatten().find(|family| family.ucs2_cmap().is_some())?;
-        let unicode = self.tables.entry(family.clone()).or_insert_with(|| {
-            CMap::parse(load_embedded(family.ucs2_cmap()?)?, load_embedded).map(Rc::new)
-        });
+        let family =
+            [by_encoding, stated].into_iter().flatten().find(|family| family.ucs2_cmap().is_some())?;
+        let unicode = self
+            .tables
+            .entry(family.clone())
+            .or_insert_with(|| CMap::parse(load_embedded(family.ucs2_cmap()?)?, load_embedded).map(Rc::new));
         Some(Collection { encoding, unicode: unicode.clone()? })
     }
 }
@@ -191,7 +201,9 @@ fn is_fixed(dict: &Dict<'_>) -> bool {
     }
     let below = descendant(dict);
     let descriptor = below.as_ref().unwrap_or(dict).get::<Dict<'_>>("FontDescriptor");
-    descriptor.and_then(|descriptor| descriptor.get::<u32>("Flags")).is_some_and(|flags| flags & FIXED_PITCH != 0)
+    descriptor
+        .and_then(|descriptor| descriptor.get::<u32>("Flags"))
+        .is_some_and(|flags| flags & FIXED_PITCH != 0)
 }
 
 fn string_of(text: BfString) -> String {
@@ -223,14 +235,49 @@ fn bullet_of(character: char) -> Option<char> {
     })
 }
 
+/// Radicals of simplified characters, and those that Unicode names another form for.
+const RADICALS: &[(char, char)] = &[
+    ('⼾', '户'),
+    ('⺠', '民'),
+    ('⺟', '母'),
+    ('⻁', '虎'),
+    ('⻄', '西'),
+    ('⻅', '见'),
+    ('⻆', '角'),
+    ('⻉', '贝'),
+    ('⻋', '车'),
+    ('⻓', '长'),
+    ('⻔', '门'),
+    ('⻘', '青'),
+    ('⻙', '韦'),
+    ('⻚', '页'),
+    ('⻛', '风'),
+    ('⻜', '飞'),
+    ('⻝', '食'),
+    ('⻢', '马'),
+    ('⻣', '骨'),
+    ('⻤', '鬼'),
+    ('⻥', '鱼'),
+    ('⻦', '鸟'),
+    ('⻨', '麦'),
+    ('⻩', '黄'),
+    ('⻬', '齐'),
+    ('⻮', '齿'),
+    ('⻰', '龙'),
+    ('⻳', '龟'),
+];
+
 /// Text with radicals, compatibility forms and ligatures as the characters they stand for.
 fn plain(text: &str) -> String {
-    let stands_for_others = |c: char| {
-        matches!(c, '\u{2E80}'..='\u{2FD5}' | '\u{F900}'..='\u{FAFF}' | '\u{FB00}'..='\u{FB06}' | '\u{2F800}'..='\u{2FA1F}')
-    };
+    let stands_for_others = |c: char| matches!(c, '\u{2E80}'..='\u{2FD5}' | '\u{F900}'..='\u{FAFF}' | '\u{FB00}'..='\u{FB06}' | '\u{2F800}'..='\u{2FA1F}');
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
+            c if RADICALS.iter().any(|(radical, _)| *radical == c) => {
+                plain.extend(
+                    RADICALS.iter().find(|(radical, _)| *radical == c).map(|(_, character)| character),
+                );
+            }
             c if stands_for_others(c) => plain.extend(std::iter::once(c).nfkc()),
             '\u{A0}' | '\t' | '\r' | '\n' => plain.push(' '),
             c => plain.push(bullet_of(c).unwrap_or(c)),
@@ -245,7 +292,7 @@ mod tests {
 
     #[test]
     fn characters_are_those_that_people_write() {
-        assert_eq!(plain("⽤⼾ﬁle 豈\u{A0}\u{F0B7}"), "用户file 豈 •");
+        assert_eq!(plain("⽤⼾⻓⻚ﬁle 豈\u{A0}\u{F0B7}"), "用户长页file 豈 •");
         assert!(is_text("向") && is_text(" ") && is_text("\u{F0B7}"));
         assert!(!is_text("\u{E123}") && !is_text("\u{3}") && !is_text("\u{FFFD}") && !is_text(""));
     }
@@ -258,11 +305,13 @@ mod tests {
             ("GB-EUC-H", 0xCFF2, "向"),
             ("ETen-B5-H", 0xA656, "向"),
         ] {
-            let map = CMap::parse(load_embedded(CMapName::from_bytes(encoding.as_bytes())).unwrap(), load_embedded);
+            let map =
+                CMap::parse(load_embedded(CMapName::from_bytes(encoding.as_bytes())).unwrap(), load_embedded);
             let map = map.unwrap();
             let cid = map.lookup_cid_code(code, 2).unwrap();
             let family = map.metadata().character_collection.clone().unwrap().family;
-            let table = CMap::parse(load_embedded(family.ucs2_cmap().unwrap()).unwrap(), load_embedded).unwrap();
+            let table =
+                CMap::parse(load_embedded(family.ucs2_cmap().unwrap()).unwrap(), load_embedded).unwrap();
             assert_eq!(table.lookup_bf_string(cid).map(string_of).as_deref(), Some(shown), "{encoding}");
         }
     }

@@ -53,13 +53,20 @@ pub(super) fn remove(pages: &mut [PageLines], usual_size: f64) {
     let with_text = pages.iter().filter(|page| !page.lines.is_empty()).count();
     let goes = |candidate: &Candidate| {
         let near = [candidate.band - 1, candidate.band, candidate.band + 1];
-        let same = near.map(|band| shared.get(&(candidate.is_top, band, candidate.words.as_str())).copied().unwrap_or(0));
+        let same = near.map(|band| {
+            shared.get(&(candidate.is_top, band, candidate.words.as_str())).copied().unwrap_or(0)
+        });
         let lone = near.map(|band| alone.get(&(candidate.is_top, band)).map_or(0, HashSet::len));
         same.iter().sum::<usize>() >= MIN_PAGES
-            || candidate.is_alone && with_text > MIN_PAGES && lone.iter().sum::<usize>() as f64 >= MOST * with_text as f64
+            || candidate.is_alone
+                && with_text > MIN_PAGES
+                && lone.iter().sum::<usize>() as f64 >= MOST * with_text as f64
     };
-    let gone: HashSet<(usize, usize)> =
-        candidates.iter().filter(|candidate| goes(candidate)).map(|candidate| (candidate.page, candidate.line)).collect();
+    let gone: HashSet<(usize, usize)> = candidates
+        .iter()
+        .filter(|candidate| goes(candidate))
+        .map(|candidate| (candidate.page, candidate.line))
+        .collect();
     for (at, page) in pages.iter_mut().enumerate() {
         let mut line = 0;
         page.lines.retain(|_| {
@@ -81,7 +88,8 @@ fn candidates(at: usize, page: &PageLines, usual_size: f64) -> Vec<Candidate> {
         for (place, &line) in order.iter().take(EDGE_LINES).enumerate() {
             let Some(shown) = page.lines.get(line) else { continue };
             let height = shown.base();
-            let is_edge = if is_top { height < EDGE * page.height } else { height > (1.0 - EDGE) * page.height };
+            let is_edge =
+                if is_top { height < EDGE * page.height } else { height > (1.0 - EDGE) * page.height };
             if !is_edge || shown.size() > TITLE * usual_size {
                 break;
             }

@@ -77,7 +77,9 @@ impl Headings {
                 }
                 // Its line was a running head, or it is a picture.
                 None => match bookmark.top {
-                    Some(top) => lines.iter().position(|line| line.base() > top).unwrap_or(lines.len()).max(from),
+                    Some(top) => {
+                        lines.iter().position(|line| line.base() > top).unwrap_or(lines.len()).max(from)
+                    }
                     None => from,
                 },
             };
@@ -100,7 +102,8 @@ impl Headings {
                     && end - at < MAX_LINES
                     && is_large(next, usual_size)
                     && (next.size() - line.size()).abs() < SIZE_STEP
-                    && (0.0..2.0 * line.size()).contains(&(next.base() - content.lines.get(end - 1).map_or(0.0, Line::base)))
+                    && (0.0..2.0 * line.size())
+                        .contains(&(next.base() - content.lines.get(end - 1).map_or(0.0, Line::base)))
                 {
                     super::blocks::join_heading(&mut title, &next.text());
                     end += 1;
@@ -115,7 +118,11 @@ impl Headings {
         sizes.sort_by(|a, b| b.total_cmp(a));
         sizes.dedup_by(|a, b| (*a - *b).abs() < SIZE_STEP);
         for (page, at, end, size, title) in found {
-            let level = sizes.iter().position(|&other| (other - size).abs() < SIZE_STEP).unwrap_or(0).min(MAX_LEVELS - 1);
+            let level = sizes
+                .iter()
+                .position(|&other| (other - size).abs() < SIZE_STEP)
+                .unwrap_or(0)
+                .min(MAX_LEVELS - 1);
             self.printed.insert((page, at), end);
             self.before.entry((page, at)).or_default().push(Heading { level: level as u8 + 1, title });
         }
@@ -137,7 +144,8 @@ fn title_of(title: &str) -> String {
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
     for prefix in ["Slide ", "幻灯片 ", "幻灯片"] {
         if let Some(rest) = title.strip_prefix(prefix) {
-            let named = rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches([':', '：', ' ']);
+            let named =
+                rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches([':', '：', ' ']);
             if named.len() < rest.len() {
                 return if named.is_empty() { title } else { named.to_owned() };
             }

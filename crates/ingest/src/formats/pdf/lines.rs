@@ -178,11 +178,11 @@ impl Piece {
 fn push_joined(text: &mut String, next: &str, gap: f64, size: f64, spaced: bool) {
     if let (Some(before), Some(after)) = (text.chars().next_back(), next.chars().next()) {
         let wide = match (is_cjk(before), is_cjk(after)) {
-            (true, true) => gap > 1.2 * size,
+            (true, true) => gap > 1.2 * size || spaced && gap > SPACE_EM * size,
             (false, false) => gap > SPACE_EM * size || spaced,
             _ => gap > CJK_SPACE_EM * size || spaced,
         };
-        let glued = joins_without_space(before, after) && gap < 1.2 * size;
+        let glued = joins_without_space(before, after) && !spaced && gap < 1.2 * size;
         if wide && !glued && !before.is_whitespace() && !after.is_whitespace() {
             text.push(' ');
         }
@@ -198,7 +198,11 @@ fn rows(mut pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
     let (mut small, mut plain) = (Vec::new(), Vec::new());
     let usual = usual_size(&pieces);
     for piece in pieces {
-        if piece.size < SMALL * usual && piece.characters <= 12 { small.push(piece) } else { plain.push(piece) }
+        if piece.size < SMALL * usual && piece.characters <= 12 {
+            small.push(piece)
+        } else {
+            plain.push(piece)
+        }
     }
     for piece in plain {
         match rows.last_mut() {
@@ -254,7 +258,9 @@ fn joined(mut row: Vec<Piece>) -> Vec<Piece> {
     let mut parts: Vec<Piece> = Vec::new();
     for piece in row {
         match parts.last_mut() {
-            Some(last) if piece.left - last.right <= PIECE_EM * last.size.max(piece.size) => last.append(piece),
+            Some(last) if piece.left - last.right <= PIECE_EM * last.size.max(piece.size) => {
+                last.append(piece)
+            }
             _ => parts.push(piece),
         }
     }

@@ -59,7 +59,9 @@ impl Room {
             bytes = match filter {
                 Filter::Crypt => continue,
                 // Pictures are never unpacked: the parser refuses them where text is expected.
-                Filter::DctDecode | Filter::JpxDecode | Filter::Jbig2Decode | Filter::CcittFaxDecode => return Ok(true),
+                Filter::DctDecode | Filter::JpxDecode | Filter::Jbig2Decode | Filter::CcittFaxDecode => {
+                    return Ok(true);
+                }
                 Filter::AsciiHexDecode if packings == 0 => {
                     data = Cow::Owned(from_hex(&data));
                     data.len() as u64
@@ -117,7 +119,8 @@ pub(super) fn check_file(file: &[u8], limit: u64) -> Result<(), NoRoom> {
 
 /// The text from the last `obj` on: the dictionary of the stream that follows.
 fn last_object(before: &[u8]) -> &[u8] {
-    let at = (0..before.len()).rev().find(|&at| before.get(at..).is_some_and(|rest| rest.starts_with(b" obj")));
+    let at =
+        (0..before.len()).rev().find(|&at| before.get(at..).is_some_and(|rest| rest.starts_with(b" obj")));
     at.and_then(|at| before.get(at..)).unwrap_or(before)
 }
 
@@ -130,7 +133,11 @@ fn measured(dictionary: &[u8], data: &[u8], is_escaped: bool, most: u64) -> u64 
         return length.saturating_mul(DEFLATE_RATIO);
     }
     let once = inflated(data, most);
-    if is_escaped && once > WINDOW_BYTES as u64 { once.saturating_mul(DEFLATE_RATIO) } else { once.max(length) }
+    if is_escaped && once > WINDOW_BYTES as u64 {
+        once.saturating_mul(DEFLATE_RATIO)
+    } else {
+        once.max(length)
+    }
 }
 
 /// Length that DEFLATE data unpacks to; counting ends above `most`.
@@ -292,19 +299,21 @@ mod tests {
     #[test]
     fn lzw_lengths_are_those_of_its_text() {
         // The example of PDF 32000-1, 7.4.4.2: 45 45 45 45 45 65 45 45 45 66.
-        assert_eq!(lzw_expanded(&[0x80, 0x0B, 0x60, 0x50, 0x22, 0x0C, 0x0C, 0x85, 0x01], u64::MAX), 9);
+        assert_eq!(lzw_expanded(&[0x80, 0x0B, 0x60, 0x50, 0x22, 0x0C, 0x0C, 0x85, 0x01], u64::MAX), 10);
     }
 
     #[test]
     fn object_streams_that_explode_are_refused_before_the_parser_sees_them() {
         let bomb = deflated(&vec![b' '; 4 << 20]);
-        let mut file = b"%PDF-1.7\n1 0 obj <</Type/ObjStm /Filter/FlateDecode /N 1 /First 3>> stream\n".to_vec();
+        let mut file =
+            b"%PDF-1.7\n1 0 obj <</Type/ObjStm /Filter/FlateDecode /N 1 /First 3>> stream\n".to_vec();
         file.extend(&bomb);
         file.extend(b"\nendstream endobj");
         assert_eq!(check_file(&file, 1 << 20), Err(NoRoom { limit: 1 << 20 }));
         assert_eq!(check_file(&file, 8 << 20), Ok(()));
         let twice = deflated(&deflated(&vec![b' '; 4 << 20]));
-        let mut file = b"%PDF-1.7\n1 0 obj <</Type/ObjStm /Filter[/FlateDecode/FlateDecode]>> stream\n".to_vec();
+        let mut file =
+            b"%PDF-1.7\n1 0 obj <</Type/ObjStm /Filter[/FlateDecode/FlateDecode]>> stream\n".to_vec();
         file.extend(vec![b'x'; 2000]);
         file.extend(&twice);
         file.extend(b"\nendstream endobj");

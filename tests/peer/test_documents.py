@@ -2,11 +2,12 @@
 
 The files come from Debian's documentation (`apt-get download`, unpacked with `dpkg -x`) and from the tests of python-docx and
 python-pptx (PyPI), into a temporary folder that is removed at the end. A page agrees if more than half of the runs of eight
-letters that `pdftotext` finds on it are in the text that we say is of that page.
+letters that `pdftotext` finds in its lines are in the text that we say is of that page. Lines that pages share are left out.
 
 `DOCUMENTS` names the example `documents` of crates/ingest, which shows what files are read into; `./check` builds it.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -84,8 +85,18 @@ def letters(text):
 
 
 def runs(text):
-    text = letters(text)
-    return {text[start : start + RUN_LETTERS] for start in range(len(text) - RUN_LETTERS + 1)}
+    """Runs of letters within a line: what stands in the next one depends on how columns and tables are read."""
+    found = set()
+    for line in map(letters, text.split("\n")):
+        found.update(line[start : start + RUN_LETTERS] for start in range(len(line) - RUN_LETTERS + 1))
+    return found
+
+
+def without_repetitions(pages):
+    """Pages without the lines that, digits aside, three of them share: running heads, which we leave out on purpose."""
+    mark = lambda line: re.sub(r"\d+", "#", letters(line))
+    shared = collections.Counter(line for page in pages for line in set(map(mark, page.split("\n"))))
+    return ["\n".join(line for line in page.split("\n") if shared[mark(line)] < 3) for page in pages]
 
 
 def pages_of(line, count):
@@ -111,7 +122,8 @@ def test_every_document_is_read_or_refused_with_a_reason(read):
     assert len(read) >= 100
     for kind, least in ((".pdf", 40), (".html", 40), (".docx", 10), (".pptx", 10)):
         assert len(counts[kind]["read"]) >= least, counts[kind]
-    assert "refused" not in counts[".pdf"] and "refused" not in counts[".html"]
+    # The FAQ's Chinese one says in a font without names that there is none.
+    assert len(counts[".pdf"].get("refused", [])) <= 2 and "refused" not in counts[".html"]
 
 
 def test_pages_agree_with_pdftotext(read):
@@ -120,14 +132,14 @@ def test_pages_agree_with_pdftotext(read):
         if path.suffix != ".pdf":
             continue
         told = subprocess.run(["pdftotext", "-enc", "UTF-8", path, "-"], capture_output=True, check=True, timeout=300)
-        theirs = told.stdout.decode("utf-8", "replace").split("\f")[:-1]
+        theirs = without_repetitions(told.stdout.decode("utf-8", "replace").split("\f")[:-1])
         ours = pages_of(line, len(theirs))
         for number, (text, our) in enumerate(zip(theirs, ours), 1):
             wanted = runs(text)
             if len(wanted) < FEWEST_RUNS:
                 continue
             all_pages += 1
-            share = sum(run in our for run in wanted) / len(wanted)
+            share = len(wanted & runs(our)) / len(wanted)
             agreeing += share > 0.5
             if share <= 0.5:
                 wrong.append(f"{path.name} page {number}: {share:.2f}")

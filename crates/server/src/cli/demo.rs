@@ -4,15 +4,19 @@
 
 use super::{Context, Exit, Failure, add, search, serve};
 use crate::demo;
-use crate::printer::BOLD;
-use bilin_engine::{AddOptions, Engine, Kind, Query, Target};
+use crate::printer::{BOLD, DIM};
+use bilin_engine::eval::{self, EvalOptions, EvalSetting, Figures, Measure};
+use bilin_engine::{AddOptions, CancelToken, Engine, Kind, Query, Target};
 use clap::Args;
+use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Answers shown for each question.
 const TOP_K: usize = 3;
+/// What is told of the evaluation: the report has the rest.
+const HEADLINE: [Measure; 3] = [Measure::Hit(1), Measure::Hit(3), Measure::Mrr(None)];
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -49,6 +53,7 @@ pub(super) fn run(args: &Demo, context: &Context) -> Result<Exit, Failure> {
         }
     }
     ask(&engine, context)?;
+    headline(&engine, &samples, context)?;
     next_steps(context)?;
     if args.no_serve {
         return Ok(Exit::Success);
@@ -102,6 +107,48 @@ fn one(
         0 => Err(Failure::internal(format!("nothing was found in {collection:?}"))),
         _ => Ok(()),
     }
+}
+
+/// How well the course answers the questions that come with it, as `--json` tells it.
+#[derive(Serialize)]
+struct Headline<'a> {
+    collection: &'static str,
+    questions: usize,
+    figures: &'a Figures,
+}
+
+/// Asks all questions with known answers, and tells how often the right page came first.
+fn headline(engine: &Engine, samples: &Path, context: &Context) -> Result<(), Failure> {
+    let bytes = demo::sample(demo::KNOWN_ANSWERS).ok_or_else(|| {
+        Failure::internal(format!("sample {:?} is not in this binary", demo::KNOWN_ANSWERS))
+    })?;
+    let questions = eval::read_questions(bytes.to_vec())?;
+    let mut options = EvalOptions::new(EvalSetting::new(demo::COURSE));
+    options.explained = 0;
+    let evaluation = engine.evaluate(&questions, &options, &CancelToken::new(), &|_| ())?;
+    let Some(run) = evaluation.runs.first() else { return Ok(()) };
+    let answerable = evaluation.answerable();
+    let printer = &context.printer;
+    if printer.is_json() {
+        let headline = Headline { collection: demo::COURSE, questions: answerable, figures: &run.figures };
+        return printer.record("headline", &headline);
+    }
+    let told: Vec<String> = HEADLINE
+        .iter()
+        .filter_map(|measure| {
+            run.figures.get(measure).map(|estimate| format!("{measure} {:.2}", estimate.value))
+        })
+        .collect();
+    printer.line(format_args!(
+        "\n{BOLD}{answerable} questions with known answers: {}{BOLD:#}",
+        told.join(", ")
+    ))?;
+    let file = samples.join(demo::KNOWN_ANSWERS);
+    printer.line(format_args!(
+        "{DIM}question by question: bilin eval {} {} --report report.html{DIM:#}",
+        demo::COURSE,
+        file.display()
+    ))
 }
 
 fn next_steps(context: &Context) -> Result<(), Failure> {

@@ -14,6 +14,8 @@ static SAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../samples");
 pub const COURSE: &str = "course";
 /// Folder of the sample pictures, below the samples; its folders are the categories.
 pub const PICTURES: &str = "pictures";
+/// Questions about the course with the pages that answer them; not in its folder, or it would be searched with it.
+pub const KNOWN_ANSWERS: &str = "course-questions.jsonl";
 
 /// What is asked of the course.
 pub const QUESTIONS: [&str; 3] = [
@@ -90,6 +92,7 @@ mod tests {
             assert!(copy.width() < picture.width() && copy.height() < picture.height());
         }
         assert!(SAMPLES.get_dir(COURSE).is_some());
+        assert!(sample(KNOWN_ANSWERS).is_some());
         assert!(SAMPLES.get_dir(PICTURES).is_some());
     }
 

@@ -24,12 +24,19 @@ fn the_demo_answers_and_may_be_run_again() {
     assert!(altered["id"].as_str().unwrap().ends_with("eiffel_tower.jpg"), "{altered}");
     assert_eq!(altered["metadata"]["category"], "landmarks");
 
+    let headline = lines.iter().find(|line| line["type"] == "headline").expect("an evaluation");
+    assert_eq!(headline["questions"], 40, "{headline}");
+    for measure in ["hit_at_1", "hit_at_3", "mrr"] {
+        assert!(headline["figures"][measure]["value"].as_f64().unwrap() > 0.4, "{headline}");
+    }
+
     let before = workspace.on_disk();
     let run = workspace.run(&["demo", "--no-serve"]).exits(0);
     workspace.is_as_before(&before);
     let text = run.text();
     assert!(text.contains("unchanged; 0 items added"), "{text}");
     assert_eq!(text.matches("\n? ").count(), 5, "{text}");
+    assert!(text.contains("40 questions with known answers: hit@1 0."), "{text}");
     assert!(text.contains("bilin serve"), "{text}");
 }
 

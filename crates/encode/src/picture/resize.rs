@@ -36,6 +36,14 @@ pub(crate) fn resize(
     pass((&across, width, area_height), (0, 0, width, area_height), (width, height), filter)
 }
 
+/// `picture` as `[height, width, 3]` bytes to look at: of a much larger one, four pixels in the place of each are filtered and
+/// the others are skipped, which takes a fifth of the time. `None` as for [`resize`].
+pub(crate) fn preview(picture: &Picture, width: u32, height: u32) -> Option<Vec<u8>> {
+    let alg = ResizeAlg::SuperSampling(FilterType::Bilinear, 2);
+    let area = (0, 0, picture.width, picture.height);
+    run((&picture.rgb, picture.width, picture.height), area, (width, height), alg)
+}
+
 /// One pass of the filter over `[height, width, 3]` bytes; a side that keeps its length is copied.
 fn pass(
     source: (&[u8], u32, u32),
@@ -47,17 +55,25 @@ fn pass(
     if area == (0, 0, width, height) && (width, height) == (source_width, source_height) {
         return Some(rgb.to_vec());
     }
-    let mut out = vec![0; width as usize * height as usize * 3];
-    let source = TypedImageRef::<U8x3>::from_buffer(source_width, source_height, rgb).ok()?;
-    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut out).ok()?;
-    let (left, top, area_width, area_height) = area;
     let filter = match filter {
         Filter::Bilinear => FilterType::Bilinear,
         // Of the cubic family, Pillow's has a = -0.5.
         Filter::Bicubic => FilterType::CatmullRom,
         Filter::Lanczos => FilterType::Lanczos3,
     };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
+    run((rgb, source_width, source_height), area, (width, height), ResizeAlg::Convolution(filter))
+}
+
+fn run(
+    (rgb, source_width, source_height): (&[u8], u32, u32),
+    (left, top, area_width, area_height): Area,
+    (width, height): (u32, u32),
+    alg: ResizeAlg,
+) -> Option<Vec<u8>> {
+    let mut out = vec![0; width as usize * height as usize * 3];
+    let source = TypedImageRef::<U8x3>::from_buffer(source_width, source_height, rgb).ok()?;
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut out).ok()?;
+    let options = ResizeOptions::new().resize_alg(alg).crop(
         left.into(),
         top.into(),
         area_width.into(),

@@ -4,7 +4,7 @@ use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::Picture;
-use super::resize::{Filter, resize};
+use super::resize::preview;
 
 /// JPEG quality, 1 to 100.
 const QUALITY: u8 = 80;
@@ -21,9 +21,8 @@ impl Picture {
         let scaled =
             |side: u32| (f64::from(side) * f64::from(target) / f64::from(longer)).round().max(1.0) as u32;
         let (width, height) = (scaled(self.width), scaled(self.height));
-        let whole = (0, 0, self.width, self.height);
         let mut jpeg = Vec::new();
-        let encoded = resize(self, whole, width, height, Filter::Bilinear).map(|small| {
+        let encoded = preview(self, width, height).map(|small| {
             JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(
                 &small,
                 width,

@@ -19,6 +19,14 @@ pub(crate) struct Joined {
     pub(crate) is_cut: bool,
 }
 
+/// Two texts as one, cut to what is read.
+struct Pair {
+    ids: Vec<u32>,
+    /// Which text each id is of.
+    types: Vec<u32>,
+    is_cut: bool,
+}
+
 impl Tokens {
     /// Special tokens around two texts.
     fn special_of_pairs(&self) -> usize {
@@ -37,8 +45,9 @@ impl Tokens {
                 self.max_tokens
             ));
         }
-        let (ids, types) = self.join_types("a", "b").ok_or("its tokenizer does not join two texts")?;
-        if let Some(id) = ids.0.iter().find(|id| self.tokenizer.id_to_token(**id).is_none()) {
+        let Pair { ids, types, .. } =
+            self.join_types("a", "b").ok_or("its tokenizer does not join two texts")?;
+        if let Some(id) = ids.iter().find(|id| self.tokenizer.id_to_token(**id).is_none()) {
             return Err(format!("its special token {id} is not in its vocabulary"));
         }
         match types.is_sorted() && types.iter().all(|kind| *kind < 2) {
@@ -47,8 +56,8 @@ impl Tokens {
         }
     }
 
-    /// Ids of both, cut to what is read, and their types. `None`: the tokenizer fails on them.
-    fn join_types(&self, first: &str, second: &str) -> Option<((Vec<u32>, bool), Vec<u32>)> {
+    /// `None`: the tokenizer fails on them.
+    fn join_types(&self, first: &str, second: &str) -> Option<Pair> {
         let most_characters = self.max_tokens.saturating_mul(CHARACTERS_PER_TOKEN);
         let mut is_cut = false;
         let mut cut = |text: &str| {
@@ -71,13 +80,13 @@ impl Tokens {
         first.take_overflowing();
         second.as_mut().map(tokenizers::Encoding::take_overflowing);
         let encoding = self.tokenizer.post_process(first, second, true).ok()?;
-        Some(((encoding.get_ids().to_vec(), is_cut), encoding.get_type_ids().to_vec()))
+        Some(Pair { ids: encoding.get_ids().to_vec(), types: encoding.get_type_ids().to_vec(), is_cut })
     }
 
     /// Two texts as one input.
     pub(crate) fn join(&self, first: &str, second: &str) -> Joined {
         match self.join_types(first, second) {
-            Some(((ids, is_cut), types)) if !ids.is_empty() => {
+            Some(Pair { ids, types, is_cut }) if !ids.is_empty() => {
                 let second = types.iter().position(|kind| *kind > 0).unwrap_or(ids.len());
                 Joined { ids, second, is_cut }
             }

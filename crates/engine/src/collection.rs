@@ -51,8 +51,13 @@ pub struct CollectionInfo {
 }
 
 /// All that is known of an open collection. A model that this build does not have is one more warning, and so is upkeep
-/// that fails or is late, and a backup that does not reach the other place.
-pub(crate) fn info(engine: &Engine, store: &dyn VectorStore) -> CollectionInfo {
+/// that fails or is late, and a backup that does not reach the other place. `reencode` is asked for before the collection is, so that
+/// a move which is told as done has changed it.
+pub(crate) fn info(
+    engine: &Engine,
+    store: &dyn VectorStore,
+    reencode: Option<ReencodeStatus>,
+) -> CollectionInfo {
     let settings = store.settings();
     let mut status = store.status();
     status.warnings.extend(mismatch(&engine.models, store.name(), &settings));
@@ -60,7 +65,6 @@ pub(crate) fn info(engine: &Engine, store: &dyn VectorStore) -> CollectionInfo {
     status.warnings.extend(engine.offsite.warning(store.name()));
     let health = if status.warnings.is_empty() { "ok" } else { "degraded" }.to_owned();
     let live_recall = engine.recall.live(store.name(), store.view().approximate());
-    let reencode = engine.reencode_status(store.name());
     CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall, reencode }
 }
 

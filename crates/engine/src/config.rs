@@ -10,7 +10,7 @@ use bilin_store::BuildPolicy;
 use std::path::PathBuf;
 
 /// How texts are searched for where neither query nor configuration says.
-const DEFAULT_MODE: Mode = Mode::Dense;
+const DEFAULT_MODE: Mode = Mode::Hybrid;
 
 /// How an engine runs. All limits have defaults ([`EngineConfig::new`]).
 #[derive(Clone, Debug)]

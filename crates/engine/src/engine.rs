@@ -102,7 +102,8 @@ impl Engine {
 
     /// Every collection, by name.
     pub fn collections(&self) -> Vec<CollectionInfo> {
-        self.stores.all().iter().map(|store| collection::info(self, &**store)).collect()
+        let all = self.stores.all();
+        all.iter().map(|store| collection::info(self, &**store, self.reencode_status(store.name()))).collect()
     }
 
     /// How many collections are open.
@@ -117,12 +118,14 @@ impl Engine {
 
     /// One collection.
     pub fn collection(&self, name: &str) -> Result<CollectionInfo, Error> {
-        Ok(collection::info(self, &*self.stores.get(name)?))
+        let reencode = self.reencode_status(name);
+        Ok(collection::info(self, &*self.stores.get(name)?, reencode))
     }
 
     /// Makes an empty collection.
     pub fn create(&self, name: &str, new: &NewCollection) -> Result<CollectionInfo, Error> {
-        Ok(collection::info(self, &*self.create_store(name, new)?))
+        let reencode = self.reencode_status(name);
+        Ok(collection::info(self, &*self.create_store(name, new)?, reencode))
     }
 
     pub(crate) fn create_store(

@@ -5,11 +5,11 @@
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, for_collection};
-use bilin_ingest::terms;
-use bilin_store::{Analyzer, Collection, Terms};
+use bilin_ingest::{heading_path, terms};
+use bilin_store::{Analyzer, Collection, Metadata, Terms};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,16 +17,26 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 
+/// Rules of the terms, and what they are taken of.
+pub(crate) static ANALYZER: LazyLock<String> = LazyLock::new(|| format!("{} with headings", terms::VERSION));
+
 /// The analyzer of every collection of texts.
 pub(crate) struct TextAnalyzer;
 
 impl Analyzer for TextAnalyzer {
     fn id(&self) -> &str {
-        terms::VERSION
+        &ANALYZER
     }
 
-    fn terms(&self, text: &str) -> Terms {
-        let terms::Terms { words, units } = terms::Terms::of(text);
+    /// The words of a passage are also those of the headings above it; phrases are those of its text.
+    fn terms(&self, text: &str, metadata: &str) -> Terms {
+        let terms::Terms { mut words, units } = terms::Terms::of(text);
+        // What is not an object has no headings.
+        let fields: Metadata = serde_json::from_str(metadata).unwrap_or_default();
+        if let Some(headings) = heading_path(&fields) {
+            words.push(' ');
+            words.push_str(&terms::Terms::of(&headings).words);
+        }
         Terms { words, units }
     }
 }

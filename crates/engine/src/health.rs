@@ -16,7 +16,12 @@ pub struct Health {
 
 /// See [`crate::Engine::health`].
 pub(crate) fn health(engine: &Engine) -> Health {
-    let collections: Vec<_> = engine.stores.all().iter().map(|store| info(engine, &**store)).collect();
+    let collections: Vec<_> = engine
+        .stores
+        .all()
+        .iter()
+        .map(|store| info(engine, &**store, engine.reencode_status(store.name())))
+        .collect();
     let broken = engine.stores.broken();
     let well = broken.is_empty() && collections.iter().all(|collection| collection.health == "ok");
     let status = if well { "healthy" } else { "degraded" }.to_owned();

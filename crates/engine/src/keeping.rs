@@ -99,7 +99,7 @@ impl Engine {
         self.board.change(collection, |kept| kept.newest_backup = None);
         self.recall.forget(collection);
         self.nudge();
-        Ok((backup.clone(), info(self, &*store)))
+        Ok((backup.clone(), info(self, &*store, self.reencode_status(store.name()))))
     }
 
     /// Reads a collection back whole and compares it with its checksums; `deep` checks the catalog entry by entry. A

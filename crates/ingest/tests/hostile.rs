@@ -1,5 +1,6 @@
 //! Files that are made to hurt: each is refused with a reason, in seconds and within its limits. PDF and HTML have theirs beside
 //! the readers.
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
 
 use bilin_ingest::{Format, Found, IngestError, Limits, ReadFile, ReadOptions, Split, read};
 use std::io::{Cursor, Write};

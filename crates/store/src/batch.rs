@@ -113,10 +113,10 @@ impl Checked {
         (size_of_val(self.vectors.as_slice()) + texts + metadata + terms) as u64
     }
 
-    /// The text of each item, in order.
-    pub(crate) fn texts(&self) -> Vec<Option<&str>> {
+    /// The text of each item, with its metadata as JSON, in order.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
         let items = self.batch.upsert.iter().flat_map(|document| &document.items);
-        items.map(|item| item.text.as_deref()).collect()
+        items.map(|item| item.text.as_deref()).zip(self.metadata.iter().map(String::as_str))
     }
 
     /// Metadata and terms of each item, in order.

@@ -179,7 +179,7 @@ impl Collection {
         let snapshot = self.snapshot();
         let mut checked = batch.check(&snapshot.settings)?;
         // Cut before the writer's lock is taken.
-        checked.terms = self.terms_of(&checked.texts());
+        checked.terms = self.terms_of(checked.texts());
         let writer = &mut *self.writer()?;
         self.within_max_rows(writer.state.rows + checked.metadata.len())?;
         let Some(reserve) = &self.reserve else { return self.commit_or_undo(writer, &checked) };

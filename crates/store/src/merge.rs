@@ -156,8 +156,8 @@ impl Collection {
             let failed = |error| catalog_error("merge a document", error);
             let document = catalog::document_to_move(from, number).map_err(failed)?;
             let (document, slots, metadata) = as_new(document);
-            let texts: Vec<Option<&str>> = document.items.iter().map(|item| item.text.as_deref()).collect();
-            let terms = self.terms_of(&texts);
+            let texts = document.items.iter().map(|item| item.text.as_deref());
+            let terms = self.terms_of(texts.zip(metadata.iter().map(String::as_str)));
             if !plan.take(&transaction, &document, &metadata, &terms).map_err(failed)? {
                 kept += 1;
                 continue;

@@ -275,7 +275,7 @@ impl<'a> Successor<'a> {
             files.extend(file.clone());
             checked.batch.upsert.push(NewDocument { id, file, items: new });
         }
-        checked.terms = next.terms_of(&checked.texts());
+        checked.terms = next.terms_of(checked.texts());
         {
             let writer = &mut *next.writer()?;
             next.within_max_rows(writer.state.rows + checked.metadata.len())?;

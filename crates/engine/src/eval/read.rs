@@ -97,7 +97,7 @@ impl Reading {
         let mut header: Option<Vec<String>> = None;
         for row in reader.records() {
             let row = row.map_err(|error| wrong(format!("it is no CSV: {error}")))?;
-            let line = row.position().map_or(0, |position| position.line() as usize);
+            let line = row.position().map_or(0, |position| line_of(text, position));
             let Some(names) = &header else {
                 header = Some(header_of(&row)?);
                 continue;
@@ -185,6 +185,13 @@ fn delimiter(text: &str) -> u8 {
     [b'\t', b';', b','].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }
 
+/// Where a record begins, counted from 1: the reader tells where the blank lines before it do.
+fn line_of(text: &str, position: &csv::Position) -> usize {
+    let before = text.get(position.byte() as usize..).unwrap_or_default();
+    let blank = before.chars().take_while(|character| matches!(character, '\n' | '\r'));
+    position.line() as usize + blank.filter(|character| *character == '\n').count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +224,7 @@ mod tests {
         ] {
             let read = read(text);
             assert_eq!((read.list.len(), read.list[0].question.as_str()), (1, "架构?"), "{text}");
-            assert_eq!(read.list[0].expect, [expected.clone()], "{text}");
+            assert_eq!(read.list[0].expect, std::slice::from_ref(&expected), "{text}");
             assert!(read.unknown_fields.is_empty());
         }
     }

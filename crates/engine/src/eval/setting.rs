@@ -9,7 +9,7 @@ pub const DEFAULT_EVAL_K: usize = 100;
 /// Most settings of one evaluation.
 pub const MAX_SETTINGS: usize = 64;
 
-/// [`Fusion`] with a name: `rrf`, `rrf:60` or `weighted:0.7` (the weight of meaning).
+/// [`Fusion`] with a name: `share:0.8` (the weight of words), `rrf`, `rrf:60` or `weighted:0.7` (the weight of meaning).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FusionName(pub Fusion);
 
@@ -18,6 +18,7 @@ impl std::fmt::Display for FusionName {
         match self.0 {
             Fusion::Rrf { k } => write!(formatter, "rrf:{k}"),
             Fusion::Weighted { dense } => write!(formatter, "weighted:{dense}"),
+            Fusion::Share { words } => write!(formatter, "share:{words}"),
         }
     }
 }
@@ -28,16 +29,22 @@ impl std::str::FromStr for FusionName {
     fn from_str(text: &str) -> Result<FusionName, String> {
         let (name, number) = text.split_once(':').map_or((text, None), |(name, number)| (name, Some(number)));
         let fusion = match (name, number) {
-            ("rrf", None) => Some(Fusion::default()),
+            ("rrf", None) => Some(Fusion::Rrf { k: 60 }),
             ("rrf", Some(k)) => k.parse().ok().map(|k| Fusion::Rrf { k }),
             ("weighted", Some(dense)) => {
                 let dense = dense.parse::<f32>().ok().filter(|dense| (0.0..=1.0).contains(dense));
                 dense.map(|dense| Fusion::Weighted { dense })
             }
+            ("share", Some(words)) => {
+                let words = words.parse::<f32>().ok().filter(|words| (0.0..=100.0).contains(words));
+                words.map(|words| Fusion::Share { words })
+            }
             _ => None,
         };
         fusion.map(FusionName).ok_or_else(|| {
-            format!("expected rrf, rrf:60 or weighted:0.7 (the weight of meaning), received {text:?}")
+            format!(
+                "expected share:0.8 (the weight of words), rrf, rrf:60 or weighted:0.7 (the weight of meaning), received {text:?}"
+            )
         })
     }
 }

@@ -245,7 +245,7 @@ fn new_collection(engine: &Engine, facts: &Facts, options: &ImportOptions) -> Re
         metric: Some(facts.metric),
         index: Some(options.index.clone().unwrap_or(IndexSpec::AUTO)),
         // Whatever is configured for texts to come: these vectors were made without headings.
-        texts: TextWishes { headings: Some(false), ..TextWishes::default() },
+        texts: TextWishes { headings: (kind == Kind::Text).then_some(false), ..TextWishes::default() },
         ..NewCollection::default()
     })
 }

@@ -30,11 +30,17 @@ pub enum Fusion {
         /// Weight of meaning, 0 to 1; that of words is the rest.
         dense: f32,
     },
+    /// The cosine, and on top of it how much of the question was found: the share of the BM25 that it could get, squared, so that
+    /// small shares hardly count.
+    Share {
+        /// What a question that is found whole adds.
+        words: f32,
+    },
 }
 
 impl Default for Fusion {
     fn default() -> Fusion {
-        Fusion::Rrf { k: 60 }
+        Fusion::Share { words: 0.8 }
     }
 }
 

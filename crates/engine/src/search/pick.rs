@@ -180,7 +180,7 @@ mod tests {
         let found_at = |start: usize, length: usize| Excerpt {
             text: second.chars().skip(start).take(length).collect(),
             start,
-            highlights: vec![0..1],
+            highlights: std::iter::once(0..1).collect(),
         };
         let text = characters(&second);
         assert!(is_same(&better, 5, &text, &found_at(0, shared.chars().count())));

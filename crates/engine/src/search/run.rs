@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::recall::Sample;
 use crate::rerank::{Reranked, Reranker, Reranking, none_configured};
 use crate::storage::{ByWords, ItemKey, Near, Nearest, VectorStore, View};
+use bilin_index::Metric;
 use bilin_store::{Kind, Settings};
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,7 +57,8 @@ pub(crate) fn search(
     token.check()?;
     let encode_ms = milliseconds(encode_started);
 
-    let run = Run { engine, view: &view, query, plan: &plan, target: target.as_ref(), token };
+    let metric = settings.metric;
+    let run = Run { engine, view: &view, query, plan: &plan, metric, target: target.as_ref(), token };
     let (mut search_ms, mut fetch_ms) = (0.0, 0.0);
     let mut depth = plan.depth.max(most);
     let mut deeper = 0;
@@ -132,6 +134,7 @@ struct Run<'a> {
     view: &'a Arc<dyn View>,
     query: &'a Query,
     plan: &'a Plan,
+    metric: Metric,
     target: Option<&'a QueryVector>,
     token: &'a CancelToken,
 }
@@ -140,7 +143,7 @@ impl Run<'_> {
     /// The best `depth` candidates of each kind that counts.
     fn rank(&self, depth: usize) -> Result<Ranking, Error> {
         let mut ranking = Ranking::default();
-        let mut hits = Vec::new();
+        let (mut hits, mut most) = (Vec::new(), 0.0);
         let asks_words = self.plan.mode != Mode::Dense;
         if let (true, Some(wanted)) = (asks_words, &self.plan.wanted) {
             // Every item that has the phrases, since no other may be found.
@@ -148,7 +151,7 @@ impl Run<'_> {
             let filter = self.query.filter.as_ref();
             let request = ByWords { wanted, limit, filter, token: self.token };
             let found = self.engine.foreground.install(|| self.view.by_words(&request))?;
-            hits = found.hits;
+            (hits, most) = (found.hits, found.most);
             ranking.left_out = found.left_out;
             ranking.words = Some(Words { wanted: wanted.clone(), weights: found.weights });
         }
@@ -176,15 +179,16 @@ impl Run<'_> {
                     |&(key, score)| Ranked { key, score: Some(f64::from(score)), lexical: Some(score) };
                 hits.iter().map(ranked).collect()
             }
-            Mode::Hybrid => fuse(&ranking.near, &hits, self.plan.fusion),
+            Mode::Hybrid => fuse((&ranking.near, self.metric), (&hits, most), self.plan.fusion),
         };
         Ok(ranking)
     }
 
     /// Lets the answer be measured later, if it is one of the few that are.
     fn sample(&self, near: &[Near]) {
-        let (Some(target), None, Mode::Dense, Per::Item) =
-            (self.target, self.query.effort, self.plan.mode, self.plan.per)
+        // Within a phrase only some items may be found; grouped, deeper searches stand for the one that was asked for.
+        let (Some(target), None, Per::Item, false) =
+            (self.target, self.query.effort, self.plan.per, self.plan.has_phrases() || near.is_empty())
         else {
             return;
         };

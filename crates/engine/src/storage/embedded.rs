@@ -4,7 +4,7 @@
 
 use super::{Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem};
 use crate::error::{Error, ErrorKind, for_collection, for_data, is_replaced};
-use crate::full_text::TextAnalyzer;
+use crate::full_text::{ANALYZER, TextAnalyzer};
 use crate::merging::Merged;
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
@@ -532,19 +532,19 @@ impl View for EmbeddedView {
             .map(|phrase| phrase.iter().map(|unit| format!("{UNIT_MARK}{unit}")).collect())
             .collect();
         let query = TextQuery {
-            analyzer: bilin_ingest::terms::VERSION,
+            analyzer: &ANALYZER,
             terms: &terms,
             phrases: &phrases,
             limit: request.limit,
             k1: BM25_K1,
             b: BM25_B,
         };
-        let TextHits { hits, weights, left_out } = self
+        let TextHits { hits, weights, most, left_out } = self
             .snapshot
             .search_text(&query, allowed.as_ref(), &|| !request.token.is_cancelled())
             .map_err(failed)?;
         let hits = hits.into_iter().map(|hit| (ItemKey::from(hit.row), hit.score)).collect();
-        Ok(FoundWords { hits, weights, left_out })
+        Ok(FoundWords { hits, weights, most, left_out })
     }
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error> {
         let slots: Vec<u32> = slots(keys).collect();

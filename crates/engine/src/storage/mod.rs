@@ -81,6 +81,8 @@ pub struct FoundWords {
     pub hits: Vec<(ItemKey, f32)>,
     /// How much each term that is there at all counts; units with their mark.
     pub weights: BTreeMap<String, f32>,
+    /// The most that an item could score, terms that are nowhere included.
+    pub most: f32,
     /// Terms that were too common to be counted.
     pub left_out: Vec<String>,
 }

@@ -70,6 +70,19 @@ fn words_find_in_either_script_width_and_form() {
 }
 
 #[test]
+fn the_words_of_a_heading_find_what_stands_under_it() {
+    let place = Place::new();
+    let text = "# 索引\n\n## 倒排檔案\n\n先分组,再在近的组里查找。\n\n## 图\n\n沿着边走,越走越近。\n";
+    place.write("course.md", text);
+    place.add("notes").expect("added");
+    let found = find(&place, "倒排档案", Mode::Lexical);
+    assert_eq!(found.results.len(), 1, "{found:?}");
+    assert_eq!(found.results[0].text.as_deref(), Some("先分组,再在近的组里查找。"));
+    // What is quoted must stand in the text itself.
+    assert!(find(&place, "「倒排档案」", Mode::Lexical).results.is_empty());
+}
+
+#[test]
 fn scores_are_what_they_say_in_every_mode() {
     let place = with_texts(&NOTES);
     let dense = find(&place, "余弦相似度", Mode::Dense);
@@ -92,7 +105,14 @@ fn scores_are_what_they_say_in_every_mode() {
     let both = find(&place, "余弦相似度", Mode::Hybrid);
     assert_eq!(both.results.len(), NOTES.len(), "meaning finds all of them");
     assert!(both.results.iter().any(|found| found.lexical.is_none()));
-    assert!((both.results[0].score - 2.0 / 61.0).abs() < 1e-6, "first in both");
+    assert!(
+        both.results[0].score > both.results[0].similarity,
+        "the cosine, and what of the question was found"
+    );
+    let fusion = Some(Fusion::Rrf { k: 60 });
+    let by_ranks = Query { fusion, ..query("余弦相似度", Mode::Hybrid) };
+    let by_ranks = place.engine.search("notes", &by_ranks).expect("an answer");
+    assert!((by_ranks.results[0].score - 2.0 / 61.0).abs() < 1e-6, "first in both");
     assert!(dense.results.iter().all(|found| found.lexical.is_none() && found.snippet.is_none()));
 }
 

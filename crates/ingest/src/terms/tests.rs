@@ -145,7 +145,8 @@ fn a_long_sentence_is_cut_around_its_match() {
     let text = format!("{}余弦{}", "很长的话,".repeat(200), "还没有完,".repeat(200));
     let found = excerpt(&text, &Wanted::of("余弦"), &|_| 1.0);
     assert_eq!(found.text.chars().count(), 240);
-    assert_eq!(found.highlights, [40..42]);
+    assert_eq!(found.highlights.first(), Some(&(40..42)));
+    assert_eq!(found.highlights.len(), 1);
 }
 
 #[test]

@@ -242,10 +242,11 @@ fn found_record(found: &Found) -> FoundRecord<'_> {
     }
 }
 
-/// One answer for people: rank and score, then the text, then where it stands.
+/// One answer for people: rank and score (the cosine of a text, whatever decided its rank), then the text, then where it stands.
 fn show(found: &Found, kind: Kind, printer: &Printer) -> Result<(), Failure> {
     let rank = found.rank;
-    let score = format!("{:>7.4}", found.score);
+    let score = if kind == Kind::Text { found.similarity } else { found.score };
+    let score = format!("{score:>7.4}");
     if kind == Kind::Image {
         let category = field(&found.metadata, "category").unwrap_or_else(|| "-".to_owned());
         let l2 = found.l2_distance;

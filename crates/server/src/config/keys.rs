@@ -252,20 +252,26 @@ pub const KEYS: &[Key] = &[
     text(
         "search.mode",
         "BILIN_SEARCH_MODE",
-        Some("dense"),
+        Some("hybrid"),
         "how texts are searched for where a query does not say: dense (by meaning), lexical (by words) or hybrid (by both)",
     ),
     text(
         "search.fusion",
         "BILIN_SEARCH_FUSION",
-        Some("rrf"),
-        "how hybrid search joins its two rankings: rrf (by ranks) or weighted (by scores)",
+        Some("share"),
+        "how hybrid search joins its two rankings: share (the cosine, and how much of the question was found), rrf (by ranks) or weighted (by scores)",
     ),
     number("search.rrf_k", "BILIN_SEARCH_RRF_K", "60", "rrf: how little the first ranks stand out"),
     number(
+        "search.words_weight",
+        "BILIN_SEARCH_WORDS_WEIGHT",
+        "0.8",
+        "share: what is added to the cosine where all words of a question are found",
+    ),
+    number(
         "search.dense_weight",
         "BILIN_SEARCH_DENSE_WEIGHT",
-        "0.5",
+        "0.6",
         "weighted: how much meaning counts, 0 to 1; words count the rest",
     ),
     number(

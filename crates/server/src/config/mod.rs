@@ -337,10 +337,16 @@ impl Reader<'_> {
         if !(0.0..=1.0).contains(&dense) {
             return Err(self.refuse("search.dense_weight", weight));
         }
+        let weight = "a number from 0 to 100";
+        let words: f32 = self.parsed("search.words_weight", weight)?;
+        if !(0.0..=100.0).contains(&words) {
+            return Err(self.refuse("search.words_weight", weight));
+        }
         engine.fusion = match self.text("search.fusion").as_deref() {
+            Some("share") => Fusion::Share { words },
             Some("rrf") => Fusion::Rrf { k },
             Some("weighted") => Fusion::Weighted { dense },
-            _ => return Err(self.refuse("search.fusion", "rrf or weighted")),
+            _ => return Err(self.refuse("search.fusion", "share, rrf or weighted")),
         };
         engine.search_candidates = self.positive("search.candidates")?;
         if engine.search_candidates > MAX_CANDIDATES {

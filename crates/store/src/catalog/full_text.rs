@@ -86,23 +86,31 @@ pub(crate) fn fill_terms(connection: &Connection, slot: u32, terms: &Terms) -> r
     if is_there { add_terms(connection, i64::from(slot), terms) } else { Ok(()) }
 }
 
-/// Texts of the next items without terms.
+/// An item without terms.
+pub(crate) struct ToFill {
+    pub slot: u32,
+    pub text: Option<String>,
+    /// Its fields, as JSON.
+    pub metadata: String,
+}
+
+/// The next items without terms.
 pub(crate) fn texts_to_fill(
     connection: &Connection,
     state: &FullTextState,
     most_items: usize,
     most_bytes: usize,
-) -> rusqlite::Result<Vec<(u32, Option<String>)>> {
+) -> rusqlite::Result<Vec<ToFill>> {
     let mut found = connection.prepare_cached(
-        "SELECT slot, text FROM items WHERE slot >= ?1 AND slot < ?2 ORDER BY slot LIMIT ?3",
+        "SELECT slot, text, metadata FROM items WHERE slot >= ?1 AND slot < ?2 ORDER BY slot LIMIT ?3",
     )?;
     let mut rows = found.query(params![state.next as i64, state.end as i64, most_items as i64])?;
     let mut texts = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        let (slot, text): (u32, Option<String>) = (row.get(0)?, row.get(1)?);
-        bytes += text.as_ref().map_or(0, String::len);
-        texts.push((slot, text));
+        let item = ToFill { slot: row.get(0)?, text: row.get(1)?, metadata: row.get(2)? };
+        bytes += item.text.as_ref().map_or(0, String::len);
+        texts.push(item);
         if bytes >= most_bytes {
             break;
         }

@@ -185,7 +185,7 @@ impl Collection {
             again(documents, &snapshot)
         };
         let items = checked.metadata.len();
-        checked.terms = self.terms_of(&checked.texts());
+        checked.terms = self.terms_of(checked.texts());
         if items == 0 {
             return Ok((0, next));
         }

@@ -57,11 +57,10 @@ impl Collection {
             };
             Ok((state, texts))
         })?;
-        let bytes: usize = texts.iter().map(|(_, text)| text.as_ref().map_or(0, String::len)).sum();
+        let bytes: usize = texts.iter().map(|item| item.text.as_ref().map_or(0, String::len)).sum();
         self.room(SPARE_BYTES + COPIES * bytes as u64)?;
         // Cut before the writer's lock is taken.
-        let borrowed: Vec<Option<&str>> = texts.iter().map(|(_, text)| text.as_deref()).collect();
-        let terms = self.terms_of(&borrowed);
+        let terms = self.terms_of(texts.iter().map(|item| (item.text.as_deref(), item.metadata.as_str())));
         let writer = &mut *self.writer()?;
         let rows = writer.state.rows;
         let transaction = self.transaction(writer)?;
@@ -71,13 +70,11 @@ impl Collection {
         if now == state {
             let next = match texts.last() {
                 // Nothing is left behind the last item, or a step is full.
-                Some((slot, _)) if texts.len() >= STEP_ITEMS || bytes >= STEP_TEXT_BYTES => {
-                    *slot as usize + 1
-                }
+                Some(item) if texts.len() >= STEP_ITEMS || bytes >= STEP_TEXT_BYTES => item.slot as usize + 1,
                 _ => state.end,
             };
-            for ((slot, _), terms) in texts.iter().zip(&terms) {
-                catalog::fill_terms(&transaction, *slot, terms).map_err(failed)?;
+            for (item, terms) in texts.iter().zip(&terms) {
+                catalog::fill_terms(&transaction, item.slot, terms).map_err(failed)?;
             }
             catalog::set_filled(&transaction, next).map_err(failed)?;
         }

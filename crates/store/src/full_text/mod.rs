@@ -33,12 +33,12 @@ pub struct Terms {
     pub units: String,
 }
 
-/// Cuts texts into terms. Terms hold no blanks and no capital letters of ASCII.
+/// Cuts items into terms. Terms hold no blanks and no capital letters of ASCII.
 pub trait Analyzer: Send + Sync {
     /// Names its rules; raised whenever the same text gives other terms, and then every full text is made anew.
     fn id(&self) -> &str;
-    /// The terms of a text.
-    fn terms(&self, text: &str) -> Terms;
+    /// The terms of an item: of its text, and of what its fields (`metadata`, a JSON object) say about it.
+    fn terms(&self, text: &str, metadata: &str) -> Terms;
 }
 
 /// Letters and digits between anything else, in small letters: what a data folder uses that was given no analyzer.
@@ -49,7 +49,7 @@ impl Analyzer for PlainAnalyzer {
         "plain 1"
     }
 
-    fn terms(&self, text: &str) -> Terms {
+    fn terms(&self, text: &str, _: &str) -> Terms {
         let mut terms = Terms::default();
         for word in text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty())
         {
@@ -68,11 +68,13 @@ impl Collection {
         (self.snapshot().settings.kind == Kind::Text).then_some(&*self.analyzer)
     }
 
-    /// The terms of items, in their order; nothing where the collection has no full text.
-    pub(crate) fn terms_of(&self, texts: &[Option<&str>]) -> Vec<Terms> {
+    /// The terms of items, given their texts and their fields; nothing where the collection has no full text.
+    pub(crate) fn terms_of<'a>(&self, items: impl Iterator<Item = (Option<&'a str>, &'a str)>) -> Vec<Terms> {
         let Some(analyzer) = self.analyzer() else { return Vec::new() };
-        let terms = |text: &Option<&str>| text.map(|text| analyzer.terms(text)).unwrap_or_default();
-        texts.iter().map(terms).collect()
+        let terms = |(text, metadata): (Option<&str>, &str)| {
+            text.map(|text| analyzer.terms(text, metadata)).unwrap_or_default()
+        };
+        items.map(terms).collect()
     }
 
     /// Before items are written at slots from `rows` on: what another analyzer left makes room.

@@ -59,8 +59,20 @@ pub struct TextHits {
     pub hits: Vec<TextHit>,
     /// How much each term that is there at all counts (its inverse document frequency).
     pub weights: BTreeMap<String, f32>,
+    /// The most that an item could score: every term of the query, also those that are nowhere, said as often as counts.
+    pub most: f32,
     /// Terms that were too common to be counted.
     pub left_out: Vec<String>,
+}
+
+/// The terms of a query.
+struct Chosen {
+    /// Those that count.
+    terms: Vec<String>,
+    /// How many are in no item.
+    nowhere: usize,
+    /// Those that are too common.
+    left_out: Vec<String>,
 }
 
 /// The occurrences of one term in live rows: slot and how often.
@@ -118,7 +130,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn run(&self, connection: &Connection) -> rusqlite::Result<TextHits> {
         let Snapshot { rows, live, seq, items, .. } = self.snapshot;
-        let (terms, left_out) = self.chosen(connection)?;
+        let Chosen { terms, nowhere, left_out } = self.chosen(connection)?;
         let mut found = Vec::with_capacity(terms.len());
         for term in terms {
             found.push(self.postings(connection, term)?);
@@ -142,9 +154,12 @@ impl Search<'_> {
         let mut scores = vec![0.0f64; rows.len()];
         let mut touched = Vec::new();
         let mut weights = BTreeMap::new();
+        let idf = |count: f64| (1.0 + (*items as f64 - count + 0.5).max(0.0) / (count + 0.5)).ln();
+        let mut most = nowhere as f64 * idf(0.0);
         for Postings { term, rows } in found.into_iter().filter(|postings| !postings.rows.is_empty()) {
             let count = rows.len() as f64;
-            let weight = (1.0 + (*items as f64 - count + 0.5).max(0.0) / (count + 0.5)).ln();
+            let weight = idf(count);
+            most += weight;
             weights.insert(term, weight as f32);
             for (row, times) in rows {
                 let (true, Some(score)) = (allowed.contains(row), scores.get_mut(row as usize)) else {
@@ -167,32 +182,33 @@ impl Search<'_> {
         touched.truncate(limit);
         touched.sort_unstable_by(by_rank);
         let hits = touched.iter().map(|row| TextHit { row: *row, score: score(row) as f32 }).collect();
-        Ok(TextHits { hits, weights, left_out })
+        Ok(TextHits { hits, weights, most: (most * (k1 + 1.0)) as f32, left_out })
     }
 
-    /// The terms that count, and those that are too common.
-    fn chosen(&self, connection: &Connection) -> rusqlite::Result<(Vec<String>, Vec<String>)> {
-        let mut counted = Vec::new();
+    /// The terms that count, and those that do not.
+    fn chosen(&self, connection: &Connection) -> rusqlite::Result<Chosen> {
+        let (mut counted, mut nowhere) = (Vec::new(), 0);
         for term in self.query.terms.iter().take(MAX_TERMS) {
             let count = catalog::count_postings(connection, term)?;
-            if count > 0 {
-                counted.push((count, term.clone()));
+            match count {
+                0 => nowhere += 1,
+                _ => counted.push((count, term.clone())),
             }
             self.ask()?;
         }
         counted.sort_unstable();
         counted.dedup();
         let mut read = 0;
-        let (mut chosen, mut left_out) = (Vec::new(), Vec::new());
+        let (mut terms, mut left_out) = (Vec::new(), Vec::new());
         for (count, term) in counted {
             read += count;
-            if chosen.is_empty() || (read <= MAX_POSTINGS && chosen.len() < MAX_SCORED_TERMS) {
-                chosen.push(term);
+            if terms.is_empty() || (read <= MAX_POSTINGS && terms.len() < MAX_SCORED_TERMS) {
+                terms.push(term);
             } else {
                 left_out.push(term);
             }
         }
-        Ok((chosen, left_out))
+        Ok(Chosen { terms, nowhere, left_out })
     }
 
     fn postings(&self, connection: &Connection, term: String) -> rusqlite::Result<Postings> {

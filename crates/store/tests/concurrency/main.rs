@@ -12,10 +12,10 @@ mod reader;
 #[path = "../store/sample.rs"]
 #[allow(dead_code)] // of what every test of the store shares, part is used here
 mod sample;
+mod upkeep;
 #[path = "../store/words.rs"]
 #[allow(dead_code)] // of what every test of the store shares, part is used here
 mod words;
-mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -92,7 +92,7 @@ impl Analyzer for Reversed {
     fn id(&self) -> &str {
         "reversed 1"
     }
-    fn terms(&self, text: &str) -> Terms {
+    fn terms(&self, text: &str, _: &str) -> Terms {
         let words = words(text).iter().map(|word| word.chars().rev().collect::<String>()).collect::<Vec<_>>();
         Terms { words: words.join(" "), units: words.iter().map(|word| format!("={word} ")).collect() }
     }

@@ -228,7 +228,7 @@ fn goes_on(paragraph: &Paragraph, page: usize, line: &Line, pitch: f64) -> bool 
     if shift < -INDENT_EM * size && (paragraph.lines > 1 || paragraph.marker.is_some()) {
         return false;
     }
-    !(is_short(last) && !is_open(&paragraph.text))
+    !is_short(last) || is_open(&paragraph.text)
 }
 
 fn is_short(line: &Line) -> bool {

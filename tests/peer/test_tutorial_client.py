@@ -24,7 +24,8 @@ def test_the_architecture_sentence_comes_first(course_data):
     assert [result["rank"] for result in results] == [1, 2, 3]
     assert results[0]["text"].startswith(ARCHITECTURE)
     similarities = [result["similarity"] for result in results]
-    assert similarities == sorted(similarities, reverse=True)
+    # Words count for the rank as well; the similarity stays the cosine.
+    assert similarities[0] == max(similarities)
     for result in results:
         assert set(result) == {"rank", "similarity", "text", "metadata"}
         assert isinstance(result["similarity"], float) and -1 <= result["similarity"] <= 1
@@ -78,5 +79,7 @@ def test_the_first_answer_comes_soon_after_the_start(course_data):
 
 def test_the_command_line_gives_the_same_answer(course_data):
     found = run("search", "course", QUESTION, "-k", "3", data=course_data)
-    assert ARCHITECTURE in found.out
-    assert found.out.index(ARCHITECTURE) < 400, "the architecture sentence is not the first: " + found.out
+    # What was found by words stands in brackets.
+    out = found.out.replace("[", "").replace("]", "")
+    assert ARCHITECTURE in out
+    assert out.index(ARCHITECTURE) < 400, "the architecture sentence is not the first: " + out

@@ -119,7 +119,7 @@ def test_words_are_on_the_slide_where_python_pptx_reads_them(folder, read):
             if common < expected.total():
                 differing.append((str(name), number, dict(expected - found[str(number)])))
     print(f"{slides} slides, {agreed} of {expected_words} words on their slide")
-    assert slides >= 100 and agreed >= 0.99 * expected_words, differing
+    assert slides >= 90 and agreed >= 0.99 * expected_words, differing
 
 
 def test_words_of_word_files_are_those_that_python_docx_reads(folder, read):

@@ -129,7 +129,8 @@ def test_every_document_is_read_or_refused_with_a_reason(read):
 def test_pages_agree_with_pdftotext(read):
     agreeing, all_pages, wrong = 0, 0, []
     for path, line in read.items():
-        if path.suffix != ".pdf":
+        # The test above sees to those that are refused.
+        if path.suffix != ".pdf" or "items" not in line:
             continue
         told = subprocess.run(["pdftotext", "-enc", "UTF-8", path, "-"], capture_output=True, check=True, timeout=300)
         theirs = without_repetitions(told.stdout.decode("utf-8", "replace").split("\f")[:-1])

@@ -360,7 +360,7 @@ def test_a_collection_has_prompts_of_its_own(tmp_path):
         assert numpy.abs(item_vectors(server, "notes", notes) - documents).max() <= TEXT_BAR
         assert numpy.abs(item_vectors(server, "plain", notes) - encode(folder, texts)).max() <= TEXT_BAR
         results = server.request("POST", "/v1/collections/notes/search", json={"text": "index", "top_k": 3})["results"]
-        scores = {found["text"]: found["score"] for found in results}
+        scores = {found["text"]: found["similarity"] for found in results}
         assert numpy.abs(numpy.array([scores[text] for text in texts]) - documents @ query).max() <= TEXT_BAR
         # By HTTP, in another order: made empty, then filled.
         made = server.request("PUT", "/v1/collections/web", expect=201, json={"model": str(folder), "query_prompt": "查询\uff1a", "document_prompt": "passage: "})

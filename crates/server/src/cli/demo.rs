@@ -157,7 +157,7 @@ fn next_steps(context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     printer.line("\nYour own files:")?;
-    printer.line("  bilin add notes FOLDER          documents (md txt jsonl csv) or pictures")?;
+    printer.line("  bilin add notes FOLDER          documents (pptx docx pdf md txt …) or pictures")?;
     printer.line("  bilin search notes \"WORDS\"      answers with file and section")?;
     printer.line("  bilin search pictures --image FILE")?;
     printer.line("  bilin serve                     page, API and API reference\n")

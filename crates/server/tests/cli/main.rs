@@ -5,6 +5,7 @@
 
 mod adding;
 mod bad_input;
+mod client;
 mod demo;
 mod encoding;
 mod evaluating;

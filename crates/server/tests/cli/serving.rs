@@ -1,9 +1,9 @@
 //! `bilin serve`: what it refuses, that it answers, and that it owns the data folder while it runs.
 
+use crate::client;
 use crate::workspace::Workspace;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -21,30 +21,13 @@ impl Service {
     fn start_with(workspace: &Workspace, variables: &[(&str, &str)]) -> Service {
         let mut command = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
         let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let listening: Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        assert_eq!(listening["type"], "listening");
-        let address = listening["url"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        let address = client::listening(&mut child);
         Service { child, address }
     }
 
     /// Status and body of one request.
     fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+        client::request(self.address, method, path, body)
     }
 }
 

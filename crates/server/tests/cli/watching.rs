@@ -1,11 +1,12 @@
 //! `bilin add --watch` and the sources of `bilin serve`: what happens to files is searchable within seconds.
 
+use crate::client;
 use crate::small_model::small_model;
 use crate::workspace::Workspace;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -71,27 +72,13 @@ impl Service {
         let arguments =
             ["serve", "--listen", "127.0.0.1:0", "--json", "--model", "small", "--watch", "notes=course"];
         let mut child = workspace.command(&arguments).env("BILIN_WATCH_SETTLE", settle).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let listening: Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        let address = listening["url"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
+        let address = client::listening(&mut child);
         Service { running: Running { child }, address, workspace }
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Value {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        let (_, body) = client::request(self.address, method, path, body);
+        serde_json::from_str(&body).unwrap()
     }
 
     /// Every text inside with the file that it is from, sorted; nothing where there is no collection yet.

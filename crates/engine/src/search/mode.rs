@@ -6,10 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// How candidates are found and ranked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// By meaning: nearest vectors.
-    #[default]
     Dense,
     /// By words: BM25 over the full text.
     Lexical,

@@ -98,16 +98,8 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{WordPieceConfig, from_vocabulary};
+    use super::super::tests::letters;
     use super::*;
-
-    fn letters(max_tokens: usize) -> Tokens {
-        let letters = ('a'..='z').map(String::from).collect::<Vec<_>>().join("\n");
-        let vocabulary = format!("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{letters}\n");
-        let tokenizer =
-            from_vocabulary(vocabulary.as_bytes(), &WordPieceConfig::default()).expect("a tokenizer");
-        Tokens::new("m", tokenizer, Some(max_tokens)).expect("tokens")
-    }
 
     #[test]
     fn pairs_are_joined_and_the_longer_is_cut_first() {

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     /// Words `a` to `z` of one letter, in front of them `[CLS]`, behind them `[SEP]`.
-    fn letters(max_tokens: usize) -> Tokens {
+    pub(super) fn letters(max_tokens: usize) -> Tokens {
         let letters = ('a'..='z').map(String::from).collect::<Vec<_>>().join("\n");
         let vocabulary = format!("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{letters}\n");
         let tokenizer =

@@ -3,6 +3,7 @@
 //! The binary `bilin` is a thin `main` over this library, so that tests reach the parts without a socket or a process.
 //! This is the only crate that knows axum, clap and tokio; it imports the engine and nothing below it.
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod console;

@@ -30,9 +30,7 @@ pub(super) struct Demo {
 
 pub(super) fn run(args: &Demo, context: &Context) -> Result<Exit, Failure> {
     // Told before the work, not after it.
-    if !args.no_serve {
-        serve::check_address(context)?;
-    }
+    let access = if args.no_serve { None } else { Some(serve::check_address(context)?) };
     let data = &context.config.engine.data;
     let printer = &context.printer;
     printer.note(format_args!("sample course and pictures into {}", data.display()));
@@ -55,10 +53,10 @@ pub(super) fn run(args: &Demo, context: &Context) -> Result<Exit, Failure> {
     ask(&engine, context)?;
     headline(&engine, &samples, context)?;
     next_steps(context)?;
-    if args.no_serve {
-        return Ok(Exit::Success);
+    match access {
+        Some(access) => serve::serve(Arc::new(engine), access, context),
+        None => Ok(Exit::Success),
     }
-    serve::serve(Arc::new(engine), context)
 }
 
 /// A collection of that name which the demo did not make stays as it is.

@@ -16,6 +16,7 @@ mod eval;
 mod export;
 mod failure;
 mod import;
+mod key;
 mod log;
 mod merge;
 mod model;
@@ -116,6 +117,9 @@ enum Command {
     /// Show, fetch, quantize and check models
     #[command(subcommand)]
     Model(model::Model),
+    /// Make, list and take back the keys that requests bring
+    #[command(subcommand)]
+    Key(key::Keys),
     /// Show every setting and where its value comes from
     Config(config::Show),
 }
@@ -192,6 +196,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Eval(args) => eval::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Model(args) => model::run(&args, context),
+        Command::Key(args) => key::run(&args, context),
         Command::Config(args) => config::run(&args, context),
     }
 }

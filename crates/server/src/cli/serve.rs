@@ -4,6 +4,7 @@
 //! neither the start nor the first query waits for both.
 
 use super::{Context, Exit, Failure};
+use crate::access::Access;
 use crate::http::{self, ServeError, ServeOptions};
 use crate::offsite::{self, Sending};
 use crate::printer::BOLD;
@@ -36,28 +37,29 @@ struct Listening {
 }
 
 pub(super) fn run(_args: &Serve, context: &Context) -> Result<Exit, Failure> {
-    check_address(context)?;
+    let access = check_address(context)?;
     let engine = context.open()?;
     for (name, reason) in engine.health().broken {
         context.printer.warning(format_args!("collection {name:?} cannot be opened: {reason}"));
     }
-    serve(Arc::new(engine), context)
+    serve(Arc::new(engine), access, context)
 }
 
 /// What can be known about the address before the data folder is touched; what `serve` and `demo` share.
-pub(super) fn check_address(context: &Context) -> Result<(), Failure> {
+pub(super) fn check_address(context: &Context) -> Result<Arc<Access>, Failure> {
     let listen = context.config.listen;
-    if !listen.ip().is_loopback() && context.config.api_key.is_none() {
+    let access = Access::open(context.config.access.clone())?;
+    if !listen.ip().is_loopback() && !access.asks() {
         return Err(told(ServeError::KeyNeeded { listen }));
     }
     match std::net::TcpListener::bind(listen) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Arc::new(access)),
         Err(source) => Err(told(ServeError::Bind { listen, source })),
     }
 }
 
 /// Serves an open engine; what `serve` and `demo` share.
-pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context) -> Result<Exit, Failure> {
     let config = &context.config;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -79,7 +81,7 @@ pub(super) fn serve(engine: Arc<Engine>, context: &Context) -> Result<Exit, Fail
         listen: config.listen,
         text_collection: config.text_collection.clone(),
         image_collection: config.image_collection.clone(),
-        api_key: config.api_key.clone(),
+        access,
         max_body_bytes: config.max_body_bytes,
         request_timeout_ms: config.request_timeout_ms,
         max_concurrent_requests: config.max_concurrent_requests,
@@ -153,7 +155,7 @@ fn told(error: ServeError) -> Failure {
             }
         }
         ServeError::KeyNeeded { .. } => Failure::mendable(message)
-            .with_hint("set BILIN_API_KEY (or serve.api_key in bilin.toml), or listen on 127.0.0.1"),
+            .with_hint("make a key with bilin key create, or set BILIN_API_KEY (serve.api_key in bilin.toml), or listen on 127.0.0.1"),
         ServeError::Serve(source) => Failure::mendable(format!("{message}: {source}")),
     }
 }

@@ -296,4 +296,35 @@ pub const KEYS: &[Key] = &[
         "16",
         "searches worked on at one time; four times as many may wait, others are turned away",
     ),
+    number(
+        "serve.rate_limit_per_s",
+        "BILIN_RATE_LIMIT_PER_S",
+        "0",
+        "requests in a second that each key may make where the key itself does not say; 0 is no bound",
+    ),
+    number(
+        "serve.rate_limit_burst",
+        "BILIN_RATE_LIMIT_BURST",
+        "0",
+        "requests of a key that may come at once; 0 is as many as it may make in a second",
+    ),
+    text(
+        "serve.allowed_origins",
+        "BILIN_ALLOWED_ORIGINS",
+        None,
+        "origins whose pages may call the API, separated by spaces: https://site.example; unset is none (CORS is off)",
+    ),
+    text(
+        "audit.log",
+        "BILIN_AUDIT_LOG",
+        Some("yes"),
+        "whether writes and admin calls are written down in audit/ of the data folder: yes or no",
+    ),
+    number(
+        "audit.max_bytes",
+        "BILIN_AUDIT_MAX_BYTES",
+        "16777216",
+        "length from which a file of the audit log is put aside",
+    ),
+    number("audit.kept", "BILIN_AUDIT_KEPT", "16", "files of the audit log that are kept beside the newest"),
 ];

@@ -6,9 +6,11 @@
 
 mod file;
 mod keys;
+mod service;
 
 pub use keys::{KEYS, Key};
 
+use crate::access::AccessOptions;
 use crate::cli::Failure;
 use bilin_engine::{
     DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
@@ -73,8 +75,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Address to serve on.
     pub listen: SocketAddr,
-    /// Key that requests must bring.
-    pub api_key: Option<String>,
+    /// Who may come in, and how much.
+    pub access: AccessOptions,
     /// Collection that `/text-search` means.
     pub text_collection: Option<String>,
     /// Collection that `/image-search` means.
@@ -211,10 +213,11 @@ impl Config {
             engine.default_image_model = bilin_engine::resolve_model(&engine.data, &model);
         }
         engine.rerank = read.rerank(&engine.data)?;
+        let access = read.access(&engine.data)?;
         let config = Config {
             engine,
             listen: read.parsed("serve.listen", "an address and a port, such as 127.0.0.1:8000")?,
-            api_key: read.text("serve.api_key"),
+            access,
             text_collection: read.text("serve.text_collection"),
             image_collection: read.text("serve.image_collection"),
             max_body_bytes: read.positive("serve.max_body_bytes")?,
@@ -496,7 +499,7 @@ mod tests {
     #[test]
     fn an_empty_key_is_no_key() {
         let settings = resolve(vec![], &[("BILIN_API_KEY".to_owned(), String::new())], &[]).unwrap();
-        assert_eq!(Config::from_settings(settings).unwrap().api_key, None);
+        assert_eq!(Config::from_settings(settings).unwrap().access.api_key, None);
     }
 
     #[test]
@@ -534,6 +537,11 @@ mod tests {
             ("BILIN_SCRUB_BYTES_PER_S", "64 MB"),
             ("BILIN_RECALL_CPU_PERCENT", "101"),
             ("BILIN_RETRAIN_AFTER", "-1d"),
+            ("BILIN_RATE_LIMIT_PER_S", "-1"),
+            ("BILIN_ALLOWED_ORIGINS", "*"),
+            ("BILIN_ALLOWED_ORIGINS", "https://a.example/path"),
+            ("BILIN_AUDIT_LOG", "maybe"),
+            ("BILIN_AUDIT_MAX_BYTES", "0"),
         ] {
             let settings = resolve(vec![], &[(variable.to_owned(), bad.to_owned())], &[]).unwrap();
             let failure = Config::from_settings(settings).unwrap_err();

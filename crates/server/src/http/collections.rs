@@ -5,9 +5,10 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
 use super::reencode::ReencodeView;
 use super::state::AppState;
-use axum::Json as Answer;
+use crate::access::Caller;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json as Answer};
 use bilin_engine::{
     CollectionInfo, Effort, Engine, IndexSpec, Kind, LiveRecall, LongTexts, Metric, NewCollection, TextWishes,
 };
@@ -248,8 +249,13 @@ impl From<CollectionInfo> for CollectionView {
 /// All collections with their figures
 #[utoipa::path(get, path = "/v1/collections", operation_id = "listCollections", tag = "collections",
     responses((status = 200, body = CollectionList)))]
-pub(super) async fn list(State(state): State<AppState>) -> Result<Answer<CollectionList>, ApiError> {
-    let health = state.crossing.run(Lane::Look, &state.engine, |engine| Ok(engine.health())).await?;
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Answer<CollectionList>, ApiError> {
+    let mut health = state.crossing.run(Lane::Look, &state.engine, |engine| Ok(engine.health())).await?;
+    health.collections.retain(|info| caller.may_use(&info.name));
+    health.broken.retain(|(name, _)| caller.may_use(name));
     Ok(Answer(CollectionList {
         collections: health.collections.into_iter().map(CollectionView::from).collect(),
         broken: health.broken.into_iter().map(|(name, reason)| BrokenCollection { name, reason }).collect(),

@@ -128,7 +128,7 @@ impl ApiError {
         )
     }
 
-    fn retry_after(mut self, seconds: u64) -> ApiError {
+    pub(super) fn retry_after(mut self, seconds: u64) -> ApiError {
         self.retry_after_s = Some(seconds);
         self
     }

@@ -1,11 +1,13 @@
 //! `POST /v1/collections/{collection}/merge`: unites collections of one vector space.
 
+use super::access::within_scope;
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
 use super::state::AppState;
-use axum::Json as Answer;
+use crate::access::Caller;
 use axum::extract::State;
+use axum::{Extension, Json as Answer};
 use bilin_engine::{Clash, Engine, Merged};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -61,9 +63,11 @@ pub struct MergedView {
         (status = 422, body = ErrorBody), (status = 507, body = ErrorBody)))]
 pub(super) async fn merge(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     PathParts(name): PathParts<String>,
     Json(wish): Json<MergeCollections>,
 ) -> Result<Answer<MergedView>, ApiError> {
+    wish.sources.iter().try_for_each(|source| within_scope(&caller, source))?;
     let clash = match wish.on_conflict {
         OnConflict::Fail => Clash::Fail,
         OnConflict::Keep => Clash::Keep,

@@ -3,6 +3,7 @@
 //! Invariants: every error leaves as JSON `{code, message, hint}`; tokio crosses into the blocking engine in one place
 //! with a bound on how many may be inside; nothing of a query's text is logged.
 
+mod access;
 mod backups;
 mod collections;
 mod crossing;
@@ -12,6 +13,7 @@ mod error;
 mod eval;
 mod extract;
 mod keeping;
+mod live;
 mod merge;
 mod openapi;
 mod page;
@@ -28,6 +30,7 @@ pub use error::{ApiError, ErrorBody};
 pub use router::{description, router};
 pub use state::{AppState, Limits, StateOptions};
 
+use crate::access::Access;
 use bilin_engine::Engine;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,8 +44,8 @@ pub struct ServeOptions {
     pub text_collection: Option<String>,
     /// What `/image-search` means; `None` lets the engine choose.
     pub image_collection: Option<String>,
-    /// When set, every route except `/livez` asks for it.
-    pub api_key: Option<String>,
+    /// Who may do what; keys in its file that change while the service runs are taken over.
+    pub access: Arc<Access>,
     /// Longest request body in bytes.
     pub max_body_bytes: usize,
     /// How long a search may take, waiting for its turn included, and how long a body may take to arrive.
@@ -82,7 +85,7 @@ pub enum ServeError {
 pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), ServeError> {
     let listen = options.listen;
     let loopback_only = listen.ip().is_loopback();
-    if !loopback_only && options.api_key.is_none() {
+    if !loopback_only && !options.access.asks() {
         return Err(ServeError::KeyNeeded { listen });
     }
     let listener =
@@ -92,7 +95,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
         StateOptions {
             text_collection: options.text_collection,
             image_collection: options.image_collection,
-            api_key: options.api_key,
+            access: Arc::clone(&options.access),
             loopback_only,
             limits: Limits {
                 max_body_bytes: options.max_body_bytes,
@@ -105,6 +108,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
     let mut stop = StopSignals::new()?;
     (options.on_listening)(listener.local_addr()?);
 
+    let _keys = live::watch_keys(options.access);
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
         stop.received().await;

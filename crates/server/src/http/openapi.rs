@@ -2,8 +2,11 @@
 //!
 //! `docs/openapi.json` is its committed copy; a test compares the two.
 
+use crate::access::{ROUTES, Role, Route};
 use utoipa::openapi::OpenApi as Description;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -36,9 +39,39 @@ impl Modify for Key {
     }
 }
 
-/// Last touches: a wildcard part is an ordinary parameter to readers of the description.
+/// Last touches: what [`ROUTES`] says of each route; a wildcard part is an ordinary parameter to readers of the description.
 pub(super) fn finish(mut description: Description) -> Description {
-    let paths = std::mem::take(&mut description.paths.paths);
+    let mut paths = std::mem::take(&mut description.paths.paths);
+    for Route { method, template, role, .. } in ROUTES {
+        let Some(item) = paths.get_mut(*template) else { continue };
+        let operation = match *method {
+            "GET" => &mut item.get,
+            "POST" => &mut item.post,
+            "PUT" => &mut item.put,
+            "DELETE" => &mut item.delete,
+            _ => continue,
+        };
+        if let (Some(operation), Some(role)) = (operation, role) {
+            ask(operation, *role);
+        }
+    }
     description.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     description
+}
+
+/// Where there are keys, a route asks for one.
+fn ask(operation: &mut Operation, role: Role) {
+    operation.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
+    let answers = [
+        ("401", "no key, or one that is not good"),
+        ("403", "a key of another role or for other collections, or a page of another site"),
+        ("429", "more requests than the key may make"),
+    ];
+    for (status, about) in answers {
+        let about =
+            if status == "403" { format!("{about}; needs the role {role}") } else { about.to_owned() };
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+        let response = ResponseBuilder::new().description(about).content("application/json", body).build();
+        operation.responses.responses.insert(status.to_owned(), response.into());
+    }
 }

@@ -1,4 +1,4 @@
-//! What happens around every request: an id, one log line, one count, access, host and size checks, panics, response headers.
+//! What happens around every request: an id, one log line, one count, size checks, panics, response headers.
 //!
 //! The log line names the route template, never the path's names nor anything of the body: queries stay private.
 
@@ -6,10 +6,9 @@ use super::error::ApiError;
 use super::state::AppState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,10 +32,15 @@ pub(super) fn new_id() -> String {
     format!("{process:08x}-{:06x}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Id of a request, among its extensions.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
 /// The outermost layer: id, headers, log line.
-pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = new_id();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let is_docs = request.uri().path().starts_with("/docs");
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -74,94 +78,6 @@ pub(super) async fn observe(State(state): State<AppState>, request: Request, nex
 /// Turns a panic that got past everything else into a 500 with an id.
 pub(super) fn panicked(payload: Box<dyn std::any::Any + Send + 'static>) -> Response {
     ApiError::panicked(&*payload).into_response()
-}
-
-/// Who may come in: this machine's own names on a loopback address, no form posts from foreign pages, the key if set.
-pub(super) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    if let Err(refused) = check_access(&state, &request) {
-        return refused.into_response();
-    }
-    next.run(request).await
-}
-
-fn check_access(state: &AppState, request: &Request) -> Result<(), ApiError> {
-    let headers = request.headers();
-    let host = headers
-        .get(header::HOST)
-        .and_then(|h| h.to_str().ok())
-        .map(str::to_owned)
-        .or_else(|| request.uri().authority().map(|a| a.to_string()));
-    if state.loopback_only
-        && state.api_key.is_none()
-        && let Some(host) = host.as_deref().filter(|host| !is_loopback_name(host))
-    {
-        let shown: String = host.chars().take(80).collect();
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "host_not_allowed",
-            format!(
-                "expected a Host header that names this machine (localhost, 127.0.0.1), received \"{shown}\""
-            ),
-            "use http://127.0.0.1, or set an API key when another name or a proxy stands before the server",
-        ));
-    }
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if changes && is_foreign_page(headers, host.as_deref()) {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "foreign_origin",
-            "a page of another site may not send requests here",
-            "call the API from a program, or from a page that this server serves",
-        ));
-    }
-    let Some(expected) = state.api_key else { return Ok(()) };
-    if request.uri().path() == "/livez"
-        || credential(headers).is_some_and(|key| blake3::hash(&key) == expected)
-    {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "expected the header \"authorization: Bearer KEY\" with this server's key, received none or another",
-        "send the key; a browser may give it as the password of its login dialog, with any user name",
-    ))
-}
-
-/// `Bearer KEY`, or the password of `Basic`, which is what a browser can send for a page and its pictures.
-fn credential(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().as_bytes().to_vec());
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = base64::prelude::BASE64_STANDARD.decode(rest.trim()).ok()?;
-    let colon = decoded.iter().position(|b| *b == b':')?;
-    Some(decoded[colon + 1..].to_vec())
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    let name = if let Some(rest) = host.strip_prefix('[') {
-        rest.split(']').next().unwrap_or_default()
-    } else {
-        host.rsplit_once(':').map_or(host, |(name, _)| name)
-    };
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Browsers send `Origin` with every request that changes something; programs rarely do.
-fn is_foreign_page(headers: &HeaderMap, host: Option<&str>) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let authority = origin.to_str().ok().and_then(|o| o.split_once("://")).map(|(_, authority)| authority);
-    match (authority, host) {
-        (Some(authority), Some(host)) => !authority.eq_ignore_ascii_case(host),
-        _ => true,
-    }
 }
 
 /// A body that is announced as too long is refused before any of it is kept; what the client goes on sending is thrown
@@ -208,19 +124,6 @@ async fn throw_away(mut body: Body) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_loopback() {
-        for host in ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000", "localhost."]
-        {
-            assert!(is_loopback_name(host), "{host}");
-        }
-        for host in
-            ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "10.0.0.1", "", "[::2]"]
-        {
-            assert!(!is_loopback_name(host), "{host}");
-        }
-    }
 
     #[tokio::test]
     async fn a_panicking_handler_gives_a_500_as_all_errors_are() {

@@ -1,13 +1,13 @@
 //! Which route leads where, and in which order the layers lie around them.
 //!
-//! From outside in: observe (id, headers, log line), catch a panic, admit (host, origin, key), length, compression,
+//! From outside in: observe (id, headers, log line), catch a panic, answer other origins, admit (host, origin, key, role), length, compression,
 //! handler. So every answer, refused or not, carries an id and the security headers, and leaves one line in the log.
 
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    backups, collections, documents, embeddings, eval, keeping, merge, openapi, page, probes, reencode,
-    requests, search, tutorial,
+    access, backups, collections, documents, embeddings, eval, keeping, merge, openapi, page, probes,
+    reencode, requests, search, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -70,7 +70,8 @@ pub fn router(state: AppState) -> Router {
         .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(limit))
         .layer(from_fn_with_state(state.clone(), requests::check_length))
-        .layer(from_fn_with_state(state.clone(), requests::admit))
+        .layer(from_fn_with_state(state.clone(), access::admit))
+        .layer(from_fn_with_state(state.clone(), access::cross_origin))
         .layer(CatchPanicLayer::custom(requests::panicked))
         .layer(from_fn_with_state(state.clone(), requests::observe))
         .with_state(state)

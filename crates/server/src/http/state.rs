@@ -1,6 +1,7 @@
 //! What every handler shares: the engine, the limits and the one crossing into blocking code.
 
 use super::crossing::Crossing;
+use crate::access::Access;
 use crate::metrics::Metrics;
 use bilin_engine::Engine;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ pub struct StateOptions {
     pub text_collection: Option<String>,
     /// What `/image-search` means; `None` lets the engine choose.
     pub image_collection: Option<String>,
-    /// When set, every route except `/livez` asks for it.
-    pub api_key: Option<String>,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Refuse `Host` headers that do not name this machine (a defence against DNS rebinding); for loopback addresses.
     pub loopback_only: bool,
     /// Sizes, times and counts.
@@ -46,7 +47,7 @@ impl Default for StateOptions {
         StateOptions {
             text_collection: None,
             image_collection: None,
-            api_key: None,
+            access: Arc::default(),
             loopback_only: true,
             limits: Limits::default(),
         }
@@ -65,8 +66,7 @@ pub struct Inner {
     pub(super) metrics: Option<Metrics>,
     pub(super) text_collection: Option<String>,
     pub(super) image_collection: Option<String>,
-    /// Hash of the key: comparing hashes takes the same time wherever they differ, and hides the key's length.
-    pub(super) api_key: Option<blake3::Hash>,
+    pub(super) access: Arc<Access>,
     pub(super) loopback_only: bool,
     pub(super) limits: Limits,
 }
@@ -84,7 +84,7 @@ impl AppState {
             metrics,
             text_collection: options.text_collection,
             image_collection: options.image_collection,
-            api_key: options.api_key.map(|key| blake3::hash(key.as_bytes())),
+            access: options.access,
             loopback_only: options.loopback_only,
             limits: options.limits,
         }))

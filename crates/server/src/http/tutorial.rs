@@ -3,14 +3,16 @@
 //! Field names and shapes are those that its users' programs read: `similarity` is the cosine, rounded to 4 places as a
 //! decimal number, and every metadata value of a text result is a string.
 
+use super::access::within_scope;
 use super::collections::CollectionView;
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, QueryString, multipart};
 use super::state::AppState;
 use super::top_k::TopK;
-use axum::Json as Answer;
+use crate::access::Caller;
 use axum::extract::{Request, State};
+use axum::{Extension, Json as Answer};
 use bilin_engine::{Found, Kind, Metadata, OffsiteState, OffsiteStatus, Query, Target, WatchStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,6 +81,7 @@ fn as_string(value: &Value) -> String {
         (status = 422, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn text_search(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     Json(request): Json<TextSearch>,
 ) -> Result<Answer<TextSearchResponse>, ApiError> {
     let configured = state.text_collection.clone();
@@ -90,9 +93,12 @@ pub(super) async fn text_search(
         .crossing
         .search(&state.engine, move |engine, token| {
             let name = engine.default_collection(Kind::Text, configured.as_deref())?;
-            engine.search_cancellable(&name, &query, token)
+            if let Err(refused) = within_scope(&caller, &name) {
+                return Ok(Err(refused));
+            }
+            engine.search_cancellable(&name, &query, token).map(Ok)
         })
-        .await?;
+        .await??;
     let results = answer.results.into_iter().map(|found| TextResult {
         rank: found.rank,
         similarity: four_places(found.similarity),
@@ -177,6 +183,7 @@ impl From<Found> for ImageResult {
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub(super) async fn image_search(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     QueryString(params): QueryString<ImageSearchParams>,
     request: Request,
 ) -> Result<Answer<ImageSearchResponse>, ApiError> {
@@ -206,9 +213,12 @@ pub(super) async fn image_search(
         .crossing
         .search(&state.engine, move |engine, token| {
             let name = engine.default_collection(Kind::Image, configured.as_deref())?;
-            engine.search_cancellable(&name, &query, token)
+            if let Err(refused) = within_scope(&caller, &name) {
+                return Ok(Err(refused));
+            }
+            engine.search_cancellable(&name, &query, token).map(Ok)
         })
-        .await?;
+        .await??;
     Ok(Answer(ImageSearchResponse { results: answer.results.into_iter().map(ImageResult::from).collect() }))
 }
 
@@ -311,12 +321,17 @@ impl From<OffsiteState> for OffsiteView {
 
 /// How the service and every collection are
 #[utoipa::path(get, path = "/health", operation_id = "health", tag = "tutorial", responses((status = 200, body = HealthResponse)))]
-pub(super) async fn health(State(state): State<AppState>) -> Result<Answer<HealthResponse>, ApiError> {
+pub(super) async fn health(
+    State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Answer<HealthResponse>, ApiError> {
     let configured = state.text_collection.clone();
     let response = state
         .crossing
         .run(Lane::Look, &state.engine, move |engine| {
-            let health = engine.health();
+            let mut health = engine.health();
+            health.collections.retain(|info| caller.may_use(&info.name));
+            health.broken.retain(|(name, _)| caller.may_use(name));
             let config = engine.config();
             // None, or several and none chosen: nothing to report under the tutorial's names, which is not an error here.
             let name = engine.default_collection(Kind::Text, configured.as_deref()).ok();
@@ -331,10 +346,14 @@ pub(super) async fn health(State(state): State<AppState>) -> Result<Answer<Healt
                 model_path: model.unwrap_or_else(|| config.default_text_model.clone()),
                 status: health.status,
                 broken: health.broken.into_iter().collect(),
-                offsite: engine.offsite_status().map(OffsiteView::from),
+                offsite: engine.offsite_status().map(|mut state| {
+                    state.collections.retain(|name, _| caller.may_use(name));
+                    OffsiteView::from(state)
+                }),
                 watching: engine
                     .watch_status()
                     .into_iter()
+                    .filter(|(name, _)| caller.may_use(name))
                     .map(|(name, watch)| (name, watch.into()))
                     .collect(),
                 collections: health.collections.into_iter().map(CollectionView::from).collect(),

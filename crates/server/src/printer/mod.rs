@@ -28,6 +28,7 @@
 //! | `model pull` | one `pulled`: `name`, `path`, `from`, `endpoint`, `revision`, `bytes`, `was_there` |
 //! | `model quantize` | one `quantized`: `id`, `revision`, `precision`, `weights_bytes_before`, `weights_bytes`, `compared`, `smallest_cosine`, `largest_difference` |
 //! | `model check` | one `checked`: `id`, `compared`, `largest_difference`, `smallest_cosine`, `worst` (from 1), `max_difference`, `min_cosine`, `is_within` |
+//! | `key` | one `key` each: `id`, `name`, `role`, `collections` (`null` for all), `rate_per_s`, `created`, `expires`, `revoked`; from `create` also `key`, the secret |
 //! | `serve` | one `listening`: `url` |
 //! | `demo` | two `added` and five `answer`s as above, then `listening` |
 //!

@@ -4,7 +4,9 @@ use crate::service::Service;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
 use base64::Engine as _;
+use bilin_server::access::{Access, AccessOptions};
 use bilin_server::http::StateOptions;
+use std::sync::Arc;
 
 fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
@@ -14,10 +16,14 @@ fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> Request<Body
     request.body(Body::empty()).unwrap()
 }
 
+fn keyed(key: &str) -> StateOptions {
+    let options = AccessOptions { api_key: Some(key.to_owned()), ..AccessOptions::default() };
+    StateOptions { access: Arc::new(Access::open(options).unwrap()), ..StateOptions::default() }
+}
+
 #[tokio::test]
 async fn with_a_key_every_route_but_livez_asks_for_it() {
-    let service =
-        Service::with(StateOptions { api_key: Some("secret key".into()), ..StateOptions::default() });
+    let service = Service::with(keyed("secret key"));
     service.get("/livez").await.expect(200);
     for path in [
         "/",
@@ -96,4 +102,44 @@ async fn every_answer_carries_an_id_and_the_security_headers() {
         assert_eq!(policy.contains("unsafe-inline"), path.starts_with("/docs"), "{path}: {policy}");
         assert!(seen.insert(answer.header("x-request-id").to_owned()), "{path} repeats an id");
     }
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_call_with_a_key_and_others_may_not() {
+    let allowed = "https://site.example";
+    let options = AccessOptions {
+        api_key: Some("k".to_owned()),
+        allowed_origins: vec![allowed.to_owned()],
+        ..AccessOptions::default()
+    };
+    let service = Service::with(StateOptions {
+        access: Arc::new(Access::open(options).unwrap()),
+        ..StateOptions::default()
+    });
+    let path = "/v1/collections/course";
+    let first = |origin| {
+        request(Method::OPTIONS, path, &[("origin", origin), ("access-control-request-method", "PUT")])
+    };
+    let answer = service.send(first(allowed)).await;
+    assert_eq!(answer.status.as_u16(), 204);
+    assert_eq!(answer.header("access-control-allow-origin"), allowed);
+    assert!(answer.header("access-control-allow-methods").contains("PUT"));
+    assert!(answer.header("access-control-allow-headers").contains("authorization"));
+    assert_eq!(
+        answer.header("access-control-allow-credentials"),
+        "",
+        "what a browser sends by itself does not count"
+    );
+    for foreign in ["https://site.example.evil.example", "http://site.example", "null"] {
+        let answer = service.send(first(foreign)).await;
+        answer.refused(401, "unauthorized");
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{foreign}");
+    }
+    let delete = |origin, key| request(Method::DELETE, path, &[("origin", origin), ("authorization", key)]);
+    let answer = service.send(delete(allowed, "Bearer k")).await;
+    answer.refused(404, "not_found");
+    assert_eq!(answer.header("access-control-allow-origin"), allowed);
+    assert!(answer.headers.get_all("vary").iter().any(|value| value == "origin"));
+    service.send(delete(allowed, "Bearer x")).await.refused(401, "unauthorized");
+    service.send(delete("https://evil.example", "Bearer k")).await.refused(403, "foreign_origin");
 }

@@ -15,7 +15,10 @@ mod metrics;
 #[path = "../../../store/tests/store/mounted.rs"]
 mod mounted;
 mod page;
+#[cfg(target_os = "linux")]
+mod paths;
 mod reencoding;
+mod roles;
 mod search;
 mod service;
 mod sharing;

@@ -10,6 +10,7 @@ mod demo;
 mod encoding;
 mod evaluating;
 mod keeping;
+mod keys;
 mod managing;
 mod models;
 mod reencoding;

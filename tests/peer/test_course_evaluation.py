@@ -16,7 +16,7 @@ QUESTIONS = SAMPLES / "course-questions.jsonl"
 REPORTS = ROOT / "docs" / "evaluation"
 TITLE = "The sample course: 40 questions"
 ITEMS_MIN = 60
-# The default, and the tutorial's way: one sentence per item, dense alone, the same model.
+# The default, and the tutorial's way: one sentence per item, without its headings, dense alone, the same model.
 DEFAULT, TUTORIAL = "course", "sentences"
 # One question of forty: what a near tie may change on another CPU.
 ONE_QUESTION = 1 / 40
@@ -27,7 +27,7 @@ def evaluate(folder):
     """The evaluation that is committed, as (JSON, HTML). `docs/evaluation/README.md` gives the same commands."""
     data, html = folder / "data", folder / "course.html"
     run("add", DEFAULT, "course", data=data, cwd=SAMPLES)
-    run("add", TUTORIAL, "course", "--split", "sentence", data=data, cwd=SAMPLES)
+    run("add", TUTORIAL, "course", "--split", "sentence", "--headings=false", data=data, cwd=SAMPLES)
     asked = run("eval", DEFAULT, QUESTIONS, "--compare", f"collection={DEFAULT},{TUTORIAL}", "--compare",
                 "mode=hybrid,dense,lexical", "--no-timings", "--json", "--report", html, "--title", TITLE, data=data)
     found = next(line for line in asked.json_lines() if line["type"] == "evaluation")
@@ -65,7 +65,7 @@ def test_the_right_page_comes_first(evaluated):
     values = figures(found, DEFAULT, first["setting"]["mode"])["all"]
     # Issue 6 asks for 0.80, 0.95 and 0.87 (docs/decisions/0058 says why the built-in model does not reach them: a third of the
     # questions share no word with their answer). What was reached must not be lost, less one question for another CPU.
-    for measure, reached in {"hit_at_1": 0.65, "hit_at_3": 0.775, "mrr": 0.73}.items():
+    for measure, reached in {"hit_at_1": 0.725, "hit_at_3": 0.825, "mrr": 0.788}.items():
         assert values[measure] >= reached - ONE_QUESTION, values
 
 

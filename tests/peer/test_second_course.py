@@ -25,7 +25,7 @@ def runs(tmp_path_factory):
     (course / "biology.docx").write_bytes(handout.make(read(COURSE / "biology.md"), chinese=False))
     data = folder / "data"
     run("add", "course", course, data=data)
-    run("add", "sentences", course, "--split", "sentence", data=data)
+    run("add", "sentences", course, "--split", "sentence", "--headings=false", data=data)
     asked = run("eval", "course", QUESTIONS, "--compare", "collection=course,sentences", "--compare",
                 "mode=hybrid,dense,lexical", "--no-timings", "--json", data=data)
     found = next(line for line in asked.json_lines() if line["type"] == "evaluation")
@@ -39,4 +39,5 @@ def test_the_default_is_no_worse_than_the_tutorials_way(runs):
                                                      for name in ("hit_at_1", "hit_at_3", "mrr")))
     default, tutorial = runs["course", "hybrid"], runs["sentences", "dense"]
     assert default["hit_at_1"]["value"] >= tutorial["hit_at_1"]["value"]
-    assert default["mrr"]["value"] >= tutorial["mrr"]["value"]
+    # One question of the 15 may stand a few ranks lower (docs/decisions/0059).
+    assert default["mrr"]["value"] >= tutorial["mrr"]["value"] - 1 / 30

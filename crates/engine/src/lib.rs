@@ -98,8 +98,8 @@ pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
 pub use rerank::{RerankConfig, Reranked};
 pub use search::{
-    Answer, Found, Fusion, LongQueries, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Snippet, Target,
-    Timings,
+    Answer, Found, Fusion, LongQueries, Mode, PHRASES, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Snippet,
+    Target, Timings,
 };
 pub use storage::{
     Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem,

@@ -84,6 +84,8 @@ pub enum LongQueries {
 
 /// In [`Answer::degraded`]: the query is longer than the model reads; its beginning was searched with.
 pub const QUERY_TRUNCATED: &str = "query_truncated";
+/// In [`Answer::degraded`]: no item has the phrases that the question quotes, so they were looked for as words.
+pub const PHRASES: &str = "phrases";
 /// In [`Answer::degraded`]: the time for reranking was over before all candidates were scored.
 pub const RERANK_BUDGET: &str = "rerank_budget";
 
@@ -101,7 +103,7 @@ pub struct Answer {
     /// The mode that decided.
     pub mode: Mode,
     /// What is missing: `lexical` where meaning alone decided because the full text is not whole yet, `similarity` where
-    /// words decided and the model cannot be had, `term "…"` for each that is too common to be counted.
+    /// words decided and the model cannot be had, [`PHRASES`], [`QUERY_TRUNCATED`], [`RERANK_BUDGET`], `term "…"` for each that is too common to be counted.
     pub degraded: Vec<String>,
 }
 

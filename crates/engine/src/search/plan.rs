@@ -3,7 +3,7 @@
 //! A mode that was asked for is done or refused. The configured one is a wish: where it does not fit (pictures, vectors,
 //! "like" a document, a full text that is not whole yet, no word to look for), meaning decides, and the answer says what is missing.
 
-use super::{Fusion, Mode, Per, Query, Target};
+use super::{Fusion, Mode, PHRASES, Per, Query, Target};
 use crate::Engine;
 use crate::add::kind_words;
 use crate::cancel::CancelToken;
@@ -13,7 +13,7 @@ use bilin_ingest::terms::Wanted;
 use bilin_store::{Kind, Settings};
 
 /// One query, settled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) collection: String,
     pub(super) mode: Mode,
@@ -74,6 +74,17 @@ impl Plan {
     /// Whether only items with certain phrases may be found.
     pub(super) fn has_phrases(&self) -> bool {
         self.wanted.as_ref().is_some_and(|wanted| !wanted.phrases.is_empty())
+    }
+
+    /// The same with the words of quoted phrases instead of the phrases, where a question says more than they: quotes in a question
+    /// often stress a term. Whoever quotes all of it, or asks for words alone, means it: `None`.
+    pub(super) fn without_phrases(&self) -> Option<Plan> {
+        let wanted =
+            self.wanted.as_ref().filter(|wanted| self.mode == Mode::Hybrid && wanted.asks_around_phrases)?;
+        let mut plan = self.clone();
+        plan.wanted = Some(Wanted { phrases: Vec::new(), ..wanted.clone() });
+        plan.degraded.push(PHRASES.to_owned());
+        Some(plan)
     }
 }
 

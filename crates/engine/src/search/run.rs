@@ -43,40 +43,29 @@ pub(crate) fn search(
     let most = reranker.as_ref().map_or(query.top_k, |_| query.top_k.max(engine.config.rerank.candidates));
     // One view for everything, so that a result's text is of the commit that was searched.
     let view = store.view();
-    let mut degraded = plan.degraded.clone();
 
     let encode_started = Instant::now();
     let target = target(engine, store.name(), &settings, &view, query, &plan, token)?;
-    if target.is_none() {
-        degraded.push("similarity".to_owned());
-    }
-    // Words count wherever they stand.
-    if plan.mode != Mode::Lexical && target.as_ref().is_some_and(|target| target.truncated) {
-        degraded.push(QUERY_TRUNCATED.to_owned());
-    }
     token.check()?;
     let encode_ms = milliseconds(encode_started);
 
     let metric = settings.metric;
-    let run = Run { engine, view: &view, query, plan: &plan, metric, target: target.as_ref(), token };
-    let (mut search_ms, mut fetch_ms) = (0.0, 0.0);
-    let mut depth = plan.depth.max(most);
-    let mut deeper = 0;
-    let (ranking, picked) = loop {
-        let search_started = Instant::now();
-        let ranking = run.rank(depth)?;
-        search_ms += milliseconds(search_started);
-        let fetch_started = Instant::now();
-        let picked = pick(&**run.view, &ranking.ranked, plan.per, most, ranking.words.as_ref())?;
-        fetch_ms += milliseconds(fetch_started);
-        let is_all = picked.len() >= query.top_k || ranking.is_exhausted || plan.is_plain();
-        if is_all || deeper == DEEPER_TIMES || depth == MOST_CANDIDATES {
-            break (ranking, picked);
-        }
-        token.check()?;
-        deeper += 1;
-        depth = (depth * DEEPER_BY).min(MOST_CANDIDATES);
-    };
+    let mut run = Run { engine, view: &view, query, plan: &plan, metric, target: target.as_ref(), token };
+    let mut times = Timings::default();
+    let (mut ranking, mut picked) = run.deepen(most, &mut times)?;
+    let loosened = plan.without_phrases().filter(|_| picked.is_empty());
+    if let Some(loosened) = &loosened {
+        run.plan = loosened;
+        (ranking, picked) = run.deepen(most, &mut times)?;
+    }
+    let mut degraded = run.plan.degraded.clone();
+    if target.is_none() {
+        degraded.push("similarity".to_owned());
+    }
+    // Words count wherever they stand.
+    if run.plan.mode != Mode::Lexical && target.as_ref().is_some_and(|target| target.truncated) {
+        degraded.push(QUERY_TRUNCATED.to_owned());
+    }
     run.sample(&ranking.near);
     degraded.extend(ranking.left_out.iter().map(|term| format!("term {term:?}")));
     let mut results: Vec<Found> =
@@ -92,7 +81,7 @@ pub(crate) fn search(
     }
     results.truncate(query.top_k);
     results.iter_mut().zip(1..).for_each(|(found, rank)| found.rank = rank);
-    let timings = Timings { encode_ms, search_ms, fetch_ms, rerank_ms, total_ms: milliseconds(started) };
+    let timings = Timings { encode_ms, rerank_ms, total_ms: milliseconds(started), ..times };
     Ok(Answer { results, reranked, timings, seq: view.seq(), mode: plan.mode, degraded })
 }
 
@@ -140,6 +129,27 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The best of what is found, picked: so deep that `most` results come of it, or all that there are. Adds the times.
+    fn deepen(&self, most: usize, times: &mut Timings) -> Result<(Ranking, Vec<Picked>), Error> {
+        let mut depth = self.plan.depth.max(most);
+        let mut deeper = 0;
+        loop {
+            let search_started = Instant::now();
+            let ranking = self.rank(depth)?;
+            times.search_ms += milliseconds(search_started);
+            let fetch_started = Instant::now();
+            let picked = pick(&**self.view, &ranking.ranked, self.plan.per, most, ranking.words.as_ref())?;
+            times.fetch_ms += milliseconds(fetch_started);
+            let is_all = picked.len() >= self.query.top_k || ranking.is_exhausted || self.plan.is_plain();
+            if is_all || deeper == DEEPER_TIMES || depth == MOST_CANDIDATES {
+                return Ok((ranking, picked));
+            }
+            self.token.check()?;
+            deeper += 1;
+            depth = (depth * DEEPER_BY).min(MOST_CANDIDATES);
+        }
+    }
+
     /// The best `depth` candidates of each kind that counts.
     fn rank(&self, depth: usize) -> Result<Ranking, Error> {
         let mut ranking = Ranking::default();

@@ -131,6 +131,14 @@ fn phrases_bind_and_snippets_mark_what_matched_as_it_is_written() {
             assert_eq!(found, ["old", "phrase"], "{text} {mode}");
         }
     }
+    // A question that quotes what stands nowhere is answered by its words, and told so; who quotes all of it gets nothing.
+    let stressed = find(&place, "为什么“余弦法则”和“相似度”不是一回事?", Mode::Hybrid);
+    assert_eq!(stressed.results[0].id, "both");
+    assert_eq!(stressed.degraded, ["phrases"]);
+    for (text, mode) in [("“余弦法则”", Mode::Hybrid), ("为什么“余弦法则”?", Mode::Lexical)]
+    {
+        assert!(find(&place, text, mode).results.is_empty(), "{text} {mode}");
+    }
     let answer = find(&place, "「余弦相似度」", Mode::Lexical);
     let at = |id: &str| answer.results.iter().position(|found| found.id == id).expect("found");
     assert_eq!(

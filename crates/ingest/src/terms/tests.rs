@@ -117,6 +117,11 @@ fn phrases_stand_in_quotes_of_any_kind() {
     assert!(finds("「似度量」", "相似度量化") && finds("“HNSW 索引”", "建HNSW索引"));
     assert_eq!(Wanted::of("\"a b\" “c” 「d").phrases, [vec!["a", "b"], vec!["c"]]);
     assert!(Wanted::of("「」 \"\" “！”").phrases.is_empty());
+    for (query, around) in
+        [("「余弦」", false), ("“余弦”、\"cosine\"?", false), ("什么是“余弦”?", true), ("「余弦", true)]
+    {
+        assert_eq!(Wanted::of(query).asks_around_phrases, around, "{query}");
+    }
     assert_eq!(Wanted::of("「never \"closed\"").phrases, [["closed"]]);
 }
 

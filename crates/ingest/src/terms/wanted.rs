@@ -21,6 +21,8 @@ pub struct Wanted {
     pub units: BTreeSet<String>,
     /// Rows of units, each of which must be there.
     pub phrases: Vec<Vec<String>>,
+    /// Whether something stands outside the quotes too, as in a question that quotes a term.
+    pub asks_around_phrases: bool,
 }
 
 impl Wanted {
@@ -53,7 +55,9 @@ impl Wanted {
                 wanted.units.insert(unit);
             }
         }
-        wanted.phrases = phrases(query);
+        let (phrases, around) = phrases(query);
+        wanted.phrases = phrases;
+        each_term(&around, &mut |_, _, _| wanted.asks_around_phrases = true);
         wanted
     }
 
@@ -63,12 +67,17 @@ impl Wanted {
     }
 }
 
-fn phrases(query: &str) -> Vec<Vec<String>> {
+/// The phrases of a query, and what stands around them.
+fn phrases(query: &str) -> (Vec<Vec<String>>, String) {
+    let mut around = String::new();
     let mut phrases: Vec<Vec<String>> = Vec::new();
     let mut room = MAX_WANTED;
     let mut rest = query;
     while let Some(start) = rest.find(|character| QUOTES.iter().any(|(open, _)| *open == character)) {
         let Some(opener) = rest.get(start..).and_then(|text| text.chars().next()) else { break };
+        around.push_str(rest.get(..start).unwrap_or_default());
+        // Where the quote stood, nothing grows together.
+        around.push(' ');
         let inside = rest.get(start + opener.len_utf8()..).unwrap_or_default();
         let closer = QUOTES.iter().find(|(open, _)| *open == opener).map_or(opener, |(_, close)| *close);
         let Some(end) = inside.find(closer) else {
@@ -88,5 +97,6 @@ fn phrases(query: &str) -> Vec<Vec<String>> {
         }
         rest = inside.get(end + closer.len_utf8()..).unwrap_or_default();
     }
-    phrases
+    around.push_str(rest);
+    (phrases, around)
 }

@@ -52,7 +52,7 @@ pub(super) struct Add {
     /// How a new collection reads texts longer than its model does [default: truncate]
     #[arg(long, value_enum)]
     long_texts: Option<Long>,
-    /// Encode chapter and section with each text of a new collection; what is shown stays the same
+    /// Whether a new collection encodes chapter and section with each text; what is shown stays the same [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     headings: Option<bool>,
 }

@@ -85,8 +85,14 @@ pub const KEYS: &[Key] = &[
     number(
         "passages.headings",
         "BILIN_PASSAGE_HEADINGS",
-        "false",
+        "true",
         "whether new text collections encode chapter and section with a text: true or false",
+    ),
+    number(
+        "passages.max_tokens",
+        "BILIN_PASSAGE_MAX_TOKENS",
+        "128",
+        "most tokens of a passage, headings in front of it not counted; what a model reads bounds it too",
     ),
     number(
         "passages.overlap_tokens",

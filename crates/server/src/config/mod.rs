@@ -186,6 +186,7 @@ impl Config {
         engine.threads = read.parsed("threads", "a whole number; 0 for one per CPU")?;
         engine.max_file_bytes = read.parsed("limits.file_bytes", "a number of bytes")?;
         engine.headings = read.parsed("passages.headings", "true or false")?;
+        engine.max_passage_tokens = read.positive("passages.max_tokens")?;
         engine.overlap_tokens = read.parsed("passages.overlap_tokens", "a number of tokens")?;
         engine.document_limits = read.document_limits()?;
         engine.picture_limits.max_bytes = read.parsed("limits.picture_bytes", "a number of bytes")?;
@@ -559,6 +560,7 @@ mod tests {
         assert_eq!(config.engine.document_limits, engine.document_limits);
         assert_eq!(config.engine.overlap_tokens, engine.overlap_tokens);
         assert_eq!(config.engine.headings, engine.headings);
+        assert_eq!(config.engine.max_passage_tokens, engine.max_passage_tokens);
         assert_eq!(config.engine.picture_limits.max_bytes, engine.picture_limits.max_bytes);
         assert_eq!(config.engine.max_query_chars, engine.max_query_chars);
         assert_eq!(config.engine.min_query_letters, engine.min_query_letters);

@@ -119,7 +119,7 @@ pub struct SearchResponse {
     /// Whether the answer came from the cache.
     cached: bool,
     /// What is missing from the answer: `lexical` while the full text is being filled, `similarity` where the model cannot be
-    /// had, `query_truncated` where it reads only the beginning of the query, `rerank_budget` where reranking was not done in
+    /// had, `phrases` where nothing has what the question quotes and its words were looked for instead, `query_truncated` where it reads only the beginning of the query, `rerank_budget` where reranking was not done in
     /// time, `term "…"` for a word that is too common to be counted; empty when all was done.
     degraded: Vec<String>,
     /// How far reranking came; null where there was none.

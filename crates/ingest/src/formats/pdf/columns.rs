@@ -2,7 +2,8 @@
 //!
 //! A gutter is a vertical strip that neighbouring rows all leave empty. The rows between two that cross it are columns if both
 //! sides read as running text: rows enough, and lines that fill their side. Tables leave strips empty as well, but their
-//! cells are short; they are read row by row. Each side may have columns again.
+//! cells are short; they are read row by row. The baselines of two columns need not agree: a heading of two lines in one of them
+//! moves all that follows, and each row then holds a line of one side alone. Each side may have columns again.
 
 use super::lines::{Line, Piece};
 
@@ -10,6 +11,8 @@ use super::lines::{Line, Piece};
 const GUTTER_EM: f64 = 0.9;
 /// Rows with text on both sides that make two columns.
 const MIN_ROWS: usize = 4;
+/// Baselines of running text lie no further apart than so many sizes.
+const MAX_LEADING_EM: f64 = 2.2;
 /// Part of its column that the usual line of running text fills.
 const FILLED: f64 = 0.55;
 /// Characters of the usual line: cells of tables have less.
@@ -86,13 +89,18 @@ fn first_zone(rows: &[Row]) -> Option<Zone> {
     None
 }
 
-/// How far rows from `start` on, which has a gap itself, leave one strip empty; with the middle of that strip.
+/// How far rows from `start` on leave one strip empty that has text on both sides in the first of them, or in the first two; with
+/// the middle of that strip.
 fn longest_strip(rows: &[Row], start: usize) -> (usize, Option<f64>) {
     let mut best = (start, None);
     let Some(first) = rows.get(start) else { return best };
-    for pair in first.windows(2) {
-        let [a, b] = pair else { continue };
-        let (mut left, mut right) = (a.right, b.left);
+    let mut sides: Vec<(f64, f64)> =
+        first.windows(2).filter_map(|pair| Some((pair.first()?.right, pair.last()?.left))).collect();
+    if let ([alone], Some([next])) = (first.as_slice(), rows.get(start + 1).map(Vec::as_slice)) {
+        let (a, b) = if alone.left < next.left { (alone, next) } else { (next, alone) };
+        sides.extend((a.right < b.left).then_some((a.right, b.left)));
+    }
+    for (mut left, mut right) in sides {
         let mut end = start + 1;
         while let Some(row) = rows.get(end) {
             let width = GUTTER_EM * row.first().map_or(0.0, |piece| piece.size);
@@ -130,13 +138,35 @@ fn is_running_text(zone: &[Row], gutter: f64) -> bool {
         };
         zone.iter().filter_map(of_row).collect::<Vec<_>>()
     };
-    let both = zone
-        .iter()
-        .filter(|row| {
-            row.iter().any(|piece| piece.right <= gutter) && row.iter().any(|piece| piece.left >= gutter)
-        })
-        .count();
-    both >= MIN_ROWS && fills(side(true)) && fills(side(false))
+    stand_side_by_side(zone, gutter) && fills(side(true)) && fills(side(false))
+}
+
+/// Whether rows enough have text on both sides; or, where the baselines differ, whether lines enough of each side stand at the same
+/// height, one closely below the other.
+fn stand_side_by_side(zone: &[Row], gutter: f64) -> bool {
+    let of = |is_left: bool| {
+        let first = move |row: &Row| {
+            row.iter().find(|piece| (piece.right <= gutter) == is_left).map(|p| (p.base, p.size))
+        };
+        zone.iter().filter_map(first).collect::<Vec<_>>()
+    };
+    let (left, right) = (of(true), of(false));
+    if (left.len() + right.len()).saturating_sub(zone.len()) >= MIN_ROWS {
+        return true;
+    }
+    let ([left_top, .., left_bottom], [right_top, .., right_bottom]) = (left.as_slice(), right.as_slice())
+    else {
+        return false;
+    };
+    let (top, bottom) = (left_top.0.max(right_top.0), left_bottom.0.min(right_bottom.0));
+    let runs = |lines: &[(f64, f64)]| {
+        let beside: Vec<_> =
+            lines.iter().filter(|(base, size)| (top - size..=bottom + size).contains(base)).collect();
+        let close =
+            |pair: &&[&(f64, f64)]| matches!(pair, [a, b] if b.0 - a.0 <= MAX_LEADING_EM * a.1.max(b.1));
+        beside.len() >= MIN_ROWS && 2 * beside.windows(2).filter(close).count() >= beside.len()
+    };
+    runs(&left) && runs(&right)
 }
 
 /// Whether the usual line fills its column and has as many characters as a line of text.

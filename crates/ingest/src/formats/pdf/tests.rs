@@ -138,17 +138,36 @@ fn chinese_without_a_map_and_divided_english() {
 
 #[test]
 fn two_columns_are_read_one_after_the_other() {
-    let mut page = at(72, 740, 20, "A Title over both columns of it");
-    for line in 0..8 {
-        let y = 700 - 14 * line;
-        page += &at(72, y, 10, &format!("left column text of line {line} that goes on"));
-        page += &at(330, y, 10, &format!("right column text of line {line} that goes on"));
+    // On the same baselines, and moved by half a line as by a heading of two lines in one of them.
+    for moved in [0, 7] {
+        let mut page = at(72, 740, 20, "A Title over both columns of it");
+        for line in 0..8 {
+            let y = 700 - 14 * line;
+            page += &at(72, y, 10, &format!("left column text of line {line} that goes on"));
+            page += &at(330, y - moved, 10, &format!("right column text of line {line} that goes on"));
+        }
+        let found = items(pages(&[page]));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let text = &found[0].2;
+        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
+        assert!(place("left column text of line 7") < place("right column text of line 0"), "{text}");
     }
-    let found = items(pages(&[page]));
-    assert_eq!(found.len(), 1, "{found:?}");
-    let text = &found[0].2;
+}
+
+#[test]
+fn terms_beside_their_explanations_are_no_columns() {
+    let mut page = String::new();
+    for term in 0..5 {
+        let y = 700 - 56 * term;
+        page += &at(72, y, 10, &format!("a term, the number {term}"));
+        for line in 0..3 {
+            page +=
+                &at(250, y - 7 - 14 * line, 10, &format!("explanation {term}, line {line}, of that term"));
+        }
+    }
+    let text = items(pages(&[page])).into_iter().map(|item| item.2).collect::<Vec<_>>().join("\n");
     let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
-    assert!(place("left column text of line 7") < place("right column text of line 0"), "{text}");
+    assert!(place("explanation 0, line 2") < place("the number 1"), "{text}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ import { chromium } from "playwright-core";
 const ROOT = resolve(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../..");
 const BINARY = process.env.BILIN ?? join(ROOT, "target/release/bilin");
 const START_TIMEOUT_MS = 30_000;
+export const ASSETS = join(ROOT, "crates/server/src/console/assets");
+export const QUESTIONS = join(ROOT, "samples/course-questions.jsonl");
 export const PICTURES = join(ROOT, "samples/pictures");
 
 function freePort() {
@@ -34,16 +36,18 @@ export async function samplePicture(category) {
   return join(PICTURES, category, names[0]);
 }
 
-/** `bilin serve` over the sample course and pictures. */
-export async function startService() {
+/** `bilin serve` over the sample course and pictures, or over nothing at all; `env` adds to its environment. */
+export async function startService({ isEmpty = false, env = {} } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "bilin-browser-"));
   const data = join(folder, "data");
   const run = promisify(execFile);
-  await run(BINARY, ["add", "course", "samples/course", "--data", data], { cwd: ROOT });
-  await run(BINARY, ["add", "pictures", "samples/pictures", "--data", data], { cwd: ROOT });
+  if (!isEmpty) {
+    await run(BINARY, ["add", "course", "samples/course", "--data", data], { cwd: ROOT });
+    await run(BINARY, ["add", "pictures", "samples/pictures", "--data", data], { cwd: ROOT });
+  }
   const url = `http://127.0.0.1:${await freePort()}`;
   const listen = url.slice("http://".length);
-  const server = spawn(BINARY, ["serve", "--listen", listen, "--data", data], { stdio: ["ignore", "pipe", "pipe"] });
+  const server = spawn(BINARY, ["serve", "--listen", listen, "--data", data], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   let log = "";
   for (const stream of [server.stdout, server.stderr]) {
     stream.on("data", (piece) => {
@@ -53,7 +57,7 @@ export async function startService() {
   const until = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     if (server.exitCode !== null) throw new Error(`bilin serve ended with ${server.exitCode}:\n${log}`);
-    const isReady = await fetch(`${url}/readyz`).then((answer) => answer.ok, () => false);
+    const isReady = await fetch(`${url}/readyz`).then((answer) => answer.ok || answer.status === 401, () => false); // 401: it wants its key
     if (isReady) break;
     if (Date.now() > until) throw new Error(`bilin serve is not ready after ${START_TIMEOUT_MS} ms:\n${log}`);
     await sleep(20);

@@ -1,7 +1,7 @@
 //! The page at `/`: plain ES modules and CSS, embedded in the binary, served without a build step or a CDN.
 //!
-//! `assets/` is the page as a browser loads it: `index.html`, `style.css`, `icon.svg` and the modules in `js/`. Nothing in
-//! it is inline, so that the strict Content-Security-Policy holds, and everything shown is set as text, never as HTML.
+//! `assets/` is the page as a browser loads it: `index.html`, `icon.svg`, the styles in `css/` and the modules in `js/`, in a folder for each
+//! page. Nothing in it is inline, so that the strict Content-Security-Policy holds, and everything shown is set as text, never as HTML.
 
 use include_dir::{Dir, include_dir};
 use std::collections::BTreeMap;
@@ -66,6 +66,44 @@ mod tests {
         for (path, file) in &all {
             assert_ne!(file.content_type, "application/octet-stream", "{path}");
         }
+    }
+
+    /// The path of `named`, which stands in the module at `from`.
+    fn resolved(from: &str, named: &str) -> String {
+        let mut parts: Vec<&str> = from.split('/').collect();
+        parts.pop();
+        for part in named.split('/') {
+            match part {
+                "." => {}
+                ".." => drop(parts.pop()),
+                name => parts.push(name),
+            }
+        }
+        parts.join("/")
+    }
+
+    #[test]
+    fn whatever_the_page_and_its_modules_load_is_embedded() {
+        let mut all = BTreeMap::new();
+        collect(&FILES, &mut all);
+        let mut loaded = 0;
+        for (path, file) in &all {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            let absolute =
+                text.split("\"/assets/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+            let imported = text
+                .split("from \"")
+                .skip(1)
+                .chain(text.split("import(\"").skip(1))
+                .map(|rest| rest.split('"').next().unwrap())
+                .filter(|named| named.starts_with('.'))
+                .map(|named| resolved(path, named));
+            for wanted in absolute.chain(imported) {
+                assert!(all.contains_key(wanted.as_str()), "{path} loads {wanted}, which is not there");
+                loaded += 1;
+            }
+        }
+        assert!(loaded > 60, "the search for imports finds too little: {loaded}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ async fn with_a_key_every_route_but_livez_asks_for_it() {
         "/docs/",
         "/v1/collections",
         "/nothing",
-        "/assets/style.css",
+        "/assets/css/shell.css",
     ] {
         let answer = service.get(path).await;
         answer.refused(401, "unauthorized");

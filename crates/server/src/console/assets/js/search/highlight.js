@@ -1,6 +1,6 @@
 // Marks what matched: where the server says so, its ranges; else the words of a question in a passage, whole words in Latin scripts, runs of two or more shared characters in Chinese.
 
-import { node } from "./dom.js";
+import { node } from "../dom.js";
 
 const HAN = /\p{Script=Han}/u;
 

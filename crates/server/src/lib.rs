@@ -13,4 +13,5 @@ mod metrics;
 mod offsite;
 pub mod printer;
 mod pull;
+mod recent;
 mod report;

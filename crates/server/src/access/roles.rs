@@ -123,6 +123,7 @@ pub const ROUTES: &[Route] = &[
     admin("POST", "/v1/collections/{collection}/verify", Reach::Collection),
     admin("POST", "/v1/collections/{collection}/maintain", Reach::Collection),
     admin("POST", "/v1/collections/{collection}/acknowledge", Reach::Collection),
+    admin("GET", "/v1/errors", Reach::Server),
     admin("GET", "/v1/backups", Reach::Server),
     admin("POST", "/v1/backups", Reach::Server),
     rule("POST", "/v1/backups/restore", Reach::Server),

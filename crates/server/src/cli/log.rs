@@ -1,25 +1,45 @@
-//! Logs on stderr: warnings for commands, what happens for the service; `--json` makes them JSON.
+//! Logs on stderr: warnings for commands, what happens for the service. Pretty or JSON; the filter can be exchanged while
+//! the service runs; the newest warnings and errors are kept beside it ([`crate::recent`]).
 
 use super::Failure;
+use crate::recent;
 use std::io::{self, IsTerminal};
-use tracing_subscriber::EnvFilter;
+use std::sync::OnceLock;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+fn parse(filter: Option<&str>, serves: bool) -> Result<EnvFilter, Failure> {
+    let default = if serves { "warn,bilin=info,bilin_server=info" } else { "warn" };
+    let words = filter.unwrap_or(default);
+    EnvFilter::try_new(words).map_err(|error| {
+        Failure::usage(format!("log filter {words:?} cannot be read: {error}"))
+            .with_hint("use a level (error, warn, info, debug, trace) or MODULE=LEVEL, separated by commas")
+    })
+}
 
 /// Starts logging once per process.
 pub(super) fn start(filter: Option<&str>, serves: bool, json: bool) -> Result<(), Failure> {
-    let default = if serves { "warn,bilin=info,bilin_server=info" } else { "warn" };
-    let words = filter.unwrap_or(default);
-    let filter = EnvFilter::try_new(words).map_err(|error| {
-        Failure::usage(format!("log filter {words:?} cannot be read: {error}"))
-            .with_hint("use a level (error, warn, info, debug, trace) or MODULE=LEVEL, separated by commas")
-    })?;
+    let (filter, handle) = reload::Layer::new(parse(filter, serves)?);
     let colours =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colours)
-        .with_target(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours).with_target(false);
+    let lines = if json { lines.json().boxed() } else { lines.compact().boxed() };
+    let kept = serves.then(|| recent::Recent.with_filter(filter_fn(recent::wants)));
+    let started = tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept).try_init();
     // A second start in one process (tests of the library) keeps the first.
-    let _ = if json { builder.json().try_init() } else { builder.compact().try_init() };
+    if started.is_ok() {
+        let _ = FILTER.set(handle);
+    }
     Ok(())
+}
+
+/// Takes another filter of a service.
+pub(super) fn change(filter: Option<&str>) -> Result<(), Failure> {
+    let filter = parse(filter, true)?;
+    let Some(handle) = FILTER.get() else { return Ok(()) };
+    handle.reload(filter).map_err(|error| Failure::internal(format!("cannot change the log filter: {error}")))
 }

@@ -22,6 +22,7 @@ mod merge;
 mod model;
 mod open;
 mod reencode;
+mod reload;
 mod restore;
 mod search;
 mod serve;
@@ -128,6 +129,8 @@ enum Command {
 struct Context {
     printer: Printer,
     config: Config,
+    /// What the configuration was read from, to read it anew.
+    sources: (Option<PathBuf>, Vec<Flag>),
 }
 
 /// Runs the command line of this process.
@@ -166,13 +169,14 @@ fn start(cli: Cli, printer: Printer) -> Result<Exit, (Printer, Failure)> {
         Err(failure) => return Err((printer, failure)),
     };
     let serves = matches!(cli.command, Command::Serve(_));
-    if let Err(failure) = log::start(config.log.as_deref(), serves, printer.is_json()) {
+    let json_logs = config.service.json_logs.unwrap_or(printer.is_json());
+    if let Err(failure) = log::start(config.log.as_deref(), serves, json_logs) {
         return Err((printer, failure));
     }
     if let Some(library) = &config.onnxruntime {
         bilin_engine::use_onnxruntime(library);
     }
-    let context = Context { printer, config };
+    let context = Context { printer, config, sources: (cli.global.config.clone(), flags) };
     run(cli.command, &context).map_err(|failure| (context.printer, failure))
 }
 

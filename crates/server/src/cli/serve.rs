@@ -3,9 +3,9 @@
 //! Meanwhile upkeep builds indexes, makes backups and reads everything back by itself. The listener opens as soon as the collections are open. The models are unpacked in the background meanwhile, so that
 //! neither the start nor the first query waits for both.
 
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, reload};
 use crate::access::Access;
-use crate::http::{self, ServeError, ServeOptions};
+use crate::http::{self, Certificate, ServeError, ServeOptions, Telemetry, TlsFiles, Traces};
 use crate::offsite::{self, Sending};
 use crate::printer::BOLD;
 use bilin_engine::Engine;
@@ -77,7 +77,21 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     let _watchers = engine.watch_sources(&config.sources, config.watch_timing);
     // The address is told from inside the runtime; the printer stays here, on the thread that started.
     let (tell, told_address) = std::sync::mpsc::channel();
+    let service = &config.service;
+    let traces = match &service.otlp_url {
+        Some(url) => Some(traces(url, service.trace_sample, &runtime)?),
+        None => None,
+    };
+    let certificate = match service.tls.clone() {
+        Some(files) => Some(Arc::new(certificate(files)?)),
+        None => None,
+    };
+    let scheme = if certificate.is_some() { "https" } else { "http" };
     let options = ServeOptions {
+        telemetry: Arc::new(Telemetry::new(service.log_queries, service.slow_ms, traces)),
+        certificate,
+        drain: service.drain,
+        reread: reload::reread(context),
         listen: config.listen,
         text_collection: config.text_collection.clone(),
         image_collection: config.image_collection.clone(),
@@ -92,7 +106,7 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     let service = runtime.spawn(http::serve(engine, options));
     // Nothing arrives when the service ends before it listens; its error is read below.
     let announced = match told_address.recv() {
-        Ok(address) => announce(address, context),
+        Ok(address) => announce(scheme, address, context),
         Err(_) => Ok(()),
     };
     if let Err(failure) = announced {
@@ -113,8 +127,21 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     }
 }
 
-fn announce(address: SocketAddr, context: &Context) -> Result<(), Failure> {
-    let url = format!("http://{address}");
+fn certificate(files: TlsFiles) -> Result<Certificate, Failure> {
+    Certificate::open(files).map_err(|why| {
+        Failure::mendable(why).with_hint(
+            "serve.tls_certificate names a PEM file with the chain, the server's certificate first; serve.tls_key its key",
+        )
+    })
+}
+
+fn traces(url: &str, sample: f64, runtime: &tokio::runtime::Runtime) -> Result<Traces, Failure> {
+    let _inside = runtime.enter();
+    Traces::start(url, sample).map_err(|why| Failure::mendable(format!("cannot send traces: {why}")))
+}
+
+fn announce(scheme: &str, address: SocketAddr, context: &Context) -> Result<(), Failure> {
+    let url = format!("{scheme}://{address}");
     if context.printer.is_json() {
         return context.printer.record("listening", &Listening { url });
     }

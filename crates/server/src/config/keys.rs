@@ -39,6 +39,19 @@ const fn number(
     Key { name, variable, default: Some(default), is_secret: false, is_text: false, about }
 }
 
+/// Those that SIGHUP takes over while a service runs.
+pub const LIVE: &[&str] = &[
+    "log",
+    "log_queries",
+    "log_slow_ms",
+    "serve.api_key",
+    "serve.rate_limit_per_s",
+    "serve.rate_limit_burst",
+    "serve.allowed_origins",
+    "serve.tls_certificate",
+    "serve.tls_key",
+];
+
 /// Every setting there is; keys without a dot come first, as TOML wants them.
 pub const KEYS: &[Key] = &[
     text("data", "BILIN_DATA", Some("./bilin-data"), "data folder"),
@@ -58,6 +71,19 @@ pub const KEYS: &[Key] = &[
         about: "most memory that an index chosen by auto may need, in bytes; unset is as much as it takes",
     },
     text("log", "BILIN_LOG", None, "log filter, such as info or bilin_engine=debug"),
+    text("log_format", "BILIN_LOG_FORMAT", None, "pretty or json; unset is pretty, and json with --json"),
+    text(
+        "log_queries",
+        "BILIN_LOG_QUERIES",
+        Some("no"),
+        "whether texts of queries stand in the log: yes or no; their length always does",
+    ),
+    number(
+        "log_slow_ms",
+        "BILIN_LOG_SLOW_MS",
+        "1000",
+        "milliseconds from which on a search is logged as slow, with where its time went; 0 is never",
+    ),
     text(
         "models.text",
         "BILIN_TEXT_MODEL",
@@ -321,6 +347,19 @@ pub const KEYS: &[Key] = &[
         "origins whose pages may call the API, separated by spaces: https://site.example; unset is none (CORS is off)",
     ),
     text(
+        "serve.tls_certificate",
+        "BILIN_TLS_CERTIFICATE",
+        None,
+        "PEM file with the certificate chain of the service, to serve HTTPS; read anew when it changes",
+    ),
+    text("serve.tls_key", "BILIN_TLS_KEY", None, "PEM file with the private key of that certificate"),
+    number(
+        "serve.drain_seconds",
+        "BILIN_DRAIN_SECONDS",
+        "8",
+        "longest that requests under way are waited for after SIGTERM",
+    ),
+    text(
         "audit.log",
         "BILIN_AUDIT_LOG",
         Some("yes"),
@@ -333,4 +372,16 @@ pub const KEYS: &[Key] = &[
         "length from which a file of the audit log is put aside",
     ),
     number("audit.kept", "BILIN_AUDIT_KEPT", "16", "files of the audit log that are kept beside the newest"),
+    text(
+        "traces.otlp_url",
+        "BILIN_OTLP_URL",
+        None,
+        "where traces are sent by OTLP over HTTP: http://127.0.0.1:4318/v1/traces; unset is nowhere",
+    ),
+    number(
+        "traces.sample",
+        "BILIN_TRACES_SAMPLE",
+        "1",
+        "share of requests that are traced, 0 to 1; callers that send a traceparent decide for theirs",
+    ),
 ];

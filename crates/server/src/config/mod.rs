@@ -8,7 +8,8 @@ mod file;
 mod keys;
 mod service;
 
-pub use keys::{KEYS, Key};
+pub use keys::{KEYS, Key, LIVE};
+pub use service::ServiceConfig;
 
 use crate::access::AccessOptions;
 use crate::cli::Failure;
@@ -77,6 +78,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Who may come in, and how much.
     pub access: AccessOptions,
+    /// How the service ends, and what it tells of requests.
+    pub service: ServiceConfig,
     /// Collection that `/text-search` means.
     pub text_collection: Option<String>,
     /// Collection that `/image-search` means.
@@ -219,6 +222,7 @@ impl Config {
             engine,
             listen: read.parsed("serve.listen", "an address and a port, such as 127.0.0.1:8000")?,
             access,
+            service: read.service()?,
             text_collection: read.text("serve.text_collection"),
             image_collection: read.text("serve.image_collection"),
             max_body_bytes: read.positive("serve.max_body_bytes")?,
@@ -542,6 +546,12 @@ mod tests {
             ("BILIN_ALLOWED_ORIGINS", "*"),
             ("BILIN_ALLOWED_ORIGINS", "https://a.example/path"),
             ("BILIN_AUDIT_LOG", "maybe"),
+            ("BILIN_LOG_FORMAT", "xml"),
+            ("BILIN_LOG_QUERIES", "some"),
+            ("BILIN_LOG_SLOW_MS", "1s"),
+            ("BILIN_DRAIN_SECONDS", "3601"),
+            ("BILIN_OTLP_URL", "127.0.0.1:4318"),
+            ("BILIN_TRACES_SAMPLE", "2"),
             ("BILIN_AUDIT_MAX_BYTES", "0"),
         ] {
             let settings = resolve(vec![], &[(variable.to_owned(), bad.to_owned())], &[]).unwrap();

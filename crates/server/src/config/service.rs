@@ -1,9 +1,30 @@
-//! Settings of who may come in to the service.
+//! Settings of who may come in to the service, and of what it tells.
 
 use super::Reader;
 use crate::access::{AccessOptions, AuditOptions};
 use crate::cli::Failure;
-use std::path::Path;
+use crate::http::TlsFiles;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How the service ends, and what it tells of requests.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Serves HTTPS with these.
+    pub tls: Option<TlsFiles>,
+    /// Longest that requests under way are waited for at the end.
+    pub drain: Duration,
+    /// Whether logs are JSON; `None`: as `--json` says.
+    pub json_logs: Option<bool>,
+    /// Whether texts of queries are logged.
+    pub log_queries: bool,
+    /// From how long on a search is slow, milliseconds; 0: never.
+    pub slow_ms: u64,
+    /// Where traces are sent.
+    pub otlp_url: Option<String>,
+    /// Share of requests that are traced.
+    pub trace_sample: f64,
+}
 
 impl Reader<'_> {
     /// Keys, rates, origins and the audit log of a data folder.
@@ -23,6 +44,48 @@ impl Reader<'_> {
             rate_burst: self.parsed("serve.rate_limit_burst", "a whole number; 0 for a second's worth")?,
             allowed_origins: self.origins()?,
             audit,
+        })
+    }
+
+    /// How the service ends, and what it tells of requests.
+    pub(super) fn service(&self) -> Result<ServiceConfig, Failure> {
+        let (certificate, key) = (self.text("serve.tls_certificate"), self.text("serve.tls_key"));
+        let tls = match (certificate.map(PathBuf::from), key.map(PathBuf::from)) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => {
+                return Err(Failure::mendable("one of serve.tls_certificate and serve.tls_key is set alone")
+                    .with_hint("set both, or neither to serve plain HTTP"));
+            }
+        };
+        let json_logs = match self.text("log_format").as_deref() {
+            None => None,
+            Some("pretty") => Some(false),
+            Some("json") => Some(true),
+            Some(_) => return Err(self.refuse("log_format", "pretty or json")),
+        };
+        let share = "a number from 0 to 1";
+        let trace_sample: f64 = self.parsed("traces.sample", share)?;
+        if !(0.0..=1.0).contains(&trace_sample) {
+            return Err(self.refuse("traces.sample", share));
+        }
+        let otlp_url = self.text("traces.otlp_url");
+        if otlp_url.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            return Err(self.refuse("traces.otlp_url", "an address such as http://127.0.0.1:4318/v1/traces"));
+        }
+        let seconds = "a whole number of seconds, at most 3600";
+        let drain: u64 = self.parsed("serve.drain_seconds", seconds)?;
+        if drain > 3_600 {
+            return Err(self.refuse("serve.drain_seconds", seconds));
+        }
+        Ok(ServiceConfig {
+            tls,
+            drain: Duration::from_secs(drain),
+            json_logs,
+            log_queries: self.yes_or_no("log_queries")?,
+            slow_ms: self.parsed("log_slow_ms", "a whole number of milliseconds; 0 for never")?,
+            otlp_url,
+            trace_sample,
         })
     }
 

@@ -39,13 +39,15 @@ pub(super) async fn admit(State(state): State<AppState>, mut request: Request, n
         let (who, on) = (caller.id.to_string(), collection.clone());
         note = Some(Note { state: state.clone(), id, who, what, on, status: CLIENT_WENT_AWAY });
     }
-    let response = match permit(&caller, &asked, collection.as_deref()) {
+    let who = caller.clone();
+    let mut response = match permit(&caller, &asked, collection.as_deref()) {
         Ok(()) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => refused.into_response(),
     };
+    response.extensions_mut().insert(who);
     if let Some(note) = note {
         note.written(response.status()).await;
     }

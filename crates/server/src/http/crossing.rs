@@ -5,6 +5,7 @@
 //! so a call that outlives its deadline still counts until it is really over.
 
 use super::error::ApiError;
+use super::telemetry::note_queue;
 use bilin_engine::{CancelToken, Engine, Error, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,6 +133,7 @@ impl Crossing {
                 wait.await.map_err(|_| ApiError::saturated(ahead))?.map_err(|_| ApiError::saturated(ahead))?
             }
         };
+        note_queue(started.elapsed());
         let engine = Arc::clone(engine);
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {

@@ -106,6 +106,16 @@ impl ApiError {
         .retry_after(5)
     }
 
+    /// Told to balancers, so that they send nothing more here.
+    pub(super) fn draining() -> ApiError {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "the server is shutting down; it finishes what it has begun",
+            "send requests to another server",
+        )
+    }
+
     /// A 500 whose id stands in the log beside what the panic said; the payload itself stays inside.
     pub(super) fn panicked(payload: &(dyn std::any::Any + Send)) -> ApiError {
         let said = payload
@@ -179,14 +189,31 @@ fn wire(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
+/// Code of an error, among the extensions of the answer that tells it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ErrorCode(pub(super) &'static str);
+
+/// Everything below an error, outermost first.
+fn causes(error: &Error) -> String {
+    let mut told = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        told.push(cause.to_string());
+        next = cause.source();
+    }
+    told.join(": ")
+}
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
         if error.kind == ErrorKind::Internal {
-            return ApiError::internal(&error.message);
+            let causes = causes(&error);
+            let colon = if causes.is_empty() { "" } else { ": " };
+            return ApiError::internal(&format!("{}{colon}{causes}", error.message));
         }
         let (status, code, default_hint) = wire(error.kind);
         if status.is_server_error() {
-            tracing::error!(code, message = %error.message, source = ?error.source, "the engine failed");
+            tracing::error!(code, message = %error.message, causes = %causes(&error), "the engine failed");
         }
         let mut out =
             ApiError::new(status, code, error.message, error.hint.unwrap_or_else(|| default_hint.to_owned()));
@@ -200,6 +227,7 @@ impl From<Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, axum::Json(self.body())).into_response();
+        response.extensions_mut().insert(ErrorCode(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

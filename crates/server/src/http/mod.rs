@@ -10,6 +10,7 @@ mod crossing;
 mod documents;
 mod embeddings;
 mod error;
+mod errors;
 mod eval;
 mod extract;
 mod keeping;
@@ -23,18 +24,29 @@ mod requests;
 mod router;
 mod search;
 mod state;
+mod telemetry;
+mod tls;
 mod top_k;
+mod traces;
 mod tutorial;
 
 pub use error::{ApiError, ErrorBody};
+pub use live::{Fresh, Reread};
 pub use router::{description, router};
 pub use state::{AppState, Limits, StateOptions};
+pub use telemetry::Telemetry;
+pub use tls::{Certificate, TlsFiles};
+pub use traces::Traces;
 
 use crate::access::Access;
+use axum::Router;
+use axum::serve::Listener;
 use bilin_engine::Engine;
+use live::Live;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::TlsListener;
 
 /// How the service listens and what it allows.
 pub struct ServeOptions {
@@ -52,6 +64,14 @@ pub struct ServeOptions {
     pub request_timeout_ms: u64,
     /// Searches inside the engine at one time; as many again, times four, may wait.
     pub max_concurrent_requests: usize,
+    /// How requests are told of.
+    pub telemetry: Arc<Telemetry>,
+    /// Serves HTTPS with it when set.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Longest that requests under way are waited for at the end.
+    pub drain: Duration,
+    /// Reads the configuration anew on SIGHUP.
+    pub reread: Reread,
     /// Told once of the bound address.
     pub on_listening: Box<dyn FnOnce(SocketAddr) + Send>,
 }
@@ -96,6 +116,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
             text_collection: options.text_collection,
             image_collection: options.image_collection,
             access: Arc::clone(&options.access),
+            telemetry: Arc::clone(&options.telemetry),
             loopback_only,
             limits: Limits {
                 max_body_bytes: options.max_body_bytes,
@@ -108,11 +129,42 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
     let mut stop = StopSignals::new()?;
     (options.on_listening)(listener.local_addr()?);
 
-    let _keys = live::watch_keys(options.access);
+    let telemetry = Arc::clone(&options.telemetry);
+    let live = Live {
+        access: options.access,
+        certificate: options.certificate.clone(),
+        telemetry: options.telemetry,
+        reread: options.reread,
+    };
+    let _live = live.watch()?;
+    let stopped = async move {
+        stop.received().await;
+        telemetry.drain();
+        tracing::info!("stopping: requests under way may finish");
+    };
+    match options.certificate {
+        Some(certificate) => {
+            run(TlsListener::new(listener, certificate)?, router, stopped, options.drain).await?
+        }
+        None => run(listener, router, stopped, options.drain).await?,
+    }
+    Ok(())
+}
+
+/// Serves until `stop`, then no new connections, and what is under way for as long as `drain`.
+async fn run<L>(
+    listener: L,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+    drain: Duration,
+) -> std::io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        stop.received().await;
-        tracing::info!("stopping: requests under way may finish");
+        stop.await;
         // Nobody listening any more means that serving is over, which is what was wanted.
         let _ = stopping.send(true);
     });
@@ -121,14 +173,11 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
         () = async {
             // The sender lives until serving ends, so an error here means the same as the signal.
             let _ = stopped.wait_for(|stopping| *stopping).await;
-            tokio::time::sleep(DRAIN_MAX).await;
+            tokio::time::sleep(drain).await;
         } => tracing::warn!("stopped with requests still under way"),
     }
     Ok(())
 }
-
-/// Longest that requests under way are waited for at the end.
-const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// SIGTERM and SIGINT (Ctrl-C elsewhere than on Unix).
 struct StopSignals {

@@ -40,6 +40,9 @@ pub(super) async fn livez() -> Answer<Probe> {
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "probes",
     responses((status = 200, body = Probe), (status = 503, body = ErrorBody)))]
 pub(super) async fn readyz(State(state): State<AppState>) -> Result<Answer<Probe>, ApiError> {
+    if state.telemetry.is_draining() {
+        return Err(ApiError::draining());
+    }
     let count = |engine: &Engine| Ok((engine.open_count(), engine.broken_count()));
     let (open, broken) = state.crossing.run(Lane::Look, &state.engine, count).await?;
     if open == 0 && broken > 0 {

@@ -2,8 +2,10 @@
 //!
 //! The log line names the route template, never the path's names nor anything of the body: queries stay private.
 
-use super::error::ApiError;
+use super::error::{ApiError, ErrorCode};
 use super::state::AppState;
+use super::telemetry::Told;
+use crate::access::Caller;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -11,8 +13,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,11 +39,23 @@ pub(super) fn new_id() -> String {
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) String);
 
-/// The outermost layer: id, headers, log line.
+/// Longest id that is taken over from a client.
+const MAX_ID: usize = 64;
+
+/// The client's id of the request, when it is one that can stand in a log.
+fn brought_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(&REQUEST_ID)?.to_str().ok()?;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    ((1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain)).then(|| id.to_owned())
+}
+
+/// The outermost layer: id, headers, log line, count, trace.
 pub(super) async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = new_id();
+    let (started, began) = (Instant::now(), SystemTime::now());
+    let id = brought_id(&request).unwrap_or_else(new_id);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let parent =
+        request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let method = request.method().clone();
     let is_docs = request.uri().path().starts_with("/docs");
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -48,13 +63,25 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request,
     let counted = requests.and_then(|requests| requests.begin(method.as_str(), matched.as_deref()));
     let route = matched.unwrap_or_else(|| "(none)".to_owned());
     let span = tracing::info_span!("request", id = %id);
-    let mut response = next.run(request).instrument(span).await;
+    let (mut response, notes) = state.telemetry.noting(next.run(request).instrument(span)).await;
     let status = response.status().as_u16();
-    let ms = (started.elapsed().as_secs_f64() * 1e4).round() / 10.0;
+    let took = started.elapsed();
     if let (Some(requests), Some(counted)) = (requests, &counted) {
-        requests.end(counted, status, started.elapsed());
+        requests.end(counted, status, took);
     }
-    tracing::info!(target: "bilin::access", id = %id, method = %method, route = %route, status, ms);
+    let who = response.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.id));
+    let told = Told {
+        id: &id,
+        who: who.as_deref(),
+        method: method.as_str(),
+        route: &route,
+        status,
+        error: response.extensions().get::<ErrorCode>().map(|code| code.0),
+        began,
+        took,
+        parent: parent.as_deref(),
+    };
+    state.telemetry.tell(&told, &notes);
 
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -6,7 +6,7 @@
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    access, backups, collections, documents, embeddings, eval, keeping, merge, openapi, page, probes,
+    access, backups, collections, documents, embeddings, errors, eval, keeping, merge, openapi, page, probes,
     reencode, requests, search, tutorial,
 };
 use axum::Router;
@@ -37,6 +37,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(collections::get, collections::create, collections::remove))
         .routes(routes!(merge::merge))
         .routes(routes!(reencode::begin, reencode::cancel))
+        .routes(routes!(errors::list))
         .routes(routes!(keeping::verify))
         .routes(routes!(keeping::maintain))
         .routes(routes!(keeping::acknowledge))

@@ -4,6 +4,7 @@ use super::documents::base64_picture;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
 use super::state::AppState;
+use super::telemetry::{note_query, note_timings};
 use super::top_k::TopK;
 use axum::Json as Answer;
 use axum::extract::State;
@@ -272,11 +273,15 @@ pub(super) async fn search(
     PathParts(name): PathParts<String>,
     Json(request): Json<SearchRequest>,
 ) -> Result<Answer<SearchResponse>, ApiError> {
+    if let Some(text) = &request.text {
+        note_query(text);
+    }
     let query = request.into_query()?;
     let answer = state
         .crossing
         .search(&state.engine, move |engine, token| engine.search_cancellable(&name, &query, token))
         .await?;
+    note_timings(&answer.timings);
     Ok(Answer(SearchResponse {
         results: answer.results.into_iter().map(ResultView::from).collect(),
         timings_ms: answer.timings.into(),

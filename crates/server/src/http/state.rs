@@ -1,6 +1,7 @@
 //! What every handler shares: the engine, the limits and the one crossing into blocking code.
 
 use super::crossing::Crossing;
+use super::telemetry::Telemetry;
 use crate::access::Access;
 use crate::metrics::Metrics;
 use bilin_engine::Engine;
@@ -36,6 +37,8 @@ pub struct StateOptions {
     pub image_collection: Option<String>,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// How requests are told of.
+    pub telemetry: Arc<Telemetry>,
     /// Refuse `Host` headers that do not name this machine (a defence against DNS rebinding); for loopback addresses.
     pub loopback_only: bool,
     /// Sizes, times and counts.
@@ -48,6 +51,7 @@ impl Default for StateOptions {
             text_collection: None,
             image_collection: None,
             access: Arc::default(),
+            telemetry: Arc::default(),
             loopback_only: true,
             limits: Limits::default(),
         }
@@ -67,6 +71,7 @@ pub struct Inner {
     pub(super) text_collection: Option<String>,
     pub(super) image_collection: Option<String>,
     pub(super) access: Arc<Access>,
+    pub(super) telemetry: Arc<Telemetry>,
     pub(super) loopback_only: bool,
     pub(super) limits: Limits,
 }
@@ -85,6 +90,7 @@ impl AppState {
             text_collection: options.text_collection,
             image_collection: options.image_collection,
             access: options.access,
+            telemetry: options.telemetry,
             loopback_only: options.loopback_only,
             limits: options.limits,
         }))

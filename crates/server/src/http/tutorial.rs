@@ -9,6 +9,7 @@ use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, QueryString, multipart};
 use super::state::AppState;
+use super::telemetry::{note_query, note_timings};
 use super::top_k::TopK;
 use crate::access::Caller;
 use axum::extract::{Request, State};
@@ -84,6 +85,7 @@ pub(super) async fn text_search(
     Extension(caller): Extension<Caller>,
     Json(request): Json<TextSearch>,
 ) -> Result<Answer<TextSearchResponse>, ApiError> {
+    note_query(&request.query);
     let configured = state.text_collection.clone();
     let query = Query {
         top_k: request.top_k.map_or(DEFAULT_TOP_K, |k| k.0),
@@ -99,6 +101,7 @@ pub(super) async fn text_search(
             engine.search_cancellable(&name, &query, token).map(Ok)
         })
         .await??;
+    note_timings(&answer.timings);
     let results = answer.results.into_iter().map(|found| TextResult {
         rank: found.rank,
         similarity: four_places(found.similarity),
@@ -219,6 +222,7 @@ pub(super) async fn image_search(
             engine.search_cancellable(&name, &query, token).map(Ok)
         })
         .await??;
+    note_timings(&answer.timings);
     Ok(Answer(ImageSearchResponse { results: answer.results.into_iter().map(ImageResult::from).collect() }))
 }
 

@@ -143,3 +143,15 @@ async fn pages_of_allowed_origins_may_call_with_a_key_and_others_may_not() {
     service.send(delete(allowed, "Bearer x")).await.refused(401, "unauthorized");
     service.send(delete("https://evil.example", "Bearer k")).await.refused(403, "foreign_origin");
 }
+
+#[tokio::test]
+async fn a_service_on_its_way_out_is_not_ready_and_lives() {
+    let telemetry = Arc::new(bilin_server::http::Telemetry::default());
+    let service =
+        Service::with(StateOptions { telemetry: Arc::clone(&telemetry), ..StateOptions::default() });
+    service.get("/readyz").await.expect(200);
+    telemetry.drain();
+    service.get("/readyz").await.refused(503, "draining");
+    service.get("/livez").await.expect(200);
+    service.get("/v1/collections").await.expect(200);
+}

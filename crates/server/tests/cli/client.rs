@@ -12,7 +12,7 @@ pub fn listening(child: &mut Child) -> SocketAddr {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let listening: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
     assert_eq!(listening["type"], "listening");
-    listening["url"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap()
+    listening["url"].as_str().unwrap().split_once("://").unwrap().1.parse().unwrap()
 }
 
 /// Status and body of one request.

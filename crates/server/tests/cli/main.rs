@@ -13,11 +13,13 @@ mod keeping;
 mod keys;
 mod managing;
 mod models;
+mod operating;
 mod reencoding;
 mod searching;
 mod serving;
 mod settings;
 #[path = "../../../engine/tests/engine/small_model.rs"]
 mod small_model;
+mod tls;
 mod watching;
 mod workspace;

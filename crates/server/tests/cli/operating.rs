@@ -1,0 +1,307 @@
+//! A service in operation: signals, logs, recent errors and traces of the real binary.
+
+use crate::client;
+use crate::workspace::Workspace;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A service whose log is kept.
+pub struct Running {
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Running {
+    pub fn start(workspace: &Workspace, variables: &[(&str, &str)]) -> Running {
+        let mut command = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                kept.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        let address = client::listening(&mut child);
+        Running { child, address, log }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until the log has a line with all these words, and gives it.
+    #[track_caller]
+    pub fn tells(&self, words: &[&str]) -> String {
+        let started = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.to_owned();
+            }
+            assert!(started.elapsed() < PATIENCE, "no line with {words:?}:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        client::request(self.address, method, path, body)
+    }
+
+    /// Its exit code.
+    pub fn ended(mut self) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A request whose body is sent in two parts.
+struct HalfSent {
+    stream: TcpStream,
+    rest: &'static str,
+}
+
+impl HalfSent {
+    fn begin(address: SocketAddr, path: &str, body: &'static str) -> HalfSent {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (half, rest) = body.split_at(body.len() / 2);
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        // The server asks for the body once the handler reads it, so the request is under way from here on.
+        let mut asked = [0; 25];
+        stream.read_exact(&mut asked).unwrap();
+        assert!(asked.starts_with(b"HTTP/1.1 100 Continue"), "{}", String::from_utf8_lossy(&asked));
+        stream.write_all(half.as_bytes()).unwrap();
+        HalfSent { stream, rest }
+    }
+
+    fn finish(mut self) -> String {
+        self.stream.write_all(self.rest.as_bytes()).unwrap();
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+const DOCUMENT: &str = r#"{"documents": [{"id": "late", "vector": [1, 0, 0, 0]}]}"#;
+
+#[test]
+fn sigterm_finishes_what_is_under_way_and_takes_nothing_new() {
+    let workspace = Workspace::new();
+    let service = Running::start(&workspace, &[]);
+    assert_eq!(service.request("PUT", "/v1/collections/points", r#"{"dim": 4}"#).0, 201);
+    let under_way = HalfSent::begin(service.address, "/v1/collections/points/documents", DOCUMENT);
+    service.signal("TERM");
+    service.tells(&["stopping"]);
+    let started = Instant::now();
+    while TcpStream::connect(service.address).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "it still takes connections");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let answer = under_way.finish();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(service.ended(), Some(0));
+    let listed = workspace.run(&["collections", "points", "--json"]).exits(0).json();
+    assert_eq!(listed[0]["count"], 1, "what was answered is there");
+}
+
+#[test]
+fn a_request_that_does_not_end_is_not_waited_for_without_end() {
+    let workspace = Workspace::new();
+    let service = Running::start(&workspace, &[("BILIN_DRAIN_SECONDS", "1")]);
+    assert_eq!(service.request("PUT", "/v1/collections/points", r#"{"dim": 4}"#).0, 201);
+    let _never = HalfSent::begin(service.address, "/v1/collections/points/documents", DOCUMENT);
+    let started = Instant::now();
+    service.signal("TERM");
+    assert_eq!(service.ended(), Some(0));
+    let took = started.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(10)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn sighup_takes_over_what_may_change_and_names_what_needs_a_restart() {
+    let workspace = Workspace::new();
+    let settings = |log: &str, threads: u32, rate: u32| {
+        let text = format!(
+            "log = \"{log}\"\nthreads = {threads}\n[serve]\napi_key = \"first key\"\nrate_limit_per_s = {rate}\n"
+        );
+        workspace.write("bilin.toml", text);
+    };
+    settings("info", 1, 0);
+    let service = Running::start(&workspace, &[]);
+    let status = |key: &str| {
+        let mut stream = TcpStream::connect(service.address).unwrap();
+        let head = "GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer";
+        write!(stream, "{head} {key}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    assert!((0..20).all(|_| status("first key") == 200), "no bound");
+    settings("info", 2, 1);
+    service.signal("HUP");
+    service.tells(&["rate_limit_per_s has changed and counts from now on"]);
+    service.tells(&["threads has changed, which counts after a restart only"]);
+    service.tells(&["reloaded"]);
+    assert!((0..20).any(|_| status("first key") == 429), "the bound counts");
+    // A file that cannot be used changes nothing.
+    workspace.write("bilin.toml", "[serve]\napi_kye = \"x\"\n");
+    service.signal("HUP");
+    service.tells(&["not read anew", "api_kye"]);
+    assert_ne!(status("first key"), 401);
+    workspace.write("bilin.toml", "log = \"debug\"\n[serve]\napi_key = \"second key\"\n");
+    service.signal("HUP");
+    service.tells(&["serve.api_key has changed"]);
+    assert!(!service.log().contains("second key") && !service.log().contains("first key"));
+    let started = Instant::now();
+    while (status("first key"), status("second key")) != (401, 200) {
+        assert!(started.elapsed() < PATIENCE, "the new key does not count");
+    }
+    service.signal("TERM");
+    assert_eq!(service.ended(), Some(0));
+}
+
+#[test]
+fn a_line_tells_where_a_searchs_time_went_and_of_its_text_only_its_length() {
+    let workspace = Workspace::with_notes();
+    let question = "索引模块是什么?";
+    let body = json!({"query": question}).to_string();
+    let ask = |service: &Running, id: &str| {
+        let mut stream = TcpStream::connect(service.address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST /text-search HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
+    };
+    let variables = [("BILIN_LOG_FORMAT", "json"), ("BILIN_LOG_SLOW_MS", "1")];
+    let service = Running::start(&workspace, &variables);
+    assert!(ask(&service, "from-the-client.1").contains("x-request-id: from-the-client.1\r\n"));
+    let line: Value = serde_json::from_str(&service.tells(&["from-the-client.1", "/text-search"])).unwrap();
+    let fields = &line["fields"];
+    for name in ["ms", "queue_ms", "encode_ms", "search_ms", "fetch_ms"] {
+        assert!(fields[name].is_f64(), "{name}: {line}");
+    }
+    assert_eq!((&fields["status"], &fields["query_chars"]), (&json!(200), &json!(8)), "{line}");
+    // An id that could forge a line is not taken over.
+    assert!(!ask(&service, "a b\"c").contains("a b"));
+    service.tells(&["a slow search"]);
+    assert!(!service.log().contains(question), "{}", service.log());
+    let (status, errors) = service.request("GET", "/v1/errors", "");
+    let errors: Value = serde_json::from_str(&errors).unwrap();
+    let slow = errors["errors"].as_array().unwrap().iter().find(|e| e["request"] == "from-the-client.1");
+    let slow = slow.unwrap_or_else(|| panic!("{status}: {errors}"));
+    assert_eq!((&slow["level"], &slow["message"]), (&json!("WARN"), &json!("a slow search")), "{errors}");
+    drop(service);
+    let service = Running::start(&workspace, &[("BILIN_LOG_QUERIES", "yes"), ("BILIN_LOG_FORMAT", "json")]);
+    ask(&service, "with-text");
+    service.tells(&["with-text", question]);
+}
+
+/// A stand-in for a collector: the bodies that it gets.
+fn collector() -> (SocketAddr, Receiver<Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            loop {
+                let mut length = 0;
+                let mut line = String::new();
+                while reader.read_line(&mut line).unwrap() > 2 {
+                    if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = text.trim().parse().unwrap();
+                    }
+                    line.clear();
+                }
+                if length == 0 {
+                    break;
+                }
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body).unwrap();
+                reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+                if tell.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    (address, told)
+}
+
+#[test]
+fn traces_reach_a_collector_and_go_on_from_the_callers() {
+    let workspace = Workspace::with_notes();
+    let (collector, told) = collector();
+    let url = format!("http://{collector}/v1/traces");
+    let service = Running::start(&workspace, &[("BILIN_OTLP_URL", &url), ("BILIN_TRACES_SAMPLE", "0")]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let body = json!({"query": "量化"}).to_string();
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST /text-search HTTP/1.1\r\nHost: localhost\r\ntraceparent: 00-{trace}-b7ad6b7169203331-01\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let message = told.recv_timeout(PATIENCE).unwrap();
+    let resource = &message["resourceSpans"][0];
+    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "bilin");
+    let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+    let root = &spans[0];
+    assert_eq!(root["name"], "POST /text-search");
+    assert_eq!((&root["traceId"], &root["parentSpanId"]), (&json!(trace), &json!("b7ad6b7169203331")));
+    let nanos = |span: &Value, key: &str| span[key].as_str().unwrap().parse::<u128>().unwrap();
+    let names: Vec<_> = spans[1..].iter().map(|span| span["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"encode") && names.contains(&"search"), "{names:?}");
+    for span in &spans[1..] {
+        assert_eq!((&span["traceId"], &span["parentSpanId"]), (&json!(trace), &root["spanId"]));
+        assert!(nanos(span, "startTimeUnixNano") >= nanos(root, "startTimeUnixNano"));
+        assert!(nanos(span, "endTimeUnixNano") <= nanos(root, "endTimeUnixNano"));
+    }
+    assert!(!message.to_string().contains("量化"), "no text leaves");
+    // What no caller traces is sampled, here not at all.
+    assert_eq!(service.request("GET", "/version", "").0, 200);
+    assert!(told.recv_timeout(Duration::from_millis(1_500)).is_err());
+}

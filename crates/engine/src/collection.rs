@@ -1,6 +1,7 @@
 //! Collections as the caller sees them, and how the wishes for a new one become its fixed settings.
 
 use crate::Engine;
+use crate::cache::CacheUse;
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
 use crate::models::{ModelPool, TextWishes, kind_of, mismatch, model_ref};
@@ -46,6 +47,8 @@ pub struct CollectionInfo {
     pub health: String,
     /// What live queries find, once some were measured; `None` where search is exact.
     pub live_recall: Option<LiveRecall>,
+    /// How often its answers were there already, since the start.
+    pub cache: CacheUse,
     /// The move to another model that is under way, or the last one since the start.
     pub reencode: Option<ReencodeStatus>,
 }
@@ -65,7 +68,8 @@ pub(crate) fn info(
     status.warnings.extend(engine.offsite.warning(store.name()));
     let health = if status.warnings.is_empty() { "ok" } else { "degraded" }.to_owned();
     let live_recall = engine.recall.live(store.name(), store.view().approximate());
-    CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall, reencode }
+    let cache = engine.answers.used(store.name());
+    CollectionInfo { name: store.name().to_owned(), settings, status, health, live_recall, cache, reencode }
 }
 
 /// The settings that `new` asks for.

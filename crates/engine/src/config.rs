@@ -1,5 +1,6 @@
 //! How an engine runs: the data folder and every limit by name, each with its default.
 
+use crate::cache::CacheConfig;
 use crate::rerank::RerankConfig;
 use crate::search::{Fusion, LongQueries, Mode};
 use crate::storage::Upkeep;
@@ -31,6 +32,8 @@ pub struct EngineConfig {
     pub long_queries: LongQueries,
     /// Putting what was found in order anew.
     pub rerank: RerankConfig,
+    /// What is kept of answers and of vectors of queries.
+    pub cache: CacheConfig,
     /// Largest `top_k`.
     pub max_top_k: usize,
     /// How texts are searched for where a query does not say.
@@ -74,6 +77,7 @@ impl EngineConfig {
             min_query_letters: 1,
             long_queries: LongQueries::default(),
             rerank: RerankConfig::default(),
+            cache: CacheConfig::default(),
             max_top_k: 1_000,
             search_mode: DEFAULT_MODE,
             fusion: Fusion::default(),

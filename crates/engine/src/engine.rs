@@ -6,6 +6,7 @@
 //! while a pool works for a caller, so a pool thread that waits can always take up other work.
 
 use crate::add::{self, AddOptions, AddProgress, AddReport, Added, NewDocument};
+use crate::cache::{AnswerCache, QueryVectors};
 use crate::cancel::CancelToken;
 use crate::collection::{self, CollectionInfo, NewCollection};
 use crate::config::EngineConfig;
@@ -20,7 +21,7 @@ use crate::passes::{EncodeObserver, Passes, QueryInput};
 use crate::recall::Recorder;
 use crate::reencode::Reencodings;
 use crate::rerank::Rerankers;
-use crate::search::{self, Answer, Mode, Query};
+use crate::search::{self, Answer, Manner, Mode, Query, Restraint};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
 use crate::tune::{self, TuneOptions, Tuned};
@@ -44,6 +45,10 @@ pub struct Engine {
     pub(crate) models: ModelPool,
     /// Where queries share forward passes.
     pub(crate) passes: Passes,
+    /// Answers that were given already.
+    pub(crate) answers: Arc<AnswerCache>,
+    /// Vectors of queries that were asked before.
+    pub(crate) query_vectors: QueryVectors,
     /// Searches and other things that somebody waits for.
     pub(crate) foreground: ThreadPool,
     /// Adding and maintenance.
@@ -79,6 +84,8 @@ impl Engine {
         let background = pool("add", threads)?;
         let stores = EmbeddedStores::open(&config.data)?;
         Ok(Engine {
+            answers: Arc::new(AnswerCache::new(&config)),
+            query_vectors: QueryVectors::new(config.cache.vector_bytes),
             config,
             stores,
             models: ModelPool::default(),
@@ -139,7 +146,9 @@ impl Engine {
 
     /// Removes a collection with everything in it.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.stores.remove(name)
+        self.stores.remove(name)?;
+        self.answers.forget(name);
+        Ok(())
     }
 
     /// Walks, reads, encodes and commits in batches; creates the collection when missing (its kind from the options, or
@@ -245,7 +254,23 @@ impl Engine {
         query: &Query,
         token: &CancelToken,
     ) -> Result<Answer, Error> {
-        self.reading(collection, |store| search::search(self, store, query, token))
+        self.reading(collection, |store| search::search(self, store, query, &Manner::default(), token))
+    }
+
+    /// As [`Engine::search_cancellable`], for a service that many ask: vectors of queries are remembered, and less is done where
+    /// `restraint` says so.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn serve(
+        &self,
+        collection: &str,
+        query: &Query,
+        restraint: Restraint,
+        token: &CancelToken,
+    ) -> Result<Answer, Error> {
+        let manner = Manner { remembers: true, restraint };
+        self.reading(collection, |store| search::search(self, store, query, &manner, token))
     }
 
     /// Vectors of texts, `[n, dim]` row-major, and `dim`. `None` = the configured text model.

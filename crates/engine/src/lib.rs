@@ -21,6 +21,7 @@
 //! | `reencode` | moving a collection to another model |
 //! | `models` | the encoder pool |
 //! | `passes` | queries that come together share a forward pass |
+//! | `cache` | answers that were given already, answers on their way, vectors of queries |
 //! | `cancel` | whether an answer is still wanted |
 //! | `letters` | what of a text can be searched for |
 //! | `encoding` | encoding and models without a data folder |
@@ -45,6 +46,7 @@
 
 mod add;
 pub mod bench;
+mod cache;
 mod cancel;
 mod collection;
 mod config;
@@ -77,6 +79,7 @@ pub use add::{
     AddEvent, AddOptions, AddProgress, AddReport, Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST,
     MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
 };
+pub use cache::{Asked, CacheConfig, CacheStatus, CacheUse, Ended, Follow, Lead, Unfit};
 pub use cancel::CancelToken;
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
@@ -98,8 +101,8 @@ pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
 pub use rerank::{RerankConfig, Reranked};
 pub use search::{
-    Answer, Found, Fusion, LongQueries, Mode, PHRASES, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Snippet,
-    Target, Timings,
+    Answer, FEWER_RESULTS, Found, Fusion, LESS_EFFORT, LongQueries, Mode, NOT_RERANKED, PHRASES, Per,
+    QUERY_TRUNCATED, Query, RERANK_BUDGET, Restraint, Snippet, Target, Timings,
 };
 pub use storage::{
     Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem,

@@ -273,6 +273,7 @@ impl Collection {
             rows: pending.rows,
             documents: (state.documents + added).saturating_sub(deleted),
             items: (state.items + checked.metadata.len()).saturating_sub(outcome.deleted_slots.len()),
+            mark: catalog::new_mark(),
         };
         keep_log(&transaction, rows.log_change(&pending), state.rows, &checked.vectors)
             .and_then(|()| catalog::set_blocks(&transaction, &pending.blocks))
@@ -331,6 +332,7 @@ impl Collection {
         change(&mut next);
         let (seq, rows, items) = (next.seq, next.rows.len(), next.items);
         next._view = self.views.hold(next.seq);
+        next.edition = next.edition_of(&self.layout.collection);
         let before = std::mem::replace(
             &mut *self.newest.write().unwrap_or_else(PoisonError::into_inner),
             Arc::new(next),
@@ -627,7 +629,7 @@ pub(crate) fn advance(
         snapshot.live.insert(slot as u32);
     }
     snapshot.rows = chunks;
-    snapshot.seq = state.seq;
+    (snapshot.seq, snapshot.mark) = (state.seq, state.mark);
     snapshot.items = state.items;
     snapshot.documents = state.documents;
 }

@@ -182,6 +182,7 @@ impl Collection {
             rows: pending.rows,
             documents: (state.documents + added).saturating_sub(deleted),
             items: (state.items + items).saturating_sub(outcome.deleted_slots.len()),
+            mark: catalog::new_mark(),
         };
         keep_log(&transaction, rows.log_change(&pending), state.rows, &[])
             .and_then(|()| catalog::set_blocks(&transaction, &pending.blocks))

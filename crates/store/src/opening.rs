@@ -115,8 +115,10 @@ fn open_or_lose(
         record.indexed.saturating_sub(live.count_range(0, record.generation.rows as u32))
     });
     let views = Views::default();
-    let snapshot = Snapshot {
+    let mut snapshot = Snapshot {
         seq: state.seq,
+        mark: state.mark,
+        edition: [0; 32],
         _view: views.hold(state.seq),
         settings: Arc::new(settings),
         rows: chunks,
@@ -130,6 +132,7 @@ fn open_or_lose(
         lengths: Arc::default(),
         missing_items: Arc::default(),
     };
+    snapshot.edition = snapshot.edition_of(&layout.collection);
     let parts = Parts { connection, rows, state, snapshot, views, layout, index_warning, incident, witness };
     Ok(Collection::new(name, folder, disk, lock, parts))
 }

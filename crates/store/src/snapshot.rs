@@ -13,7 +13,7 @@ use crate::catalog::{self, ReadPool};
 use crate::error::StoreError;
 use crate::filter::Filter;
 use crate::full_text::Lengths;
-use crate::generation::{Generation, LiveGeneration};
+use crate::generation::{Generation, LiveGeneration, effort_text};
 use crate::settings::{Metadata, Settings};
 use crate::views::View;
 
@@ -21,6 +21,10 @@ use crate::views::View;
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) seq: u64,
+    /// That of the commit; see [`catalog::State`].
+    pub(crate) mark: u64,
+    /// See [`Snapshot::edition`].
+    pub(crate) edition: [u8; 32],
     pub(crate) settings: Arc<Settings>,
     pub(crate) rows: RowChunks,
     pub(crate) live: RowSet,
@@ -70,6 +74,33 @@ impl Snapshot {
     /// Number of the commit.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// Names what searches of this view answer from: the collection itself (not its name), the commit, the index with its effort,
+    /// the model. Two views of one edition answer alike, also in another process; a collection that was made anew, a backup that
+    /// was restored and written to, and an index that was built since are other editions.
+    pub fn edition(&self) -> [u8; 32] {
+        self.edition
+    }
+
+    pub(crate) fn edition_of(&self, collection: &[u8; 16]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(collection);
+        for number in [self.seq, self.mark] {
+            hasher.update(&number.to_le_bytes());
+        }
+        if let (Some(generation), Some(effort)) = (self.generation(), self.effort()) {
+            hasher.update(&generation.number.to_le_bytes());
+            hasher.update(&generation.built_unix_s.to_le_bytes());
+            hasher.update(effort_text(effort).as_bytes());
+        }
+        if let Some(model) = &self.settings.model {
+            for name in [&model.id, &model.revision, &model.space] {
+                hasher.update(&[0]);
+                hasher.update(name.as_bytes());
+            }
+        }
+        *hasher.finalize().as_bytes()
     }
 
     /// Settings at this commit.

@@ -318,7 +318,9 @@ impl<'a> Successor<'a> {
         let incident = source.incident();
         let writer = &mut *next.writer()?;
         let mut state = writer.state;
-        state.seq = seq.map_or(state.seq, |seq| state.seq.max(seq) + 1);
+        if let Some(seq) = seq {
+            (state.seq, state.mark) = (state.seq.max(seq) + 1, catalog::new_mark());
+        }
         let transaction = next.transaction(writer)?;
         source.pool.read("carry file stamps over", |from| {
             catalog::carry_stamps(from, &transaction, &self.left_out)
@@ -329,7 +331,7 @@ impl<'a> Successor<'a> {
         next.end(transaction)?;
         if state.seq != writer.state.seq {
             writer.state = state;
-            next.publish(|snapshot| snapshot.seq = state.seq);
+            next.publish(|snapshot| (snapshot.seq, snapshot.mark) = (state.seq, state.mark));
         }
         Ok(())
     }

@@ -368,7 +368,7 @@ mod tests {
     const ID: [u8; 16] = [7; 16];
 
     fn state(seq: u64) -> State {
-        State { seq, rows: 10 * seq as usize, documents: 1, items: 5 }
+        State { seq, rows: 10 * seq as usize, documents: 1, items: 5, mark: 0 }
     }
 
     fn seen(folder: &Path) -> Option<u64> {

@@ -90,6 +90,8 @@ struct Live {
     /// What the figure is of.
     of: Option<Approximate>,
     recalls: VecDeque<f32>,
+    /// Of the same queries with the effort of [`lower`].
+    lower: VecDeque<f32>,
     queries: VecDeque<LiveQuery>,
 }
 
@@ -154,7 +156,7 @@ impl Recorder {
         while let Some((approximate, sample)) = self.next() {
             let started = Instant::now();
             match pool.install(|| measure(&sample)) {
-                Ok(Some(recall)) => self.record(approximate, sample, recall),
+                Ok(Some(recalls)) => self.record(approximate, sample, recalls),
                 Ok(None) => {}
                 // A collection that was removed meanwhile, or damage that searches report themselves.
                 Err(error) => tracing::debug!(collection = sample.collection, %error, "recall not measured"),
@@ -187,7 +189,7 @@ impl Recorder {
         }
     }
 
-    fn record(&self, of: Approximate, sample: Sample, recall: f32) {
+    fn record(&self, of: Approximate, sample: Sample, (recall, with_less): (f32, f32)) {
         let mut inner = self.lock();
         let live = inner.collections.entry(sample.collection).or_default();
         live.sampled += 1;
@@ -198,9 +200,11 @@ impl Recorder {
             }
             live.of = Some(of);
             live.recalls.clear();
+            live.lower.clear();
             live.queries.clear();
         }
         push(&mut live.recalls, recall, WINDOW);
+        push(&mut live.lower, with_less, WINDOW);
         push(&mut live.queries, LiveQuery { vector: sample.vector, filter: sample.filter }, KEPT_QUERIES);
     }
 
@@ -229,6 +233,20 @@ impl Recorder {
         })
     }
 
+    /// Less effort than the collection is served with, where enough live queries have shown that its recall is at least `floor`.
+    pub(crate) fn lower_effort(&self, collection: &str, now: Approximate, floor: f32) -> Option<usize> {
+        let inner = self.lock();
+        let live = inner.collections.get(collection).filter(|live| live.of == Some(now))?;
+        if live.lower.len() < MIN_EVIDENCE {
+            return None;
+        }
+        let recalls: Vec<f32> = live.lower.iter().copied().collect();
+        drop(inner);
+        let (_, low, _) = interval::of(&recalls);
+        let less = lower(now.effort);
+        (less < now.effort && low as f32 >= floor).then_some(less)
+    }
+
     fn queries(&self, collection: &str) -> Vec<LiveQuery> {
         let inner = self.lock();
         inner.collections.get(collection).map_or_else(Vec::new, |live| live.queries.iter().cloned().collect())
@@ -244,6 +262,7 @@ impl Recorder {
         if let Some(live) = self.lock().collections.get_mut(collection) {
             live.of = None;
             live.recalls.clear();
+            live.lower.clear();
             live.queries.clear();
         }
     }
@@ -269,8 +288,13 @@ fn is_sampled(seen: u64, every: usize) -> bool {
     (z ^ (z >> 31)).is_multiple_of(every as u64)
 }
 
-/// The recall of one answer; `None` where there was nothing to find.
-fn measure(sample: &Sample) -> Result<Option<f32>, Error> {
+/// The effort that a crowded service falls back to.
+fn lower(effort: usize) -> usize {
+    (effort / 2).max(1)
+}
+
+/// The recall of one answer, and that of the same query with less effort; `None` where there was nothing to find.
+fn measure(sample: &Sample) -> Result<Option<(f32, f32)>, Error> {
     let nearest = Nearest {
         vector: &sample.vector,
         k: K,
@@ -290,8 +314,14 @@ fn measure(sample: &Sample) -> Result<Option<f32>, Error> {
             &again
         }
     };
-    let found = served.iter().take(K).filter(|distance| **distance <= last).count();
-    Ok(Some(found.min(truth.len()) as f32 / truth.len() as f32))
+    let share = |found: &[f32]| {
+        let found = found.iter().take(K).filter(|distance| **distance <= last).count();
+        found.min(truth.len()) as f32 / truth.len() as f32
+    };
+    let effort = sample.view.approximate().map(|now| lower(now.effort));
+    let with_less = sample.view.nearest(&Nearest { effort, ..nearest })?;
+    let with_less: Vec<f32> = with_less.iter().map(|near| near.distance).collect();
+    Ok(Some((share(served), share(&with_less))))
 }
 
 #[cfg(test)]

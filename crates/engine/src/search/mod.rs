@@ -10,11 +10,14 @@ mod fuse;
 mod mode;
 mod pick;
 mod plan;
+mod restraint;
 mod run;
 mod score;
 mod target;
 
 pub use mode::{Fusion, Mode, Per};
+pub(crate) use restraint::Manner;
+pub use restraint::{FEWER_RESULTS, LESS_EFFORT, NOT_RERANKED, Restraint};
 pub(crate) use run::search;
 
 use crate::rerank::Reranked;
@@ -88,6 +91,8 @@ pub const QUERY_TRUNCATED: &str = "query_truncated";
 pub const PHRASES: &str = "phrases";
 /// In [`Answer::degraded`]: the time for reranking was over before all candidates were scored.
 pub const RERANK_BUDGET: &str = "rerank_budget";
+/// How an entry of [`Answer::degraded`] begins that names a term too common to be counted.
+pub(crate) const TERM_LEFT_OUT: &str = "term ";
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -100,6 +105,8 @@ pub struct Answer {
     pub timings: Timings,
     /// The commit that was searched.
     pub seq: u64,
+    /// The edition of the view that was searched; see [`crate::View::edition`].
+    pub edition: Option<[u8; 32]>,
     /// The mode that decided.
     pub mode: Mode,
     /// What is missing: `lexical` where meaning alone decided because the full text is not whole yet, `similarity` where

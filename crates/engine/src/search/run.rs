@@ -7,9 +7,12 @@ use super::check::check;
 use super::fuse::{Ranked, fuse};
 use super::pick::{Picked, Words, pick};
 use super::plan::Plan;
+use super::restraint::{LESS_EFFORT, Manner, NOT_RERANKED};
 use super::score::scores;
 use super::target::{QueryVector, query_vector};
-use super::{Answer, Found, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Target, Timings};
+use super::{
+    Answer, Found, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, TERM_LEFT_OUT, Target, Timings,
+};
 use crate::Engine;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
@@ -32,12 +35,19 @@ pub(crate) fn search(
     engine: &Engine,
     store: &dyn VectorStore,
     query: &Query,
+    manner: &Manner,
     token: &CancelToken,
 ) -> Result<Answer, Error> {
     let started = Instant::now();
     let settings = store.settings();
     check(query, &settings, &engine.config)?;
-    let reranker = reranker(engine, &settings, query)?;
+    let mut degraded = Vec::new();
+    let restrained = manner.restraint.apply(query, &mut degraded);
+    let query = &restrained;
+    let mut reranker = reranker(engine, &settings, query)?;
+    if manner.restraint.no_rerank && reranker.take().is_some() {
+        degraded.push(NOT_RERANKED.to_owned());
+    }
     let plan = Plan::of(engine, store, &settings, query, token)?;
     // Candidates for the reranker, or what is answered.
     let most = reranker.as_ref().map_or(query.top_k, |_| query.top_k.max(engine.config.rerank.candidates));
@@ -45,12 +55,18 @@ pub(crate) fn search(
     let view = store.view();
 
     let encode_started = Instant::now();
-    let target = target(engine, store.name(), &settings, &view, query, &plan, token)?;
+    let target = target(engine, &settings, &view, query, &plan, manner.remembers, token)?;
     token.check()?;
     let encode_ms = milliseconds(encode_started);
 
     let metric = settings.metric;
-    let mut run = Run { engine, view: &view, query, plan: &plan, metric, target: target.as_ref(), token };
+    let lower = manner.restraint.effort(engine, store.name(), &*view, query.effort);
+    if lower.is_some() && plan.mode != Mode::Lexical {
+        degraded.push(LESS_EFFORT.to_owned());
+    }
+    let effort = query.effort.or(lower);
+    let mut run =
+        Run { engine, view: &view, query, effort, plan: &plan, metric, target: target.as_ref(), token };
     let mut times = Timings::default();
     let (mut ranking, mut picked) = run.deepen(most, &mut times)?;
     let loosened = plan.without_phrases().filter(|_| picked.is_empty());
@@ -58,7 +74,7 @@ pub(crate) fn search(
         run.plan = loosened;
         (ranking, picked) = run.deepen(most, &mut times)?;
     }
-    let mut degraded = run.plan.degraded.clone();
+    degraded.extend(run.plan.degraded.iter().cloned());
     if target.is_none() {
         degraded.push("similarity".to_owned());
     }
@@ -67,7 +83,7 @@ pub(crate) fn search(
         degraded.push(QUERY_TRUNCATED.to_owned());
     }
     run.sample(&ranking.near);
-    degraded.extend(ranking.left_out.iter().map(|term| format!("term {term:?}")));
+    degraded.extend(ranking.left_out.iter().map(|term| format!("{TERM_LEFT_OUT}{term:?}")));
     let mut results: Vec<Found> =
         picked.into_iter().map(|picked| found(picked, &settings, target.as_ref())).collect();
     let rerank_started = Instant::now();
@@ -82,22 +98,23 @@ pub(crate) fn search(
     results.truncate(query.top_k);
     results.iter_mut().zip(1..).for_each(|(found, rank)| found.rank = rank);
     let timings = Timings { encode_ms, rerank_ms, total_ms: milliseconds(started), ..times };
-    Ok(Answer { results, reranked, timings, seq: view.seq(), mode: plan.mode, degraded })
+    let (seq, edition) = (view.seq(), view.edition());
+    Ok(Answer { results, reranked, timings, seq, edition, mode: plan.mode, degraded })
 }
 
 /// The vector of the query; `None` where words alone decide and the model cannot be had.
 fn target(
     engine: &Engine,
-    collection: &str,
     settings: &Settings,
     view: &Arc<dyn View>,
     query: &Query,
     plan: &Plan,
+    remembers: bool,
     token: &CancelToken,
 ) -> Result<Option<QueryVector>, Error> {
-    match query_vector(engine, collection, settings, &**view, &query.target, token) {
+    match query_vector(engine, &plan.collection, settings, &**view, &query.target, remembers, token) {
         Err(error) if plan.mode == Mode::Lexical && error.kind != ErrorKind::Cancelled => {
-            tracing::debug!(collection, %error, "a search by words goes without its cosine");
+            tracing::debug!(collection = plan.collection, %error, "a search by words goes without its cosine");
             Ok(None)
         }
         found => found.map(Some),
@@ -122,6 +139,7 @@ struct Run<'a> {
     engine: &'a Engine,
     view: &'a Arc<dyn View>,
     query: &'a Query,
+    effort: Option<usize>,
     plan: &'a Plan,
     metric: Metric,
     target: Option<&'a QueryVector>,
@@ -171,7 +189,7 @@ impl Run<'_> {
             let nearest = Nearest {
                 vector: &target.vector,
                 k: depth,
-                effort: self.query.effort,
+                effort: self.effort,
                 filter: self.query.filter.as_ref(),
                 exclude: &target.exclude,
                 only: only.as_deref(),
@@ -198,7 +216,7 @@ impl Run<'_> {
     fn sample(&self, near: &[Near]) {
         // Within a phrase only some items may be found; grouped, deeper searches stand for the one that was asked for.
         let (Some(target), None, Per::Item, false) =
-            (self.target, self.query.effort, self.plan.per, self.plan.has_phrases() || near.is_empty())
+            (self.target, self.effort, self.plan.per, self.plan.has_phrases() || near.is_empty())
         else {
             return;
         };

@@ -12,6 +12,7 @@ use crate::storage::{ItemKey, View};
 use bilin_encode::{Encoder, Modality, Prompt};
 use bilin_index::{Metric, normalise};
 use bilin_store::{Kind, Settings};
+use std::sync::Arc;
 
 /// A target as the search needs it.
 pub(super) struct QueryVector {
@@ -29,9 +30,23 @@ pub(super) fn query_vector(
     settings: &Settings,
     view: &dyn View,
     target: &Target,
+    remembers: bool,
     token: &CancelToken,
 ) -> Result<QueryVector, Error> {
-    let encoded = |encoder, input| engine.passes.encode(&engine.foreground, &encoder, vec![input], token);
+    let encoded = |encoder: &Arc<dyn Encoder>, input| {
+        engine.passes.encode(&engine.foreground, encoder, vec![input], token)
+    };
+    // Where searches are timed, each pays for its own vector.
+    let vectors = remembers.then_some(&engine.query_vectors);
+    let known = |encoder: &Arc<dyn Encoder>,
+                 kind,
+                 read: &[u8],
+                 encode: &dyn Fn() -> Result<(Vec<f32>, bool), Error>| {
+        match vectors {
+            Some(vectors) => vectors.get_or_encode(encoder, kind, read, encode),
+            None => encode(),
+        }
+    };
     let mut truncated = false;
     let vector = match target {
         Target::Vector(vector) => vector.clone(),
@@ -39,14 +54,23 @@ pub(super) fn query_vector(
         Target::Text(text) => {
             let encoder = encoder(engine, collection, settings, Modality::Text)?;
             let in_windows = settings.model.as_ref().is_some_and(|model| model.reading.windows);
-            truncated = !in_windows && !check_tokens(text, &*encoder, &engine.config)?;
-            encoded(encoder, QueryInput::Text { text: text.clone(), prompt: Prompt::Query })?
+            let encode = || {
+                let truncated = !in_windows && !check_tokens(text, &*encoder, &engine.config)?;
+                let input = QueryInput::Text { text: text.clone(), prompt: Prompt::Query };
+                Ok((encoded(&encoder, input)?, truncated))
+            };
+            let (vector, is_cut) = known(&encoder, b't', text.as_bytes(), &encode)?;
+            truncated = is_cut;
+            vector
         }
         Target::Picture(bytes) => {
             let encoder = encoder(engine, collection, settings, Modality::Image)?;
-            token.check()?;
-            let picture = decode(bytes, engine)?;
-            encoded(encoder, QueryInput::Picture(picture))?
+            let encode = || {
+                token.check()?;
+                let picture = decode(bytes, engine)?;
+                Ok((encoded(&encoder, QueryInput::Picture(picture))?, false))
+            };
+            known(&encoder, b'p', bytes, &encode)?.0
         }
     };
     unit(settings, vector).map(|vector| QueryVector { vector, exclude: Vec::new(), truncated })
@@ -65,7 +89,7 @@ fn encoder(
     collection: &str,
     settings: &Settings,
     asked: Modality,
-) -> Result<std::sync::Arc<dyn Encoder>, Error> {
+) -> Result<Arc<dyn Encoder>, Error> {
     let (asked_words, asked_kind, asked_model) = match asked {
         Modality::Text => ("a text", Kind::Text, &engine.config.default_text_model),
         Modality::Image => ("a picture", Kind::Image, &engine.config.default_image_model),

@@ -496,6 +496,9 @@ impl View for EmbeddedView {
     fn seq(&self) -> u64 {
         self.snapshot.seq()
     }
+    fn edition(&self) -> Option<[u8; 32]> {
+        Some(self.snapshot.edition())
+    }
     fn count(&self) -> usize {
         self.snapshot.count()
     }

@@ -153,6 +153,9 @@ pub trait VectorStore: Send + Sync {
 pub trait View: Send + Sync {
     /// The commit's number.
     fn seq(&self) -> u64;
+    /// Names everything that searches of this view answer from, so that two views of one edition answer alike, in whatever
+    /// process; `None` where that cannot be told, and nothing is kept then.
+    fn edition(&self) -> Option<[u8; 32]>;
     /// Items in it.
     fn count(&self) -> usize;
     /// Every item, in the order in which they were added.

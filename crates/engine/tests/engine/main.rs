@@ -1,5 +1,6 @@
 //! The use cases of the engine on real files, the built-in models and a real data folder.
 
+mod caching;
 mod concurrency;
 mod course;
 mod damage;

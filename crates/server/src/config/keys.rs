@@ -312,6 +312,24 @@ pub const KEYS: &[Key] = &[
         "100",
         "items of each ranking that hybrid search looks at, at most 10000",
     ),
+    number(
+        "cache.memory_bytes",
+        "BILIN_CACHE_MEMORY_BYTES",
+        "67108864",
+        "bytes of answers kept in memory; 0 keeps none",
+    ),
+    text(
+        "cache.ttl",
+        "BILIN_CACHE_TTL",
+        Some("5m"),
+        "how long an answer is kept at most; a write makes it unfindable at once",
+    ),
+    number(
+        "cache.vector_bytes",
+        "BILIN_CACHE_VECTOR_BYTES",
+        "16777216",
+        "bytes of vectors of queries kept in memory, so that a repeated one is not encoded again; 0 keeps none",
+    ),
     text("serve.listen", "BILIN_LISTEN", Some("127.0.0.1:8000"), "address and port of the HTTP service"),
     secret(
         "serve.api_key",

@@ -14,7 +14,7 @@ pub use service::ServiceConfig;
 use crate::access::AccessOptions;
 use crate::cli::Failure;
 use bilin_engine::{
-    DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
+    CacheConfig, DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -218,6 +218,7 @@ impl Config {
         }
         engine.rerank = read.rerank(&engine.data)?;
         let access = read.access(&engine.data)?;
+        engine.cache = read.cache()?;
         let config = Config {
             engine,
             listen: read.parsed("serve.listen", "an address and a port, such as 127.0.0.1:8000")?,
@@ -449,6 +450,16 @@ impl Reader<'_> {
         Ok(RerankConfig { model, by_default, candidates, budget })
     }
 
+    /// What is kept of answers.
+    fn cache(&self) -> Result<CacheConfig, Failure> {
+        let ttl = self.duration("cache.ttl")?;
+        Ok(CacheConfig {
+            answer_bytes: self.parsed("cache.memory_bytes", "a number of bytes; 0 for none")?,
+            ttl: ttl.ok_or_else(|| self.refuse("cache.ttl", "a time above 0, such as 5m"))?,
+            vector_bytes: self.parsed("cache.vector_bytes", "a number of bytes; 0 for none")?,
+        })
+    }
+
     /// `24h`, `7d 12h`; `None` for `off` and `0`.
     fn duration(&self, name: &str) -> Result<Option<Duration>, Failure> {
         let value = self.text(name).unwrap_or_default();
@@ -553,6 +564,8 @@ mod tests {
             ("BILIN_OTLP_URL", "127.0.0.1:4318"),
             ("BILIN_TRACES_SAMPLE", "2"),
             ("BILIN_AUDIT_MAX_BYTES", "0"),
+            ("BILIN_CACHE_TTL", "off"),
+            ("BILIN_CACHE_MEMORY_BYTES", "64 MB"),
         ] {
             let settings = resolve(vec![], &[(variable.to_owned(), bad.to_owned())], &[]).unwrap();
             let failure = Config::from_settings(settings).unwrap_err();
@@ -576,6 +589,7 @@ mod tests {
         assert_eq!(config.engine.min_query_letters, engine.min_query_letters);
         assert_eq!(config.engine.long_queries, engine.long_queries);
         assert_eq!(config.engine.rerank, engine.rerank);
+        assert_eq!(config.engine.cache, engine.cache);
         assert_eq!(config.watch_timing, WatchTiming::default());
         assert_eq!(config.engine.target_recall, engine.target_recall);
         assert_eq!(config.engine.default_text_model, engine.default_text_model);

@@ -10,7 +10,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json as Answer};
 use bilin_engine::{
-    CollectionInfo, Effort, Engine, IndexSpec, Kind, LiveRecall, LongTexts, Metric, NewCollection, TextWishes,
+    CacheUse, CollectionInfo, Effort, Engine, IndexSpec, Kind, LiveRecall, LongTexts, Metric, NewCollection,
+    TextWishes,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -133,6 +134,8 @@ pub struct CollectionView {
     target_recall: f32,
     /// What live queries find; null until some were measured, and where search is exact.
     live_recall: Option<LiveRecallView>,
+    /// How often answers were there already, since the start.
+    cache: CacheView,
     /// The move to another model that is under way, or the last one since the start; null when there was none.
     reencode: Option<ReencodeView>,
     /// Rows since the index was built, searched exactly.
@@ -143,6 +146,27 @@ pub struct CollectionView {
     health: String,
     /// Why it is degraded.
     warnings: Vec<String>,
+}
+
+/// Answers that needed no work of their own.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CacheView {
+    /// Answered from memory.
+    hits: u64,
+    /// Answered with what was being made for another request.
+    joined: u64,
+    /// Neither.
+    misses: u64,
+    /// Share of hits and joined in all; null before the first search.
+    #[schema(example = 0.7)]
+    hit_ratio: Option<f64>,
+}
+
+impl From<CacheUse> for CacheView {
+    fn from(used: CacheUse) -> CacheView {
+        let CacheUse { hits, joined, misses } = used;
+        CacheView { hits, joined, misses, hit_ratio: used.ratio() }
+    }
 }
 
 /// Recall at 10 of a sample of live queries, with its 95 % confidence interval.
@@ -236,6 +260,7 @@ impl From<CollectionInfo> for CollectionView {
             index,
             target_recall: info.settings.target_recall,
             live_recall: info.live_recall.map(LiveRecallView::from),
+            cache: info.cache.into(),
             reencode: info.reencode.map(ReencodeView::from),
             tail_rows: info.status.tail_rows,
             disk_bytes: info.status.disk_bytes,

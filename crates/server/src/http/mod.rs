@@ -4,6 +4,7 @@
 //! with a bound on how many may be inside; nothing of a query's text is logged.
 
 mod access;
+mod answers;
 mod backups;
 mod collections;
 mod crossing;

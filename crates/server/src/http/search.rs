@@ -1,14 +1,15 @@
 //! `POST /v1/collections/{collection}/search`: by text, picture, vector, or "like" a document inside.
 
+use super::answers::{Wanted, answer, rendered};
 use super::documents::base64_picture;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
 use super::state::AppState;
-use super::telemetry::{note_query, note_timings};
+use super::telemetry::note_query;
 use super::top_k::TopK;
-use axum::Json as Answer;
 use axum::extract::State;
-use bilin_engine::{Filter, Found, Metadata, Query, Snippet, Target, Timings};
+use axum::response::Response;
+use bilin_engine::{Answer, Filter, Found, Metadata, Query, Snippet, Target, Timings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -111,14 +112,29 @@ pub struct SearchRequest {
     effort: Option<usize>,
 }
 
+/// An answer.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "shape of the answer in the API description; it is written in two parts")]
+pub struct SearchResponse {
+    #[serde(flatten)]
+    found: FoundView,
+    #[serde(flatten)]
+    served: ServedView,
+}
+
+/// How it was answered.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ServedView {
+    timings_ms: TimingsView,
+    /// Whether the answer was not made for this request: it was given before, or was being made for another at this moment.
+    cached: bool,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SearchResponse {
+pub struct FoundView {
     /// Best first.
     results: Vec<ResultView>,
-    timings_ms: TimingsView,
-    /// Whether the answer came from the cache.
-    cached: bool,
     /// What is missing from the answer: `lexical` while the full text is being filled, `similarity` where the model cannot be
     /// had, `phrases` where nothing has what the question quotes and its words were looked for instead, `query_truncated` where it reads only the beginning of the query, `rerank_budget` where reranking was not done in
     /// time, `term "…"` for a word that is too common to be counted; empty when all was done.
@@ -272,23 +288,20 @@ pub(super) async fn search(
     State(state): State<AppState>,
     PathParts(name): PathParts<String>,
     Json(request): Json<SearchRequest>,
-) -> Result<Answer<SearchResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     if let Some(text) = &request.text {
         note_query(text);
     }
-    let query = request.into_query()?;
-    let answer = state
-        .crossing
-        .search(&state.engine, move |engine, token| engine.search_cancellable(&name, &query, token))
-        .await?;
-    note_timings(&answer.timings);
-    Ok(Answer(SearchResponse {
-        results: answer.results.into_iter().map(ResultView::from).collect(),
-        timings_ms: answer.timings.into(),
-        cached: false,
-        degraded: answer.degraded,
-        reranked: answer.reranked.map(|r| RerankedView { candidates: r.candidates, scored: r.scored }),
-        seq: answer.seq,
-        mode: answer.mode.into(),
-    }))
+    let render = |answer: Answer| {
+        rendered(&FoundView {
+            results: answer.results.into_iter().map(ResultView::from).collect(),
+            degraded: answer.degraded,
+            reranked: answer.reranked.map(|r| RerankedView { candidates: r.candidates, scored: r.scored }),
+            seq: answer.seq,
+            mode: answer.mode.into(),
+        })
+    };
+    let wanted = Wanted { collection: name, query: request.into_query()?, form: "search", render };
+    let served = answer(&state, wanted).await?;
+    served.respond(&ServedView { timings_ms: served.timings, cached: served.cached })
 }

@@ -4,17 +4,21 @@
 //! decimal number, and every metadata value of a text result is a string.
 
 use super::access::within_scope;
+use super::answers::{Served, Wanted, answer, rendered};
 use super::collections::CollectionView;
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, QueryString, multipart};
 use super::state::AppState;
-use super::telemetry::{note_query, note_timings};
+use super::telemetry::note_query;
 use super::top_k::TopK;
 use crate::access::Caller;
 use axum::extract::{Request, State};
+use axum::response::Response;
 use axum::{Extension, Json as Answer};
-use bilin_engine::{Found, Kind, Metadata, OffsiteState, OffsiteStatus, Query, Target, WatchStatus};
+use bilin_engine::{
+    self as engine, Found, Kind, Metadata, OffsiteState, OffsiteStatus, Query, Target, WatchStatus,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -37,9 +41,34 @@ pub struct TextSearch {
     top_k: Option<TopK>,
 }
 
+/// What was found, and how.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "shape of the answer in the API description; it is written in two parts")]
+pub struct TextSearchResponse {
+    #[serde(flatten)]
+    found: TextFound,
+    #[serde(flatten)]
+    extra: Extra,
+}
+
+/// What the tutorial's answers do not have, and ours have where there is something to say.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub struct Extra {
+    /// There where the answer was not made for this request: it was given before, or was being made for another at this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cached: Option<bool>,
+}
+
+impl Extra {
+    fn of(served: &Served) -> Extra {
+        Extra { cached: served.cached.then_some(true) }
+    }
+}
+
 /// What was found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TextSearchResponse {
+pub struct TextFound {
     /// The question, as it came.
     query: String,
     /// Most similar first.
@@ -84,31 +113,25 @@ pub(super) async fn text_search(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
     Json(request): Json<TextSearch>,
-) -> Result<Answer<TextSearchResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     note_query(&request.query);
-    let configured = state.text_collection.clone();
     let query = Query {
         top_k: request.top_k.map_or(DEFAULT_TOP_K, |k| k.0),
         ..Query::new(Target::Text(request.query.clone()))
     };
-    let answer = state
-        .crossing
-        .search(&state.engine, move |engine, token| {
-            let name = engine.default_collection(Kind::Text, configured.as_deref())?;
-            if let Err(refused) = within_scope(&caller, &name) {
-                return Ok(Err(refused));
-            }
-            engine.search_cancellable(&name, &query, token).map(Ok)
-        })
-        .await??;
-    note_timings(&answer.timings);
-    let results = answer.results.into_iter().map(|found| TextResult {
-        rank: found.rank,
-        similarity: four_places(found.similarity),
-        text: found.text.unwrap_or_default(),
-        metadata: found.metadata.iter().map(|(key, value)| (key.clone(), as_string(value))).collect(),
-    });
-    Ok(Answer(TextSearchResponse { results: results.collect(), query: request.query }))
+    let render = |answer: engine::Answer| {
+        let results = answer.results.into_iter().map(|found| TextResult {
+            rank: found.rank,
+            similarity: four_places(found.similarity),
+            text: found.text.unwrap_or_default(),
+            metadata: found.metadata.iter().map(|(key, value)| (key.clone(), as_string(value))).collect(),
+        });
+        rendered(&TextFound { results: results.collect(), query: request.query })
+    };
+    let collection = state.engine.default_collection(Kind::Text, state.text_collection.as_deref())?;
+    within_scope(&caller, &collection)?;
+    let served = answer(&state, Wanted { collection, query, form: "text-search", render }).await?;
+    served.respond(&Extra::of(&served))
 }
 
 /// A picture to look for.
@@ -130,9 +153,19 @@ pub(super) struct ImageSearchParams {
     top_k: Option<String>,
 }
 
+/// Pictures that were found, and how.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "shape of the answer in the API description; it is written in two parts")]
+pub struct ImageSearchResponse {
+    #[serde(flatten)]
+    found: ImagesFound,
+    #[serde(flatten)]
+    extra: Extra,
+}
+
 /// Pictures that were found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ImageSearchResponse {
+pub struct ImagesFound {
     /// Most similar first.
     results: Vec<ImageResult>,
 }
@@ -189,7 +222,7 @@ pub(super) async fn image_search(
     Extension(caller): Extension<Caller>,
     QueryString(params): QueryString<ImageSearchParams>,
     request: Request,
-) -> Result<Answer<ImageSearchResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut picture = None;
     let mut top_k = params.top_k.as_deref().map(TopK::from_text).transpose()?;
     for part in multipart(request, &state).await? {
@@ -210,20 +243,14 @@ pub(super) async fn image_search(
             "send a jpeg, png, webp, gif or bmp file as multipart field \"file\"",
         ));
     };
-    let configured = state.image_collection.clone();
     let query = Query { top_k: top_k.map_or(DEFAULT_TOP_K, |k| k.0), ..Query::new(Target::Picture(picture)) };
-    let answer = state
-        .crossing
-        .search(&state.engine, move |engine, token| {
-            let name = engine.default_collection(Kind::Image, configured.as_deref())?;
-            if let Err(refused) = within_scope(&caller, &name) {
-                return Ok(Err(refused));
-            }
-            engine.search_cancellable(&name, &query, token).map(Ok)
-        })
-        .await??;
-    note_timings(&answer.timings);
-    Ok(Answer(ImageSearchResponse { results: answer.results.into_iter().map(ImageResult::from).collect() }))
+    let render = |answer: engine::Answer| {
+        rendered(&ImagesFound { results: answer.results.into_iter().map(ImageResult::from).collect() })
+    };
+    let collection = state.engine.default_collection(Kind::Image, state.image_collection.as_deref())?;
+    within_scope(&caller, &collection)?;
+    let served = answer(&state, Wanted { collection, query, form: "image-search", render }).await?;
+    served.respond(&Extra::of(&served))
 }
 
 /// How the service is, under the tutorial's names and ours.

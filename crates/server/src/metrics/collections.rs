@@ -3,7 +3,7 @@
 //! Times are given as Unix times, as Prometheus advises: the age of a thing is `time() - ..._timestamp_seconds`.
 
 use super::page::Page;
-use super::{reencode, upkeep};
+use super::{reencode, serving, upkeep};
 use bilin_engine::{BackupList, CollectionInfo, Engine, Error, OffsiteState};
 
 /// Label of every family here.
@@ -79,6 +79,7 @@ pub(super) fn put(page: &Page, engine: &Engine) -> prometheus::Result<()> {
     upkeep::put_recall(page, &health.collections)?;
     upkeep::put(page, &engine.upkeep_status())?;
     reencode::put(page, &health.collections)?;
+    serving::put(page, engine, &health.collections)?;
     let missing = page.counter(
         "bilin_missing_items_total",
         "Live rows that were found to have no item or metadata: cannot happen, more than 0 is an incident.",

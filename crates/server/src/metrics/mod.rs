@@ -12,6 +12,7 @@ mod page;
 mod process;
 mod reencode;
 mod requests;
+mod serving;
 mod upkeep;
 mod watch;
 
@@ -25,6 +26,7 @@ pub(crate) struct Metrics {
     requests: requests::Requests,
     encoding: encoding::Encoding,
     process: process::Process,
+    serving: serving::Serving,
 }
 
 impl Metrics {
@@ -33,13 +35,19 @@ impl Metrics {
         let registry = Registry::new();
         let requests = requests::Requests::new(&registry)?;
         let encoding = encoding::Encoding::new(&registry)?;
+        let serving = serving::Serving::new(&registry)?;
         process::register(&registry)?;
-        Ok(Metrics { registry, requests, encoding, process: process::Process::new() })
+        Ok(Metrics { registry, requests, encoding, process: process::Process::new(), serving })
     }
 
     /// Counts one request; see [`requests`].
     pub(crate) fn requests(&self) -> &requests::Requests {
         &self.requests
+    }
+
+    /// Counts answers; see [`serving`].
+    pub(crate) fn serving(&self) -> &serving::Serving {
+        &self.serving
     }
 
     /// To be told of the engine's forward passes.

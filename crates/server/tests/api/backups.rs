@@ -188,7 +188,9 @@ async fn searches_go_on_while_a_backup_is_restored() {
     let (stop, looks) = (std::sync::atomic::AtomicBool::new(false), std::sync::atomic::AtomicUsize::new(0));
     let search = async || {
         while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-            let body = json!({"vector": [79, 1], "top_k": 1});
+            // Another query each time, so that none is answered from memory.
+            let effort = looks.load(std::sync::atomic::Ordering::Relaxed) + 1;
+            let body = json!({"vector": [79, 1], "top_k": 1, "effort": effort});
             let found = service.post("/v1/collections/points/search", &body).await.expect(200);
             let (id, at) = (&found["results"][0]["id"], &found["results"][0]["metadata"]["at"]);
             assert!(id == "79" || id == "39", "the one or the other: {found}");

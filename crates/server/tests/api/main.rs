@@ -5,6 +5,7 @@
 mod access;
 mod backups;
 mod bad_input;
+mod caching;
 mod collections;
 mod description;
 mod documents;

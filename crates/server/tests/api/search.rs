@@ -17,7 +17,7 @@ async fn text_search_answers_with_scores_timings_and_commit() {
         .expect(200);
     assert_eq!(
         body.as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["results", "timings_ms", "cached", "degraded", "reranked", "seq", "mode"]
+        ["results", "degraded", "reranked", "seq", "mode", "timings_ms", "cached"]
     );
     assert_eq!(body["results"].as_array().unwrap().len(), 3, "default top_k is 10, and there are 3");
     let first = &body["results"][0];

@@ -64,8 +64,14 @@ impl Service {
     }
 
     pub fn with(options: StateOptions) -> Service {
+        Service::over(|config| config, options)
+    }
+
+    /// With an engine whose configuration is changed.
+    pub fn over(change: impl FnOnce(EngineConfig) -> EngineConfig, options: StateOptions) -> Service {
         let folder = tempfile::tempdir().unwrap();
-        let engine = Arc::new(Engine::open(EngineConfig::new(folder.path().join("data"))).unwrap());
+        let config = change(EngineConfig::new(folder.path().join("data")));
+        let engine = Arc::new(Engine::open(config).unwrap());
         let router = router(AppState::new(engine, options));
         Service { router, folder }
     }

@@ -216,6 +216,46 @@ async fn texts_of_clients_that_hang_up_are_not_encoded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_many_ask_at_once_is_encoded_once_also_when_the_first_hangs_up() {
+    const MANY: usize = 5;
+    let service = Listening::new(patient()).await;
+    warm(&service).await;
+    assert_eq!(end(service.begin("PUT", "/v1/collections/course", "{}").await).await.0, 201);
+    let documents = json!({"documents": [{"id": "1", "text": "倒排索引把词映射到文档"}]}).to_string();
+    let added = service.begin("POST", "/v1/collections/course/documents", &documents).await;
+    assert_eq!(end(added).await.0, 200);
+    let crowd = crowd(&service).await;
+    let ask = async || {
+        service.begin("POST", "/v1/collections/course/search", "{\"text\": \"什么是倒排索引?\"}").await
+    };
+    let count = async |outcome: &str| {
+        let sample = format!("bilin_cache_requests_total{{collection=\"course\",outcome=\"{outcome}\"}}");
+        service.figure(&sample).await
+    };
+    let first = ask().await;
+    service.wait_until("the first", async || count("miss").await == 1.0).await;
+    let mut others = Vec::new();
+    for _ in 0..MANY {
+        others.push(ask().await);
+    }
+    service.wait_until("the others", async || count("joined").await == MANY as f64).await;
+    drop(first);
+    service.wait_until("one of them to take its place", async || count("miss").await == 2.0).await;
+    let mut cached = 0;
+    for other in others {
+        let (status, body) = end(other).await;
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["results"][0]["id"], "1");
+        cached += usize::from(body["cached"] == true);
+    }
+    disperse(crowd).await;
+    assert_eq!(cached, MANY - 1);
+    let encoded = service.encoded().await;
+    assert_eq!(encoded, (1 + CROWD_TEXTS + 1) as f64, "the query was encoded more than once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_request_that_is_hung_up_stops_between_its_passes() {
     let service = Listening::new(patient()).await;
     warm(&service).await;

@@ -2,6 +2,9 @@
 //!
 //! Invariant: everything a snapshot reads is bounded by its `seq` (`?1` in [`VISIBLE`]), so it never sees half of, or more
 //! than, the commit it stands for, however far the catalog has gone on.
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
@@ -20,6 +23,15 @@ pub(crate) struct State {
     pub rows: usize,
     pub documents: usize,
     pub items: usize,
+    /// Drawn at random for each commit, so that two commits of one number (one of them before a backup was restored) can be
+    /// told apart; 0 before the first that has one.
+    pub mark: u64,
+}
+
+/// The mark of a commit that is about to be made.
+pub(crate) fn new_mark() -> u64 {
+    // Seeded by the operating system, and never the same twice in a process.
+    RandomState::new().hash_one(0u8)
 }
 
 const ITEM_COLUMNS: &str = "i.slot, d.id, i.ordinal, i.text, i.metadata";
@@ -46,8 +58,12 @@ pub(crate) fn identity(connection: &Connection) -> rusqlite::Result<Option<Ident
 }
 
 pub(crate) fn state(connection: &Connection) -> rusqlite::Result<State> {
-    connection.query_row("SELECT seq, rows, documents, items FROM state", [], |row| {
+    let sql =
+        "SELECT seq, rows, documents, items, (SELECT value FROM settings WHERE name = 'mark') FROM state";
+    connection.query_row(sql, [], |row| {
+        let mark: Option<String> = row.get(4)?;
         Ok(State {
+            mark: mark.and_then(|mark| u64::from_str_radix(&mark, 16).ok()).unwrap_or(0),
             seq: unsigned(row, 0)?,
             rows: unsigned(row, 1)? as usize,
             documents: unsigned(row, 2)? as usize,

@@ -237,6 +237,11 @@ pub(crate) fn set_state(connection: &Connection, state: &State) -> rusqlite::Res
     connection
         .prepare_cached("UPDATE state SET seq = ?1, rows = ?2, documents = ?3, items = ?4")?
         .execute(params![state.seq as i64, state.rows as i64, state.documents as i64, state.items as i64])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO settings VALUES ('mark', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([format!("{:016x}", state.mark)])?;
     Ok(())
 }
 

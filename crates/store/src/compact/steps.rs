@@ -214,6 +214,7 @@ impl Collection {
         next.rows = pending.rows;
         // A number of its own: a commit of one number has one count of rows.
         next.seq += 1;
+        next.mark = catalog::new_mark();
         let log = writer.rows.log_change(&pending);
         let transaction = self.transaction(writer)?;
         keep_log(&transaction, log, gone.start, &[])
@@ -226,7 +227,7 @@ impl Collection {
         writer.state = next;
         self.publish(|snapshot| {
             snapshot.rows = chunks;
-            snapshot.seq = next.seq;
+            (snapshot.seq, snapshot.mark) = (next.seq, next.mark);
         });
         Ok(())
     }

@@ -15,3 +15,4 @@ pub mod printer;
 mod pull;
 mod recent;
 mod report;
+pub mod shared_cache;

@@ -8,6 +8,7 @@ use crate::access::Access;
 use crate::http::{self, Certificate, ServeError, ServeOptions, Telemetry, TlsFiles, Traces};
 use crate::offsite::{self, Sending};
 use crate::printer::BOLD;
+use crate::shared_cache::SharedCache;
 use bilin_engine::Engine;
 use clap::Args;
 use serde::Serialize;
@@ -75,6 +76,11 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     };
     // Ends before upkeep does, after the commit under way.
     let _watchers = engine.watch_sources(&config.sources, config.watch_timing);
+    // It is reached from inside the runtime.
+    let entered = runtime.enter();
+    let shared_cache = config.shared_cache.as_ref().map(SharedCache::new).transpose();
+    drop(entered);
+    let shared_cache = shared_cache.map_err(|error| Failure::mendable(error.to_string()))?;
     // The address is told from inside the runtime; the printer stays here, on the thread that started.
     let (tell, told_address) = std::sync::mpsc::channel();
     let service = &config.service;
@@ -96,6 +102,7 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
         text_collection: config.text_collection.clone(),
         image_collection: config.image_collection.clone(),
         access,
+        shared_cache,
         max_body_bytes: config.max_body_bytes,
         request_timeout_ms: config.request_timeout_ms,
         max_concurrent_requests: config.max_concurrent_requests,

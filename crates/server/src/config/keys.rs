@@ -324,6 +324,23 @@ pub const KEYS: &[Key] = &[
         Some("5m"),
         "how long an answer is kept at most; a write makes it unfindable at once",
     ),
+    secret(
+        "cache.redis_url",
+        "BILIN_CACHE_REDIS_URL",
+        "a Redis that servers share answers by: redis://[[user]:password@]host[:port][/database], rediss:// for TLS; unset is none",
+    ),
+    text(
+        "cache.redis_ca",
+        "BILIN_CACHE_REDIS_CA",
+        None,
+        "file of certificates (PEM) by which that of the Redis is checked; unset is those of the system",
+    ),
+    number(
+        "cache.redis_timeout_ms",
+        "BILIN_CACHE_REDIS_TIMEOUT_MS",
+        "50",
+        "how long reading from the Redis may take; then the answer is made without it",
+    ),
     number(
         "cache.vector_bytes",
         "BILIN_CACHE_VECTOR_BYTES",

@@ -13,8 +13,9 @@ pub use service::ServiceConfig;
 
 use crate::access::AccessOptions;
 use crate::cli::Failure;
+use crate::shared_cache::SharedCacheConfig;
 use bilin_engine::{
-    CacheConfig, DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
+    DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,6 +85,8 @@ pub struct Config {
     pub text_collection: Option<String>,
     /// Collection that `/image-search` means.
     pub image_collection: Option<String>,
+    /// A cache that several servers share.
+    pub shared_cache: Option<SharedCacheConfig>,
     /// Longest request body, bytes.
     pub max_body_bytes: usize,
     /// How long a request may take, milliseconds.
@@ -226,6 +229,7 @@ impl Config {
             service: read.service()?,
             text_collection: read.text("serve.text_collection"),
             image_collection: read.text("serve.image_collection"),
+            shared_cache: read.shared_cache()?,
             max_body_bytes: read.positive("serve.max_body_bytes")?,
             request_timeout_ms: read.positive("serve.request_timeout_ms")? as u64,
             max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
@@ -448,16 +452,6 @@ impl Reader<'_> {
         }
         let budget = Duration::from_millis(self.positive("rerank.budget_ms")? as u64);
         Ok(RerankConfig { model, by_default, candidates, budget })
-    }
-
-    /// What is kept of answers.
-    fn cache(&self) -> Result<CacheConfig, Failure> {
-        let ttl = self.duration("cache.ttl")?;
-        Ok(CacheConfig {
-            answer_bytes: self.parsed("cache.memory_bytes", "a number of bytes; 0 for none")?,
-            ttl: ttl.ok_or_else(|| self.refuse("cache.ttl", "a time above 0, such as 5m"))?,
-            vector_bytes: self.parsed("cache.vector_bytes", "a number of bytes; 0 for none")?,
-        })
     }
 
     /// `24h`, `7d 12h`; `None` for `off` and `0`.

@@ -1,9 +1,11 @@
-//! Settings of who may come in to the service, and of what it tells.
+//! Settings of who may come in to the service, of what it tells, and of what is kept of answers.
 
 use super::Reader;
 use crate::access::{AccessOptions, AuditOptions};
 use crate::cli::Failure;
 use crate::http::TlsFiles;
+use crate::shared_cache::SharedCacheConfig;
+use bilin_engine::CacheConfig;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +29,24 @@ pub struct ServiceConfig {
 }
 
 impl Reader<'_> {
+    /// What is kept of answers.
+    pub(super) fn cache(&self) -> Result<CacheConfig, Failure> {
+        let ttl = self.duration("cache.ttl")?;
+        Ok(CacheConfig {
+            answer_bytes: self.parsed("cache.memory_bytes", "a number of bytes; 0 for none")?,
+            ttl: ttl.ok_or_else(|| self.refuse("cache.ttl", "a time above 0, such as 5m"))?,
+            vector_bytes: self.parsed("cache.vector_bytes", "a number of bytes; 0 for none")?,
+        })
+    }
+
+    /// Where the cache is that servers share.
+    pub(super) fn shared_cache(&self) -> Result<Option<SharedCacheConfig>, Failure> {
+        let Some(url) = self.text("cache.redis_url") else { return Ok(None) };
+        let timeout = Duration::from_millis(self.positive("cache.redis_timeout_ms")? as u64);
+        let ca = self.text("cache.redis_ca").map(PathBuf::from);
+        Ok(Some(SharedCacheConfig { url, ca, timeout, ttl: self.cache()?.ttl }))
+    }
+
     /// Keys, rates, origins and the audit log of a data folder.
     pub(super) fn access(&self, data: &Path) -> Result<AccessOptions, Failure> {
         let audit = match self.yes_or_no("audit.log")? {

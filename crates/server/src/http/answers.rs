@@ -1,4 +1,4 @@
-//! The way of a search's answer: from memory, from whoever is making the same one, or from the engine.
+//! The way of a search's answer: from memory, from whoever is making the same one, from a cache that servers share, or from the engine.
 //!
 //! What does not change from one asking to the next is rendered once and kept as bytes; what does (where the time went, whether it was
 //! there already) is put behind it. So a hit costs a look at a table and a copy, on the thread that read the request, and takes no place among
@@ -78,7 +78,16 @@ where
     loop {
         match state.engine.ask(&wanted.collection, &wanted.query, wanted.form)? {
             Asked::Hit(body) => return Ok(Served::cached(body, started)),
-            Asked::Lead(lead) => return make(state, wanted, Some(lead)).await,
+            Asked::Lead(lead) => {
+                let lead = match &state.shared_cache {
+                    None => lead,
+                    Some(shared) => match shared.get(lead).await {
+                        Ok(body) => return Ok(Served::cached(body, started)),
+                        Err(lead) => lead,
+                    },
+                };
+                return make(state, wanted, Some(lead)).await;
+            }
             Asked::Alone => return make(state, wanted, None).await,
             Asked::Follow(follow) => match tokio::time::timeout_at(deadline, follow).await {
                 Ok(Ended::Answered(body)) => return Ok(Served::cached(body, started)),
@@ -97,6 +106,7 @@ where
     let Wanted { collection, query, render, .. } = wanted;
     let restraint = Restraint::default();
     // Whoever makes it has the lead with him, so that it is told even where the client has gone at the last moment.
+    let is_shared = state.shared_cache.is_some();
     let in_line = Instant::now();
     let work = move |engine: &Engine, token: &CancelToken| {
         let waited = in_line.elapsed();
@@ -108,10 +118,14 @@ where
         match made {
             Ok((body, answer)) => {
                 let body: Arc<[u8]> = body.into();
+                let mut shared = None;
                 if let Some(lead) = lead {
-                    lead.answered(&answer, &body, restraint == Restraint::default());
+                    let sealed = is_shared.then(|| (lead.shared_key(), lead.seal(&body)));
+                    if lead.answered(&answer, &body, restraint == Restraint::default()) {
+                        shared = sealed;
+                    }
                 }
-                Ok((body, answer.timings, waited))
+                Ok((body, shared, answer.timings, waited))
             }
             Err(error) => {
                 match (lead, error.kind) {
@@ -124,7 +138,10 @@ where
             }
         }
     };
-    let (body, timings, waited) = state.crossing.search(&state.engine, work).await?;
+    let (body, shared, timings, waited) = state.crossing.search(&state.engine, work).await?;
+    if let (Some((key, value)), Some(cache)) = (shared, &state.shared_cache) {
+        cache.put(key, value);
+    }
     note_timings(&timings);
     if let Some(metrics) = &state.metrics {
         metrics.serving().searched(waited, &timings);

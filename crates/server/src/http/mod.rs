@@ -40,6 +40,7 @@ pub use tls::{Certificate, TlsFiles};
 pub use traces::Traces;
 
 use crate::access::Access;
+use crate::shared_cache::SharedCache;
 use axum::Router;
 use axum::serve::Listener;
 use bilin_engine::Engine;
@@ -59,6 +60,8 @@ pub struct ServeOptions {
     pub image_collection: Option<String>,
     /// Who may do what; keys in its file that change while the service runs are taken over.
     pub access: Arc<Access>,
+    /// A cache that several servers share; `None`: there is none.
+    pub shared_cache: Option<SharedCache>,
     /// Longest request body in bytes.
     pub max_body_bytes: usize,
     /// How long a search may take, waiting for its turn included, and how long a body may take to arrive.
@@ -117,6 +120,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
             text_collection: options.text_collection,
             image_collection: options.image_collection,
             access: Arc::clone(&options.access),
+            shared_cache: options.shared_cache,
             telemetry: Arc::clone(&options.telemetry),
             loopback_only,
             limits: Limits {

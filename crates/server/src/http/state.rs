@@ -4,6 +4,7 @@ use super::crossing::Crossing;
 use super::telemetry::Telemetry;
 use crate::access::Access;
 use crate::metrics::Metrics;
+use crate::shared_cache::SharedCache;
 use bilin_engine::Engine;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct StateOptions {
     pub access: Arc<Access>,
     /// How requests are told of.
     pub telemetry: Arc<Telemetry>,
+    /// A cache that several servers share; `None`: there is none.
+    pub shared_cache: Option<SharedCache>,
     /// Refuse `Host` headers that do not name this machine (a defence against DNS rebinding); for loopback addresses.
     pub loopback_only: bool,
     /// Sizes, times and counts.
@@ -51,6 +54,7 @@ impl Default for StateOptions {
             text_collection: None,
             image_collection: None,
             access: Arc::default(),
+            shared_cache: None,
             telemetry: Arc::default(),
             loopback_only: true,
             limits: Limits::default(),
@@ -71,6 +75,7 @@ pub struct Inner {
     pub(super) text_collection: Option<String>,
     pub(super) image_collection: Option<String>,
     pub(super) access: Arc<Access>,
+    pub(super) shared_cache: Option<Arc<SharedCache>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) loopback_only: bool,
     pub(super) limits: Limits,
@@ -79,7 +84,9 @@ pub struct Inner {
 impl AppState {
     /// Puts an engine behind the service.
     pub fn new(engine: Arc<Engine>, options: StateOptions) -> AppState {
-        let metrics = Metrics::new().map_err(|error| tracing::error!(%error, "no metrics")).ok();
+        let metrics = Metrics::new(options.shared_cache.as_ref())
+            .map_err(|error| tracing::error!(%error, "no metrics"))
+            .ok();
         if let Some(metrics) = &metrics {
             engine.observe_encoding(metrics.encode_observer());
         }
@@ -90,6 +97,7 @@ impl AppState {
             text_collection: options.text_collection,
             image_collection: options.image_collection,
             access: options.access,
+            shared_cache: options.shared_cache.map(Arc::new),
             telemetry: options.telemetry,
             loopback_only: options.loopback_only,
             limits: options.limits,

@@ -16,6 +16,7 @@ mod serving;
 mod upkeep;
 mod watch;
 
+use crate::shared_cache::SharedCache;
 use bilin_engine::{EncodeObserver, Engine};
 use page::Page;
 use prometheus::{Registry, TextEncoder};
@@ -31,8 +32,11 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Nothing counted yet.
-    pub(crate) fn new() -> prometheus::Result<Metrics> {
+    pub(crate) fn new(shared_cache: Option<&SharedCache>) -> prometheus::Result<Metrics> {
         let registry = Registry::new();
+        for collector in shared_cache.into_iter().flat_map(SharedCache::collectors) {
+            registry.register(collector)?;
+        }
         let requests = requests::Requests::new(&registry)?;
         let encoding = encoding::Encoding::new(&registry)?;
         let serving = serving::Serving::new(&registry)?;

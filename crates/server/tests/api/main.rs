@@ -22,6 +22,7 @@ mod reencoding;
 mod roles;
 mod search;
 mod service;
+mod shared_cache;
 mod sharing;
 #[path = "../../../engine/tests/engine/small_model.rs"]
 mod small_model;

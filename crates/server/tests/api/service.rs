@@ -86,6 +86,14 @@ impl Service {
         Service { router, folder }
     }
 
+    /// The service anew over the same folder, set up otherwise; what was in memory is gone.
+    pub fn reopened_with(self, options: StateOptions) -> Service {
+        let Service { router, folder } = self;
+        drop(router);
+        let engine = Arc::new(Engine::open(EngineConfig::new(folder.path().join("data"))).unwrap());
+        Service { router: bilin_server::http::router(AppState::new(engine, options)), folder }
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -22,5 +22,4 @@ await import("./flows/filters.mjs");
 await import("./flows/safety.mjs");
 await import("./flows/collections.mjs");
 await import("./flows/evaluation.mjs");
-await import("./flows/tuning.mjs");
 await import("./flows/looks.mjs");

@@ -55,6 +55,14 @@ export async function searchOf(page, act) {
   return request.postDataJSON();
 }
 
+/** Waits for the search that `act` causes and for its pictures to stand there; gives the request's body. */
+export async function settled(page, act) {
+  const [answer] = await Promise.all([page.waitForResponse("**/search"), act()]);
+  const first = (await answer.json()).results[0].id;
+  await page.waitForFunction((id) => document.querySelector(".card .name")?.title === id, first);
+  return answer.request().postDataJSON();
+}
+
 /** Gives files to the page as a browser would on drop or paste. */
 export async function give(page, kind, files, target = "body") {
   const carried = await Promise.all(files.map(async ({ path, type, bytes, name }) =>
@@ -99,9 +107,4 @@ export async function withCollection(name, wishes, documents, use) {
   } finally {
     await call("DELETE", `/v1/collections/${name}`);
   }
-}
-
-/** Whether the server has a route: it answers anything but 404 for an existing collection. */
-export async function hasRoute(path) {
-  return (await fetch(session.service.url + path)).status !== 404;
 }

@@ -1,4 +1,4 @@
-// Filters: from a result's tag, from facets with counts, and in words.
+// Filters: from a result's tag, and in words.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

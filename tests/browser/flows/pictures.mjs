@@ -1,20 +1,13 @@
-// Asking with pictures: dropped, pasted, picked; several of them, less one; a region; and from a result.
+// Asking with a picture: dropped, pasted, picked, photographed, and from a result.
 
 import assert from "node:assert/strict";
 import { basename } from "node:path";
 import { test } from "node:test";
 import { samplePicture } from "../service.mjs";
-import { QUESTION, forgive, give, searchOf, session, withPage } from "../session.mjs";
+import { QUESTION, forgive, give, settled, withPage } from "../session.mjs";
 
 const firstCard = (page) => page.locator(".card .name").first();
 const jpeg = async (category) => ({ path: await samplePicture(category), type: "image/jpeg" });
-/** Waits for the search that `act` causes and for its results to stand there. */
-const settled = async (page, act) => {
-  const [answer] = await Promise.all([page.waitForResponse("**/search"), act()]);
-  const first = (await answer.json()).results[0].id;
-  await page.waitForFunction((id) => document.querySelector(".card .name")?.title === id, first);
-  return answer.request().postDataJSON();
-};
 
 for (const kind of ["drop", "paste"]) {
   test(`a picture comes in by ${kind} and finds itself`, () =>

@@ -47,6 +47,7 @@ const post = (path, body = {}, signal = undefined) => call("POST", path, body, s
 export const at = (collection) => `/v1/collections/${encodeURIComponent(collection)}`;
 const query = (wishes) => new URLSearchParams(Object.entries(wishes).filter(([, value]) => value !== null && value !== "")).toString();
 
+export const recentErrors = () => get("/v1/errors");
 export const health = () => get("/health");
 export const collections = () => get("/v1/collections");
 export const collection = (name) => get(at(name));

@@ -5,7 +5,7 @@ import { say } from "./words.js";
 
 const WIDTH = 520;
 const HEIGHT = 290;
-const LEFT = 58;
+const LEFT = 62;
 const RIGHT = 16;
 const TOP = 12;
 const BOTTOM = 46;
@@ -30,7 +30,10 @@ function logTicks(low, high) {
   return found.filter((at) => at >= low * 0.999 && at <= high * 1.001);
 }
 
-const written = (value) => (Math.abs(value) >= 1000 ? value.toLocaleString("en") : String(Number(value.toPrecision(4))));
+const written = (value) => {
+  if (Math.abs(value) >= 10_000) return `${Number((value / 1000).toPrecision(4))}k`;
+  return Math.abs(value) >= 1000 ? value.toLocaleString("en") : String(Number(value.toPrecision(4)));
+};
 
 /** A scale from values to pixels, with its ticks. */
 function scale(values, isLog, range, from, to) {
@@ -65,7 +68,8 @@ function figure(title, caption, drawn, legend, heads, rows) {
 }
 
 /**
- * Lines or points. `series` are {name, points: [{x, y, title?, isFull?, isChosen?}], isLine}; axes are {label, isLog?, range?}; `target` is a
+ * Lines or points. `series` are {name, points: [{x, y, title?, isFull?, isChosen?, isApart?}], isLine}, where the line leaves out what stands
+ * apart; axes are {label, isLog?, range?}; `target` is a
  * dashed line across at this y.
  */
 export function linePlot({ title, caption, series, x: xAxis, y: yAxis, target = null }) {
@@ -76,7 +80,7 @@ export function linePlot({ title, caption, series, x: xAxis, y: yAxis, target = 
   if (target !== null) drawn.push(shape("line", { class: "target", x1: LEFT, x2: WIDTH - RIGHT, y1: y.at(target), y2: y.at(target) }));
   series.forEach((one, at) => {
     const group = shape("g", { class: `series-${at % 5}` });
-    if (one.isLine) group.append(shape("polyline", { class: "line", points: one.points.map((point) => `${x.at(point.x)},${y.at(point.y)}`).join(" ") }));
+    if (one.isLine) group.append(shape("polyline", { class: "line", points: one.points.filter((point) => !point.isApart).map((point) => `${x.at(point.x)},${y.at(point.y)}`).join(" ") }));
     for (const point of one.points) {
       const kind = point.isChosen ? "dot chosen" : point.isFull ? "dot full" : "dot";
       group.append(shape("circle", { class: kind, cx: x.at(point.x), cy: y.at(point.y), r: point.isChosen ? 6 : 4 },
@@ -92,7 +96,7 @@ export function linePlot({ title, caption, series, x: xAxis, y: yAxis, target = 
 /** Bars over words: `bars` are [word, height]. */
 export function barPlot({ title, caption, bars, xLabel, yLabel }) {
   const bottom = HEIGHT - BOTTOM;
-  const y = scale([], false, [0, Math.max(1, ...bars.map(([, height]) => height))], bottom, TOP);
+  const y = scale([], false, [0, 1.05 * Math.max(1, ...bars.map(([, height]) => height))], bottom, TOP);
   const step = (WIDTH - LEFT - RIGHT) / bars.length;
   const drawn = frame({ at: () => 0, ticks: [] }, y, { x: xLabel, y: yLabel });
   bars.forEach(([word, height], at) => {

@@ -20,6 +20,7 @@ export function backupsPanel(name, onRestored) {
       told.replaceChildren(problemBox(problem));
     }
     starter.disabled = false;
+    if (document.activeElement === document.body) starter.focus(); // a button that is off loses the focus
   };
 
   const line = (one) => {

@@ -1,5 +1,4 @@
-// Documents that are the same, or nearly: found on request, looked at side by side, deleted one by one. Hidden where the server has no route
-// for it.
+// Documents that are the same, or nearly: found on request, looked at side by side, deleted one by one.
 
 import { deleteDocuments, duplicates, getDocument, thumbnail } from "../api.js";
 import { confirm } from "../dialog.js";
@@ -33,14 +32,13 @@ function itemOf(one, item, onDelete) {
 export function duplicatesPanel(one, onDelete) {
   const told = node("div", { "aria-live": "polite" });
   const how = choice([["", say("exactOnly")], ["0.99", say("nearFrom", "0.99")], ["0.98", say("nearFrom", "0.98")], ["0.95", say("nearFrom", "0.95")], ["0.9", say("nearFrom", "0.90")]], "0.98", { id: "near" });
-  const panel = node("section", { class: "panel" });
   const find = button(say("findDuplicates"), async () => {
     find.disabled = true;
     told.replaceChildren(node("progress", { "aria-label": say("findDuplicates") }));
     try {
       const found = await duplicates(one.name, { similarity: how.value, limit: String(LIMIT) });
       const groups = found.groups.map((group) => node("div", { class: "group" },
-        node("h3", {}, say(group.kind === "exact" ? "exactGroup" : "nearGroup", group.items.length)),
+        node("h3", {}, say(group.kind === "exact" ? "exactGroup" : "nearGroup", count(group.count))),
         node("ul", {}, group.items.map((item) => itemOf(one, item, () => {
           onDelete();
           find.click();
@@ -48,11 +46,9 @@ export function duplicatesPanel(one, onDelete) {
       told.replaceChildren(node("p", { class: "soft", role: "status" },
         say(found.complete ? "duplicatesFound" : "duplicatesPartly", count(found.groups.length), count(found.examined))), ...groups);
     } catch (problem) {
-      if (problem.status === 404) panel.hidden = true;
-      else told.replaceChildren(problemBox(problem));
+      told.replaceChildren(problemBox(problem));
     }
     find.disabled = false;
   }, "", { id: "find-duplicates" });
-  panel.append(node("h2", {}, say("duplicates")), node("div", { class: "row" }, field(say("howAlike"), how), find), told);
-  return panel;
+  return node("section", { class: "panel" }, node("h2", {}, say("duplicates")), node("div", { class: "row" }, field(say("howAlike"), how), find), told);
 }

@@ -5,6 +5,7 @@ import { DRAWN, button, drawing, node, problemBox } from "../dom.js";
 import { bytes, count, say } from "../words.js";
 import { openCreate } from "./create.js";
 import { showDetail } from "./detail.js";
+import { errorsPanel } from "./errors.js";
 import { poll } from "./poll.js";
 
 const POLL_MS = 5000;
@@ -36,9 +37,11 @@ function empty() {
 export async function show(box, [name]) {
   if (name !== undefined) return showDetail(box, name);
   const list = node("div");
+  const errors = node("div");
+  errorsPanel().then((panel) => panel && errors.replaceChildren(panel));
   box.replaceChildren(
     node("header", { class: "page-head" }, node("div", {}, node("h1", {}, say("collections")), node("p", { class: "lead" }, say("collectionsLead"))),
-      button([drawing(...DRAWN.plus), say("newCollection")], openCreate, "main", { id: "new-collection" })), list);
+      button([drawing(...DRAWN.plus), say("newCollection")], openCreate, "main", { id: "new-collection" })), list, errors);
   let drawn = "";
   return poll(async () => {
     try {

@@ -22,10 +22,10 @@ function reencodeTask(name, task, again) {
     node("p", { class: "soft small number" }, `${figures} ${left}`), task.error ? problemBox({ message: task.error, hint: "" }) : null);
 }
 
-function tuneTask(name, state) {
+function tuneTask(name, { step, progress }) {
   return node("li", { class: "task" }, node("div", { class: "row" }, node("b", { class: "grow" }, say("tuning")),
     node("a", { class: "link", href: `#/tuning/${encodeURIComponent(name)}` }, say("look", say("tuning")))),
-  node("progress", { "aria-label": say("tuning") }), node("p", { class: "soft small" }, state));
+  node("progress", { max: 1, value: progress, "aria-label": say("tuning") }), node("p", { class: "soft small" }, step));
 }
 
 /** A dialog with one field and a button that does something. */
@@ -62,16 +62,16 @@ export function tasksPanel(first, again) {
     if (canTune) {
       try {
         tuned = await tuning(name);
-      } catch (problem) {
-        canTune = problem.status !== 404;
+      } catch {
+        canTune = false; // not for this key
       }
     }
-    const isTuning = tuned !== null && ["running", "measuring", "building"].includes(tuned.state);
-    const now = JSON.stringify([one.reencode, [...running.keys()], isTuning]);
+    const isTuning = tuned?.state === "running";
+    const now = JSON.stringify([one.reencode, [...running.keys()], isTuning && [tuned.step, tuned.progress]]);
     const isBusy = running.size > 0 || isTuning || (one.reencode && !ENDED.has(one.reencode.stage));
     if (now !== drawn && !isOver) {
       drawn = now;
-      const tasks = [...(one.reencode ? [reencodeTask(name, one.reencode, again)] : []), ...(isTuning ? [tuneTask(name, tuned.state)] : []),
+      const tasks = [...(one.reencode ? [reencodeTask(name, one.reencode, again)] : []), ...(isTuning ? [tuneTask(name, tuned)] : []),
         ...[...running.keys()].map((words) => node("li", { class: "task" }, node("b", {}, words), node("progress", { "aria-label": words })))];
       list.replaceChildren(...(tasks.length > 0 ? tasks : [node("li", { class: "soft" }, say("noTasks"))]));
     }

@@ -12,7 +12,8 @@ const MOST_QUESTIONS = 300;
 /** A measure as textbooks write it. */
 export const measureName = (key) => key.replace("_at_", "@").replace("mrr", "MRR").replace("ndcg", "nDCG");
 /** Those of a run's figures that stand at the head. */
-export const headline = (run) => HEADLINE.filter((key) => run.figures[key]).map((key) => [key, run.figures[key]]);
+export const headline = (run) =>
+  HEADLINE.filter((key) => run.figures[key] && !(key === "mrr" && run.figures.mrr_at_10)).map((key) => [key, run.figures[key]]);
 
 const counting = (evaluation, run) => run.answers.filter((_, at) => !evaluation.nowhere.includes(at));
 
@@ -56,7 +57,7 @@ function rankPlot(evaluation) {
 
 function comparisons(evaluation) {
   if (evaluation.comparisons.length === 0) return null;
-  const rows = evaluation.comparisons.flatMap((one) => HEADLINE.filter((key) => one.differences[key]).map((key) => {
+  const rows = evaluation.comparisons.flatMap((one) => HEADLINE.filter((key) => one.differences[key] && !(key === "mrr" && one.differences.mrr_at_10)).map((key) => {
     const change = one.differences[key];
     const isSure = change.low > 0 || change.high < 0;
     return node("tr", {}, node("td", {}, one.candidate), node("td", {}, measureName(key)),

@@ -9,7 +9,12 @@ const LEAST = 0.05;
 const START = [0.25, 0.25, 0.5, 0.5];
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const tidy = (region) => region.map((part) => Math.round(part * 1000) / 1000);
+const rounded = (part) => Math.round(part * 1000) / 1000;
+/** Three places are enough for any screen; what is rounded must not reach over the edge. */
+const tidy = ([left, top, width, height]) => {
+  const [x, y] = [rounded(left), rounded(top)];
+  return [x, y, Math.min(rounded(width), rounded(1 - x)), Math.min(rounded(height), rounded(1 - y))];
+};
 const percent = (part) => Math.round(part * 100);
 
 /** The part of the page with the picture and its frame; `onRegion(region | null)` hears of each choice. */

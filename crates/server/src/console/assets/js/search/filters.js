@@ -1,5 +1,4 @@
-// Filters: chips for those that are on, facets with counts to choose from, and a field for a filter in the server's own words. Facets are
-// hidden where the server has no route for them.
+// Filters: chips for those that are on, facets with counts to choose from, and a field for a filter in the server's own words.
 
 import { facets, isAborted } from "../api.js";
 import { DRAWN, byId, drawing, node } from "../dom.js";
@@ -17,8 +16,9 @@ const USELESS = new Set([
 const MOST_FIELDS = 3;
 const MOST_SHOWN = 8;
 
+/** Facets that were asked for, by collection, commit, field and filter. */
 const known = new Map();
-let isMissing = false;
+const MOST_KNOWN = 200;
 let asking = null;
 
 const isOn = (field, value) => state.filters.some((one) => one.field === field && one.value === value);
@@ -65,14 +65,24 @@ function fieldsOf(results) {
   return [...seen].sort((a, b) => order(a) - order(b)).slice(0, MOST_FIELDS);
 }
 
+/** What the chips say: the last part of a path, with its folder where two would read alike. */
+function namesOf({ field, values }) {
+  const short = values.map(({ value }) => shown(field, value));
+  return new Map(values.map(({ value }, at) => {
+    const isTwice = short.indexOf(short[at]) !== short.lastIndexOf(short[at]);
+    return [value, isTwice ? String(value).split(/[/\\]/).slice(-2).join("/") : short[at]];
+  }));
+}
+
 function facet(found, onChange) {
+  const names = namesOf(found);
   const chip = ({ value, count: number }) =>
     node("button", {
       type: "button", class: "chip", "aria-pressed": String(isOn(found.field, value)), title: String(value), onclick: () => {
         toggleFilter(found.field, value);
         onChange();
       },
-    }, node("span", {}, shown(found.field, value)), node("i", {}, count(number)));
+    }, node("span", {}, names.get(value)), node("i", {}, count(number)));
   const isLong = found.values.length > MOST_SHOWN;
   const list = node("div", { class: "chips" }, found.values.slice(0, MOST_SHOWN).map(chip));
   if (isLong) {
@@ -87,22 +97,23 @@ function facet(found, onChange) {
 /** Asks for the facets of an answer and draws them into `box`. */
 export async function drawFacets(box, answer, collection, onChange) {
   asking?.abort();
-  if (isMissing) return box.replaceChildren();
   asking = new AbortController();
   const { signal } = asking;
   try {
     const found = await Promise.all(fieldsOf(answer.results).map(async (field) => {
       const filter = filterText(field);
       const key = JSON.stringify([collection, answer.seq, field, filter]);
+      if (known.size > MOST_KNOWN) known.clear();
       if (!known.has(key)) known.set(key, await facets(collection, { field, filter }, signal));
       return known.get(key);
     }));
     if (signal.aborted) return undefined;
-    const useful = found.filter((one) => one.values.length > 1 || state.filters.some((filter) => filter.field === one.field));
+    const isOnNow = (field) => state.filters.some((filter) => filter.field === field);
+    // A choice among values that one item has each is no choice.
+    const useful = found.filter((one) => isOnNow(one.field) || (one.values.length > 1 && one.values[0].count > 1));
     return box.replaceChildren(...useful.map((one) => facet(one, onChange)));
   } catch (problem) {
     if (isAborted(problem)) return undefined;
-    if (problem.status === 404) isMissing = true;
     return box.replaceChildren(); // a filter that is wrong is told of by the search itself
   }
 }

@@ -218,13 +218,19 @@ async function load() {
   if (!chosen()) state.chosen = null;
 }
 
+/** The address was changed from outside, or another page was left. */
 async function returned() {
-  if (location.hash.startsWith("#/")) return;
-  if (location.hash !== remembered || state.all.length === 0) await begin();
-  else {
-    await load();
+  const wanted = location.hash;
+  if (wanted.startsWith("#/")) return;
+  await load();
+  if (wanted === remembered && chosen()) {
     drawChoices(choose);
+    return;
   }
+  byId("query").value = "";
+  forget();
+  history.replaceState(null, "", wanted);
+  await begin();
 }
 
 async function begin() {

@@ -4,7 +4,7 @@
 import { byId } from "../dom.js";
 
 /** Changes that come together (a held key, a paste by pieces) are one question. */
-const PAUSE_MS = 15;
+const PAUSE_MS = 4;
 
 /** Calls `onText(text)` after changes, `onSubmit(text)` on Enter, `onClear()` on Escape where there is something to clear. */
 export function watchTyping({ onText, onSubmit, onClear, hasAsked }) {

@@ -116,10 +116,8 @@ export async function show(box, [wanted]) {
       draw(state);
       return state.state === "running" ? RUNNING_MS : IDLE_MS;
     } catch (problem) {
-      const isOld = problem.status === 404;
-      told.replaceChildren(problemBox(isOld ? { message: say("noTuning"), hint: say("noTuningHint") } : problem, isOld ? `bilin tune ${one.name}` : null));
-      starter.disabled = isOld;
-      return isOld ? 60_000 : IDLE_MS;
+      told.replaceChildren(problemBox(problem));
+      return IDLE_MS;
     }
   });
   return ends;

@@ -26,7 +26,8 @@ function chosenTiles(found) {
 function recallAgainstSpeed(found) {
   const series = found.indexes.map((index) => ({
     name: index.index, isLine: index.points.length > 1,
-    points: index.points.map((point) => ({ x: point.recall_at_10, y: point.qps, isFull: point.pareto, isChosen: point.chosen, title: titled(index, point) })),
+    points: index.points.toSorted((a, b) => a.recall_at_10 - b.recall_at_10).map((point) =>
+      ({ x: point.recall_at_10, y: point.qps, isFull: point.pareto, isChosen: point.chosen, isApart: point.refine !== null, title: titled(index, point) })),
   }));
   return linePlot({ title: say("recallQps"), caption: say("recallQpsHelp"), series, x: { label: "recall@10" }, y: { label: "QPS", isLog: true } });
 }

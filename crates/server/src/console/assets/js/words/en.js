@@ -68,6 +68,7 @@ export const EN = {
   duplicates: "Duplicates", findDuplicates: "Find duplicates", howAlike: "How alike", exactOnly: "the same content", nearFrom: (n) => `cosine of at least ${n}`, exactGroup: (n) => `The same, ${n} times`, nearGroup: (n) => `Nearly the same, ${n}`,
   duplicatesFound: (groups, items) => `${s(groups, "group", "groups")} among ${items} items.`, duplicatesPartly: (groups, items) => `${s(groups, "group", "groups")} so far; ${items} items were looked at.`,
   deleteDocument: "Delete this document?", deleteDocumentWords: (id) => `${id} is deleted from the collection.`,
+  recentErrors: "Recent warnings and errors",
   // evaluation
   meaning: "Meaning",
   evaluationLead: "Ask questions whose answers are known, and see how often the right passage comes first.", depth: "Results looked at", depthHelp: "The k of hit@k and recall@k.",
@@ -85,7 +86,7 @@ export const EN = {
   // tuning
   tuningLead: "Measure indexes and their settings on a collection's own vectors, and take the cheapest point that finds enough.", sweep: "Run the sweep", target: "Target", setting: "Setting", memory: "Memory, MB", memoryHelp: "Most that the index may need.",
   unbounded: "as configured", applyAfter: "Build the chosen index and serve from it when done", applyNow: "Apply the choice", applied: (what) => `Applied: ${what}`, reportLink: "Report", tooFew: "Too little to tune", tooFewHint: (n) => `A collection needs at least ${n} items.`,
-  noTuning: "This server does not tune by the page.", noTuningHint: "Use the command line:", timesExact: (n) => `${n} × exact`, bytes: "Bytes", build: "Build", buildIn: (seconds) => `built in ${seconds} s`, chosen: "chosen",
+  timesExact: (n) => `${n} × exact`, bytes: "Bytes", build: "Build", buildIn: (seconds) => `built in ${seconds} s`, chosen: "chosen",
   recallQps: "Recall against queries per second", recallQpsHelp: "Up and right is better. Full points: nothing else finds more in less time. Red: the choice.",
   recallAgainst: (key) => `Recall against ${key}`, recallAgainstHelp: (target) => `Dashed: the target, ${target}.`, timeAgainst: (key) => `Time against ${key}`, timeAgainstHelp: "Median of one query on one thread.",
   allPoints: "All points", chosenIs: (index, setting) => `${index}, ${setting}`, noneChosen: "Nothing was measured", leftOut: (n) => `${n} left out`,

@@ -66,6 +66,7 @@ export const ZH = {
   duplicates: "重复", findDuplicates: "查找重复", howAlike: "相似程度", exactOnly: "内容完全相同", nearFrom: (n) => `余弦不低于 ${n}`, exactGroup: (n) => `完全相同，${n} 份`, nearGroup: (n) => `近乎相同，${n} 份`,
   duplicatesFound: (groups, items) => `在 ${items} 条中找到 ${groups} 组。`, duplicatesPartly: (groups, items) => `已找到 ${groups} 组，已检查 ${items} 条。`,
   deleteDocument: "删除这个文档？", deleteDocumentWords: (id) => `${id} 将从集合中删除。`,
+  recentErrors: "最近的警告与错误",
   // 评测
   meaning: "说明",
   evaluationLead: "用已知答案的问题提问，看正确的段落有多少次排在最前。", depth: "查看的结果数", depthHelp: "即 hit@k 与 recall@k 的 k。",
@@ -83,7 +84,7 @@ export const ZH = {
   // 调优
   tuningLead: "在集合自己的向量上测量各种索引及其参数，选取召回足够而代价最低的一点。", sweep: "开始扫描", target: "目标", setting: "参数", memory: "内存（MB）", memoryHelp: "索引最多可占用多少。",
   unbounded: "按配置", applyAfter: "完成后建立所选索引并用它提供服务", applyNow: "采用所选", applied: (what) => `已采用：${what}`, reportLink: "报告", tooFew: "内容太少，无法调优", tooFewHint: (n) => `集合至少需要 ${n} 条。`,
-  noTuning: "这个服务不能从页面调优。", noTuningHint: "请使用命令行：", timesExact: (n) => `精确检索的 ${n} 倍`, bytes: "字节", build: "建立", buildIn: (seconds) => `建立用时 ${seconds} 秒`, chosen: "所选",
+  timesExact: (n) => `精确检索的 ${n} 倍`, bytes: "字节", build: "建立", buildIn: (seconds) => `建立用时 ${seconds} 秒`, chosen: "所选",
   recallQps: "召回率与每秒查询数", recallQpsHelp: "越靠右上越好。实心点：没有别的点能在更短时间内找到更多。红点：所选。",
   recallAgainst: (key) => `召回率随 ${key} 的变化`, recallAgainstHelp: (target) => `虚线为目标 ${target}。`, timeAgainst: (key) => `用时随 ${key} 的变化`, timeAgainstHelp: "单线程单次查询的中位数。",
   allPoints: "全部测点", chosenIs: (index, setting) => `${index}，${setting}`, noneChosen: "没有测得任何结果", leftOut: (n) => `略去 ${n} 项`,

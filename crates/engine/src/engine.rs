@@ -10,6 +10,7 @@ use crate::cache::{AnswerCache, QueryVectors};
 use crate::cancel::CancelToken;
 use crate::collection::{self, CollectionInfo, NewCollection};
 use crate::config::EngineConfig;
+use crate::duplicates::{self, DuplicateOptions, Duplicates};
 use crate::error::{Error, ErrorKind};
 use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
 use crate::full_text::Fillers;
@@ -28,7 +29,7 @@ use crate::tune::{self, TuneOptions, Tuned};
 use crate::upkeep::Board;
 use crate::watch::WatchBoard;
 use bilin_encode::{Encoder, Modality, ModelCard, Prompt};
-use bilin_store::{Applied, Filter, Kind};
+use bilin_store::{Applied, Facets, Filter, Kind};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeSet;
@@ -234,9 +235,32 @@ impl Engine {
         self.reading(collection, |store| lookup::document(store, id))
     }
 
+    /// The file that a document came from; `None` where it came by API, or there is no such document.
+    pub fn document_file(&self, collection: &str, id: &str) -> Result<Option<PathBuf>, Error> {
+        self.reading(collection, |store| Ok(store.document_file(id)?.flatten().map(PathBuf::from)))
+    }
+
     /// The small JPEG of a picture document.
     pub fn thumbnail(&self, collection: &str, id: &str) -> Result<Option<Vec<u8>>, Error> {
         self.reading(collection, |store| store.view().thumbnail(id))
+    }
+
+    /// The most frequent values of a field, at most [`crate::MAX_FACETS`], with the number of items that have them.
+    pub fn facets(&self, collection: &str, field: &str, filter: Option<&Filter>) -> Result<Facets, Error> {
+        self.reading(collection, |store| lookup::facets(store, field, filter))
+    }
+
+    /// Finds what is inside twice; `progress` gets items looked at and items in all, and stops it with `false`.
+    ///
+    /// # Errors
+    /// Also [`ErrorKind::Cancelled`].
+    pub fn duplicates(
+        &self,
+        collection: &str,
+        options: &DuplicateOptions,
+        progress: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Duplicates, Error> {
+        self.reading(collection, |store| duplicates::duplicates(self, &*store.view(), options, progress))
     }
 
     /// Finds the nearest items.

@@ -9,6 +9,7 @@
 //! | `collection` | wishes for a new collection become settings; collections as callers see them |
 //! | `add` | files and API documents become commits |
 //! | `search` | a query becomes an answer |
+//! | `duplicates` | the same thing twice |
 //! | `tune` | which index suits a collection |
 //! | `eval` | questions with expected answers, asked, judged and explained |
 //! | `lookup`, `health` | single documents; whether all is well |
@@ -50,6 +51,7 @@ mod cache;
 mod cancel;
 mod collection;
 mod config;
+mod duplicates;
 mod encoding;
 mod engine;
 mod error;
@@ -83,6 +85,9 @@ pub use cache::{Asked, CacheConfig, CacheStatus, CacheUse, Ended, Follow, Lead, 
 pub use cancel::CancelToken;
 pub use collection::{CollectionInfo, MAX_DIM, NewCollection};
 pub use config::EngineConfig;
+pub use duplicates::{
+    DuplicateGroup, DuplicateItem, DuplicateOptions, Duplicates, MAX_DUPLICATE_GROUPS, MAX_DUPLICATE_ITEMS,
+};
 pub use encoding::{
     builtin_models, encode_references, encode_texts, inspect_model, open_cross_encoder, open_model,
     quantize_model,
@@ -91,7 +96,7 @@ pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
 pub use health::Health;
 pub use keeping::{BACKUPS_KEPT, BackupList};
-pub use lookup::{FoundDocument, FoundItem};
+pub use lookup::{FoundDocument, FoundItem, MAX_FACETS};
 pub use merging::Merged;
 pub use models::TextWishes;
 pub use offsite::{ObjectStore, OffsiteList, OffsiteState, OffsiteStatus, Pushed, RemoteBackup};
@@ -101,8 +106,8 @@ pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
 pub use rerank::{RerankConfig, Reranked};
 pub use search::{
-    Answer, FEWER_RESULTS, Found, Fusion, LESS_EFFORT, LongQueries, Mode, NOT_RERANKED, PHRASES, Per,
-    QUERY_TRUNCATED, Query, RERANK_BUDGET, Restraint, Snippet, Target, Timings,
+    Alike, Answer, FEWER_RESULTS, Found, Fusion, LESS_EFFORT, LongQueries, MAX_ALIKE, Mode, NOT_RERANKED,
+    PHRASES, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Region, Restraint, Snippet, Target, Timings,
 };
 pub use storage::{
     Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem,
@@ -120,6 +125,6 @@ pub use bilin_encode::{
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Limits as DocumentLimits, Problem, Split};
 pub use bilin_store::{
-    Applied, Backup, BuildPolicy, Clash, Filter, Generation, Kind, Metadata, Settings, Status, Verified,
-    parse_utc,
+    Applied, Backup, BuildPolicy, Clash, Facets, Filter, Generation, Kind, Metadata, Settings, Status,
+    Verified, parse_utc,
 };

@@ -1,8 +1,8 @@
-//! Single documents: reading them back, and taking them out.
+//! Single documents: reading them back, and taking them out; and what values their fields have.
 
 use crate::error::Error;
 use crate::storage::VectorStore;
-use bilin_store::{Applied, Batch, Filter, Metadata};
+use bilin_store::{Applied, Batch, Facets, Filter, Metadata};
 
 /// A document as it is kept.
 #[derive(Clone, Debug)]
@@ -39,6 +39,23 @@ pub(crate) fn document(store: &dyn VectorStore, id: &str) -> Result<Option<Found
         vector: Some(item.vector),
     });
     Ok(Some(FoundDocument { id: id.to_owned(), items: items.collect() }))
+}
+
+/// Most values of a field that are counted apart.
+pub const MAX_FACETS: usize = 50;
+/// Longest name of a field, bytes.
+const MAX_FIELD_BYTES: usize = 256;
+
+/// The most frequent values of a field among items that satisfy the filter.
+pub(crate) fn facets(store: &dyn VectorStore, field: &str, filter: Option<&Filter>) -> Result<Facets, Error> {
+    if field.is_empty() || field.len() > MAX_FIELD_BYTES || field.contains(['"', '\\']) {
+        let shown: String = field.chars().take(60).collect();
+        return Err(Error::invalid(format!(
+            "expected the name of a field, 1 to {MAX_FIELD_BYTES} bytes without quotation marks and backslashes, got {shown:?}"
+        ))
+        .with_hint("fields are those of the metadata of results, such as category"));
+    }
+    store.view().facets(field, filter, MAX_FACETS)
 }
 
 /// Deletes documents by id as one commit; unknown ids delete nothing.

@@ -16,6 +16,9 @@ pub(crate) mod pptx;
 pub(crate) mod record;
 pub(crate) mod xlsx;
 
+pub use archive::counts as archive_counts;
+pub use picture::taken;
+
 use crate::walk::Wanted;
 use std::path::Path;
 
@@ -44,6 +47,8 @@ pub enum Format {
     Notebook,
     /// ZIP archive of files of the other formats.
     Archive,
+    /// The same, of which the pictures are wanted.
+    PictureArchive,
     /// An office format that is refused by name, with what to do about it.
     OldOffice,
     /// Portable Document Format.
@@ -105,16 +110,26 @@ impl Format {
         EXTENSIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(extension)).map(|(_, format)| *format)
     }
 
+    /// As [`Format::of_path`], if a collection of that kind takes it. Archives go into either.
+    #[must_use]
+    pub fn of_path_for(path: &Path, wanted: Wanted) -> Option<Self> {
+        match (Self::of_path(path)?, wanted) {
+            (Self::Archive, Wanted::Pictures) => Some(Self::PictureArchive),
+            (format, _) => (format.wanted() == wanted).then_some(format),
+        }
+    }
+
     /// The kind of collection that takes it.
     #[must_use]
     pub fn wanted(self) -> Wanted {
-        if self == Self::Picture { Wanted::Pictures } else { Wanted::Text }
+        if matches!(self, Self::Picture | Self::PictureArchive) { Wanted::Pictures } else { Wanted::Text }
     }
 
     /// The extensions that such a collection takes, in lower case.
     #[must_use]
     pub fn extensions(wanted: Wanted) -> Vec<&'static str> {
-        let taken = |format: Format| format.wanted() == wanted && format != Self::OldOffice;
-        EXTENSIONS.iter().filter(|(_, format)| taken(*format)).map(|(known, _)| *known).collect()
+        let of = |known: &str| Self::of_path_for(Path::new(&format!("a.{known}")), wanted);
+        let taken = |known: &&str| of(known).is_some_and(|format| format != Self::OldOffice);
+        EXTENSIONS.iter().map(|(known, _)| *known).filter(taken).collect()
     }
 }

@@ -44,6 +44,7 @@ pub fn package(bytes: &[u8]) {
         (Format::Xlsx, "a.xlsx"),
         (Format::Epub, "a.epub"),
         (Format::Archive, "a.zip"),
+        (Format::PictureArchive, "pictures.zip"),
     ];
     formats.into_iter().for_each(|(format, name)| document(bytes, format, name));
 }
@@ -62,8 +63,14 @@ pub fn text(bytes: &[u8]) {
 }
 
 fn document(bytes: &[u8], format: Format, name: &str) {
-    let found =
-        Found { path: name.into(), source: name.into(), format, category: None, bytes: bytes.len() as u64 };
+    let found = Found {
+        path: name.into(),
+        source: name.into(),
+        format,
+        category: None,
+        fields: crate::Metadata::new(),
+        bytes: bytes.len() as u64,
+    };
     let count_tokens = |text: &str| text.chars().count();
     let options = ReadOptions {
         split: Split::Auto,

@@ -26,6 +26,10 @@
 //! The headings themselves are metadata and not repeated in the item's text, but for titles of slides; [`heading_path`] gives them back to whoever
 //! wants to embed them with it.
 //!
+//! # Metadata of pictures
+//! `source` and `image_path` (the shown name), `product_id` (the file's stem), `category` (the folder that holds it), then what a
+//! table beside them says ([`read_tables`]).
+//!
 //! # Example
 //! ```
 //! use bilin_ingest::{Content, Limits, ReadOptions, Split, Wanted, heading_path, load, read, walk};
@@ -63,17 +67,19 @@ mod package;
 mod passages;
 mod read;
 mod split;
+mod tables;
 pub mod terms;
 mod walk;
 mod xml;
 
 pub use encoding::decode as decode_text;
 pub use error::{IngestError, Problem};
-pub use formats::Format;
+pub use formats::{Format, archive_counts, taken};
 pub use limits::Limits;
 pub use passages::heading_path;
 pub use read::{Content, Document, Item, ReadFile, ReadOptions, load, read, split_text};
 pub use split::Split;
+pub use tables::read_tables;
 pub use walk::{Found, Walk, Wanted, walk};
 
 /// Metadata of a document or item: JSON values by field name, in order.

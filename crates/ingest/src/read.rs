@@ -94,7 +94,7 @@ fn check_length(bytes: u64, limit: u64) -> Result<(), IngestError> {
 pub fn read(found: &Found, bytes: Vec<u8>, options: &ReadOptions<'_>) -> Result<ReadFile, IngestError> {
     check_length(bytes.len() as u64, options.max_file_bytes)?;
     let unpacked = Unpacked::of_file(bytes.len() as u64, &options.limits);
-    if found.format == Format::Archive {
+    if matches!(found.format, Format::Archive | Format::PictureArchive) {
         return archive::read(found, &bytes, options, &unpacked);
     }
     read_plain(found, bytes, options, &unpacked)
@@ -126,7 +126,7 @@ pub(crate) fn read_plain(
         Format::Docx => return Ok(worded(docx::sections(&mut open(docx::FORMAT)?, limits)?)),
         Format::Epub => return Ok(worded(epub::sections(&mut open(epub::FORMAT)?, limits)?)),
         Format::Xlsx => return xlsx::read(found, &mut open(xlsx::FORMAT)?, options),
-        Format::Archive => return Err(IngestError::NestedArchive),
+        Format::Archive | Format::PictureArchive => return Err(IngestError::NestedArchive),
         Format::Html => return Ok(passages(html::document::sections(&bytes, limits)?)),
         Format::Pdf => {
             let pdf::Read { sections, problems } = pdf::read(&found.path, bytes, limits)?;

@@ -5,8 +5,10 @@
 //! symbolic links end. Names that begin with a dot or `~$` are passed over below an argument, never as an argument. What cannot be
 //! read is reported and the walk goes on.
 
+use crate::Metadata;
 use crate::error::Problem;
 use crate::formats::Format;
+use crate::tables::TableFormat;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -40,6 +42,8 @@ pub struct Found {
     pub category: Option<String>,
     /// Length when it was found.
     pub bytes: u64,
+    /// What a table beside a picture says of it ([`crate::read_tables`]).
+    pub fields: Metadata,
 }
 
 /// What [`walk`] saw.
@@ -52,6 +56,8 @@ pub struct Walk {
     /// Paths that do not exist, cannot be read, or were named explicitly but cannot be taken. What lies at or below such a
     /// path is unknown, not gone: a synchronisation must spare it.
     pub problems: Vec<Problem>,
+    /// Tables that may tell fields of the pictures, where pictures are wanted; canonical paths.
+    pub tables: Vec<PathBuf>,
     /// Canonical paths of the folders and files that were asked for: what `--sync` compares with.
     pub roots: Vec<PathBuf>,
 }
@@ -104,11 +110,10 @@ impl Walker<'_> {
         } else if !metadata.is_file() {
             self.problem(canonical, "it is neither a file nor a folder", "name a file or a folder");
         } else {
-            match Format::of_path(path) {
-                Some(format) if format.wanted() == self.wanted => {
-                    self.take(canonical, format, None, metadata.len());
-                }
-                Some(_) => {
+            match (Format::of_path_for(path, self.wanted), Format::of_path(path)) {
+                (Some(format), _) => self.take(canonical, format, None, metadata.len()),
+                (None, _) if self.is_table(path) => self.table(canonical),
+                (None, Some(_)) => {
                     let (reason, hint) = match self.wanted {
                         Wanted::Text => {
                             ("it is a picture, and texts are wanted here", "add it to a picture collection")
@@ -119,7 +124,7 @@ impl Walker<'_> {
                     };
                     self.problem(canonical, reason, hint);
                 }
-                None => {
+                (None, None) => {
                     let reason = match path.extension() {
                         Some(extension) => {
                             format!("files of type \".{}\" cannot be read", shown(extension))
@@ -161,16 +166,27 @@ impl Walker<'_> {
                 }
                 continue;
             }
-            match Format::of_path(&path).filter(|format| format.wanted() == self.wanted) {
+            match Format::of_path_for(&path, self.wanted) {
                 Some(format) if metadata.is_file() => {
                     let parent = path.parent().filter(|parent| *parent != root);
                     let category = parent.and_then(Path::file_name).map(shown);
                     self.take(canonical, format, category, metadata.len());
                 }
+                None if metadata.is_file() && self.is_table(&path) => self.table(canonical),
                 _ => {
                     self.passed_over.insert(canonical);
                 }
             }
+        }
+    }
+
+    fn is_table(&self, path: &Path) -> bool {
+        self.wanted == Wanted::Pictures && TableFormat::of_path(path).is_some()
+    }
+
+    fn table(&mut self, path: PathBuf) {
+        if !self.walk.tables.contains(&path) {
+            self.walk.tables.push(path);
         }
     }
 
@@ -187,7 +203,14 @@ impl Walker<'_> {
             None => {
                 let source = source_name(&path, self.working_folder);
                 self.files.insert(path.clone(), self.walk.found.len());
-                self.walk.found.push(Found { path, source, format, category, bytes });
+                self.walk.found.push(Found {
+                    path,
+                    source,
+                    format,
+                    category,
+                    bytes,
+                    fields: Metadata::new(),
+                });
             }
         }
     }

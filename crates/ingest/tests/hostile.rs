@@ -22,7 +22,14 @@ fn archive(parts: &[(&str, &[u8])]) -> Vec<u8> {
 fn read_as(bytes: &[u8], name: &str, limits: Limits) -> Result<ReadFile, IngestError> {
     let path = std::path::PathBuf::from(name);
     let format = Format::of_path(&path).unwrap();
-    let found = Found { path, source: name.into(), format, category: None, bytes: bytes.len() as u64 };
+    let found = Found {
+        path,
+        source: name.into(),
+        format,
+        category: None,
+        fields: bilin_ingest::Metadata::new(),
+        bytes: bytes.len() as u64,
+    };
     let options = ReadOptions {
         split: Split::Auto,
         max_tokens: 200,

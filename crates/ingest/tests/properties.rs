@@ -32,7 +32,14 @@ fn any_counter() -> impl Strategy<Value = Counter> {
 }
 
 fn found(format: Format) -> Found {
-    Found { path: "/data/a".into(), source: "a".into(), format, category: None, bytes: 0 }
+    Found {
+        path: "/data/a".into(),
+        source: "a".into(),
+        format,
+        category: None,
+        fields: bilin_ingest::Metadata::new(),
+        bytes: 0,
+    }
 }
 
 fn options(split: Split, max_tokens: usize) -> ReadOptions<'static> {

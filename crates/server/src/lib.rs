@@ -16,3 +16,5 @@ mod pull;
 mod recent;
 mod report;
 pub mod shared_cache;
+mod terminal;
+mod urls;

@@ -80,7 +80,7 @@ pub use maintain::{BuildPolicy, Due, LowRecall, MaintainOptions, Maintained};
 pub use merge::{Clash, Merged};
 pub use name::{MAX_NAME_CHARS, check as check_name};
 pub use settings::{Kind, MAX_DIM, MAX_PROMPT_BYTES, Metadata, ModelRef, Reading, Settings};
-pub use snapshot::{Snapshot, StoredItem};
+pub use snapshot::{Facets, Snapshot, StoredItem};
 pub use status::Status;
 pub use succession::{Carried, Lag, Succeeded, Successor};
 pub use time::{compact as compact_time, parse_utc};

@@ -59,6 +59,15 @@ pub struct StoredItem {
     pub metadata: Metadata,
 }
 
+/// How many items have each value of a field.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facets {
+    /// Values (texts, numbers, true and false) with the number of items that have them, most frequent first.
+    pub values: Vec<(serde_json::Value, usize)>,
+    /// Items that have a value of the field that is not among these.
+    pub others: usize,
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -177,6 +186,25 @@ impl Snapshot {
             catalog::select(connection, self.seq, &condition, parameters)
         })?;
         Ok(slots.into_iter().collect())
+    }
+
+    /// The `limit` most frequent values of a field among items that satisfy the filter, at this commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] for a name that no field of a filter can have; those of the catalog.
+    pub fn facets(&self, field: &str, filter: Option<&Filter>, limit: usize) -> Result<Facets, StoreError> {
+        if field.is_empty() || field.contains(['"', '\\']) {
+            return Err(StoreError::Limit {
+                what: "field".to_owned(),
+                expected: "a name without quotation marks and backslashes".to_owned(),
+                received: format!("{field:?}"),
+            });
+        }
+        let (condition, parameters) = filter.map_or_else(|| ("1".to_owned(), Vec::new()), Filter::to_sql);
+        let path = format!("$.\"{field}\"");
+        self.pool.read("count the values of a field", |connection| {
+            catalog::facets(connection, self.seq, (&condition, parameters), &path, limit)
+        })
     }
 
     /// The items of a document at this commit, in their order; empty when there is none.

@@ -5,7 +5,7 @@
 //! groups, so that many pictures never lie decoded in memory at once. Every refusal names the document by position and id.
 
 use super::files;
-use super::prepare::{THUMBNAIL_SIDE, decoded_bytes};
+use super::prepare::{THUMBNAIL_SIDE, add_picture_fields, decoded_bytes};
 use super::{
     Added, DocumentContent, MAX_DOCUMENTS_PER_REQUEST, MAX_METADATA_BYTES, MAX_TEXT_BYTES, NewDocument,
     check_id, kind_words,
@@ -201,7 +201,7 @@ impl Checks<'_> {
     /// Splits a text, decodes a picture.
     fn ready(&self, document: Incoming) -> Result<Ready, Error> {
         let place = document.place();
-        let Incoming { id, content, metadata, .. } = document;
+        let Incoming { id, content, mut metadata, .. } = document;
         let sources = match content {
             DocumentContent::Vector(vector) => vec![Source::Vector(vector)],
             DocumentContent::Text(text) => self.texts(text),
@@ -213,6 +213,7 @@ impl Checks<'_> {
             DocumentContent::Picture(bytes) => {
                 let picture = decode(&bytes, self.engine).map_err(|error| error.within(&place))?;
                 let thumbnail = picture.thumbnail(THUMBNAIL_SIDE);
+                add_picture_fields(&mut metadata, &picture, &bytes);
                 vec![Source::Picture { picture, thumbnail }]
             }
         };

@@ -1,7 +1,8 @@
 //! One file against its stamp: is there anything to do, and if so its bytes.
 //!
 //! Length and modification time equal to the stamp's: unchanged, not even read. Otherwise read and hashed (blake3); the
-//! same hash means that only the stamp is refreshed. A file that changes while it is read is read again, so that bytes,
+//! same hash means that only the stamp is refreshed. What a table beside a picture says of it belongs to its content: behind the
+//! hash of the bytes stands [`TOLD_MARK`] and a hash of that. A file that changes while it is read is read again, so that bytes,
 //! hash and stamp always belong together.
 
 use bilin_ingest::{Found, Problem};
@@ -17,6 +18,12 @@ const READ_ATTEMPTS: usize = 3;
 const FRESH: Duration = Duration::from_millis(100);
 /// The modification time written for such a file; no file has it.
 const UNKNOWN_TIME_NS: i64 = i64::MIN;
+
+/// Hexadecimal digits of a hash of bytes.
+const HASH_CHARS: usize = 64;
+/// Between it and the hash of what is told of a picture.
+const TOLD_MARK: char = '+';
+const TOLD_HASH_CHARS: usize = 16;
 
 /// What is to be done with a file.
 pub(super) enum Content {
@@ -39,11 +46,14 @@ pub(super) fn key(found: &Found) -> Result<&str, Problem> {
 pub(super) fn content(found: &Found, known: Option<&FileStamp>, max_bytes: u64) -> Result<Content, Problem> {
     let key = key(found)?;
     let failed = |error: io::Error| problem(found, &format!("cannot be read: {error}"));
+    let told = told_hash(&found.fields);
+    let is_told_alike = known.is_some_and(|stamp| told == stamp.hash.get(HASH_CHARS..).unwrap_or_default());
     for _ in 0..READ_ATTEMPTS {
         let mut file = File::open(&found.path).map_err(failed)?;
         let before = file.metadata().map_err(failed)?;
         let modified_ns = modified_ns(&before);
-        if known.is_some_and(|stamp| stamp.bytes == before.len() && stamp.modified_ns == modified_ns) {
+        let is_as_known = |stamp: &FileStamp| stamp.bytes == before.len() && stamp.modified_ns == modified_ns;
+        if is_told_alike && known.is_some_and(is_as_known) {
             return Ok(Content::Unchanged);
         }
         if before.len() > max_bytes {
@@ -59,7 +69,7 @@ pub(super) fn content(found: &Found, known: Option<&FileStamp>, max_bytes: u64) 
         {
             continue;
         }
-        let hash = blake3::hash(&bytes).to_hex().to_string();
+        let hash = format!("{}{told}", blake3::hash(&bytes).to_hex());
         let modified_ns = if is_fresh(&before) { UNKNOWN_TIME_NS } else { modified_ns };
         let stamp = FileStamp { path: key.to_owned(), bytes: before.len(), modified_ns, hash };
         return Ok(match known {
@@ -69,6 +79,16 @@ pub(super) fn content(found: &Found, known: Option<&FileStamp>, max_bytes: u64) 
         });
     }
     Err(problem(found, "it changes while it is read").with_hint("add it again when nothing writes to it"))
+}
+
+/// What stands behind the hash of a picture's bytes: nothing where nothing is told of it.
+fn told_hash(fields: &bilin_store::Metadata) -> String {
+    if fields.is_empty() {
+        return String::new();
+    }
+    let json = serde_json::Value::Object(fields.clone()).to_string();
+    let hash = blake3::hash(json.as_bytes()).to_hex();
+    format!("{TOLD_MARK}{}", hash.get(..TOLD_HASH_CHARS).unwrap_or_default())
 }
 
 /// Nanoseconds since 1970, saturating; a file system without times gives the value that never compares equal.

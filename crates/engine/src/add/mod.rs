@@ -16,7 +16,7 @@ mod sync;
 mod write;
 
 pub(crate) use paths::{add_paths, watch, watch_maintenance};
-pub(crate) use prepare::decoded_bytes;
+pub(crate) use prepare::{CONTENT_HASH, decoded_bytes};
 
 use crate::error::Error;
 use crate::models::TextWishes;
@@ -54,6 +54,8 @@ pub struct AddOptions {
     pub kind: Option<Kind>,
     /// How texts are read; an existing collection must read them so, unless it is empty.
     pub texts: TextWishes,
+    /// Pictures whose folder (or archive) was itself named get its name as `category`, too, as those in folders below do.
+    pub category_from_folder: bool,
 }
 
 /// Told of progress; the CLI draws it. Called from the thread that called `add_paths`.
@@ -180,7 +182,7 @@ pub enum DocumentContent {
     /// An encoded picture (jpeg, png, webp, gif, bmp) for a picture collection.
     Picture(Vec<u8>),
     /// A document's file under its name, for a text collection: read as `add_paths` reads it, with its headings, pages and
-    /// slides. An archive or a table becomes several documents.
+    /// slides. An archive or a table becomes several documents. For a picture collection: an archive of pictures.
     File {
         /// Its name, whose extension tells the format.
         name: String,

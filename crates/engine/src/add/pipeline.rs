@@ -11,7 +11,7 @@
 //! stage and one in each queue, of at most [`GROUP_FILES`], [`GROUP_BYTES`] and [`GROUP_DECODED_BYTES`] (or one file).
 
 use super::file::{Content, content, key};
-use super::prepare::{Job, Preparation, Prepared, PreparedDocument, decoded_bytes};
+use super::prepare::{Job, Preparation, Prepared, PreparedDocument, Source, decoded_bytes};
 use super::write::{EncodedFile, Portion, Written, write};
 use crate::error::{Error, ErrorKind};
 use crate::models::encode_in_batches;
@@ -237,10 +237,16 @@ impl Pipeline<'_> {
             if self.stopped() {
                 break;
             }
-            let preparation = &self.preparation;
-            let files = self
-                .pool
-                .install(|| files.into_par_iter().map(|job| preparation.prepare(job)).collect::<Vec<_>>());
+            let go_on = || {
+                self.precedence.give_way();
+                !self.stopped()
+            };
+            let prepare = |job| self.preparation.prepare(job, &go_on);
+            let files = self.pool.install(|| files.into_par_iter().map(prepare).collect::<Vec<_>>());
+            // What an archive holds may have been left half done.
+            if self.stopped() {
+                break;
+            }
             if to_encode.send(Group { files, touched }).is_err() {
                 break;
             }
@@ -302,7 +308,7 @@ impl Pipeline<'_> {
             .iter()
             .flat_map(|piece| &piece.documents)
             .flat_map(|document| &document.items)
-            .map(|item| item.source.input())
+            .filter_map(|item| item.source.input())
             .collect();
         let encoder = self.preparation.encoder;
         let go_on = || {
@@ -385,7 +391,12 @@ fn assemble(pieces: Vec<Piece>, touched: Vec<FileStamp>, encoded: &Encoded) -> P
                     .items
                     .into_iter()
                     .map(|item| NewItem {
-                        vector: vectors.next().map(<[f32]>::to_vec).unwrap_or_default(),
+                        vector: match item.source {
+                            Source::Vector(vector) => vector,
+                            Source::Text(_) | Source::Picture(_) => {
+                                vectors.next().map(<[f32]>::to_vec).unwrap_or_default()
+                            }
+                        },
                         text: item.text,
                         metadata: item.metadata,
                         thumbnail: item.thumbnail,

@@ -9,10 +9,10 @@ use crate::collection::NewCollection;
 use crate::error::{Error, ErrorKind};
 use crate::models::{TextWishes, kind_of, model_ref};
 use crate::storage::VectorStore;
-use bilin_ingest::{Format, Walk, Wanted, walk};
+use bilin_ingest::{Format, Found, Walk, Wanted, archive_counts, read_tables, walk};
 use bilin_store::{Kind, Settings};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The collection and the files for it.
@@ -37,7 +37,7 @@ pub(super) fn plan(
             check_existing(collection, &settings, options)?;
             check_texts(engine, &*store, &settings, &options.texts)?;
             let wanted = wanted(collection, settings.kind)?;
-            let walk = walk(paths, wanted);
+            let walk = told(walk(paths, wanted), options);
             if walk.found.is_empty() && store.files_below(&walk.roots)?.is_empty() {
                 check_other_kind(collection, &settings, paths, wanted)?;
             }
@@ -189,15 +189,47 @@ fn choose_kind(
         (None, None) => None,
     };
     if let Some(kind) = given {
-        let walk = walk(paths, wanted(collection, kind)?);
+        let walk = told(walk(paths, wanted(collection, kind)?), options);
         return some_files(walk, paths).map(|walk| (kind, walk));
     }
     let (text, pictures) = (walk(paths, Wanted::Text), walk(paths, Wanted::Pictures));
-    let (kind, walk) = match text.found.len() >= pictures.found.len() {
+    let (kind, walk) = match count(&text) >= count(&pictures) {
         true => (Kind::Text, text),
-        false => (Kind::Image, pictures),
+        false => (Kind::Image, told(pictures, options)),
     };
     some_files(walk, paths).map(|walk| (kind, walk))
+}
+
+/// Archives whose names are looked through to tell what a new collection will hold.
+const ARCHIVES_COUNTED: usize = 32;
+
+/// Files of the kind that was walked for, those within the first few archives among them.
+fn count(walk: &Walk) -> usize {
+    let is_archive = |found: &&Found| matches!(found.format, Format::Archive | Format::PictureArchive);
+    let archives = walk.found.iter().filter(is_archive).take(ARCHIVES_COUNTED).map(|found| {
+        let (texts, pictures) = archive_counts(&found.path);
+        if found.format == Format::Archive { texts } else { pictures }
+    });
+    walk.found.iter().filter(|found| !is_archive(found)).count() + archives.sum::<usize>()
+}
+
+/// A walk with what is known of its pictures besides their bytes: the rows of tables, and the names of folders.
+fn told(mut walk: Walk, options: &AddOptions) -> Walk {
+    read_tables(&mut walk);
+    if options.category_from_folder {
+        for found in walk.found.iter_mut().filter(|found| found.format.wanted() == Wanted::Pictures) {
+            let name = match found.format {
+                Format::PictureArchive => found.path.file_stem(),
+                _ => found.path.parent().and_then(Path::file_name),
+            };
+            // A folder below the one that was added is known already.
+            if let (None, Some(name)) = (&found.category, name) {
+                let name = name.to_string_lossy().into_owned();
+                found.fields.entry("category").or_insert_with(|| name.into());
+            }
+        }
+    }
+    walk
 }
 
 /// An empty walk makes no collection.

@@ -7,14 +7,23 @@
 
 use super::check_id;
 use super::file::problem;
+use crate::error::Error;
 use crate::letters::has_letters;
-use crate::models::encoded_text;
+use crate::models::{encode_in_batches, encoded_text};
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
 use bilin_ingest::{Content, Format, Found, Limits, Problem, ReadOptions, Split};
 use bilin_store::{FileStamp, Metadata};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Longer side of a thumbnail in pixels.
 pub(super) const THUMBNAIL_SIDE: u32 = 256;
+
+/// The field by which copies of a picture's file are known.
+pub(crate) const CONTENT_HASH: &str = "blake3";
+const CONTENT_HASH_CHARS: usize = 32;
+/// Pictures of an archive that are decoded at a time, and from how many bytes on no further one is.
+const ARCHIVE_PICTURES: usize = 16;
+const ARCHIVE_DECODED_BYTES: u64 = 64 << 20;
 
 /// A file that was read and is to be added.
 pub(super) struct Job {
@@ -53,14 +62,32 @@ pub(super) struct PreparedItem {
 pub(super) enum Source {
     Text(String),
     Picture(Picture),
+    /// Encoded already: a picture of an archive.
+    Vector(Vec<f32>),
 }
 impl Source {
-    pub(super) fn input(&self) -> Input<'_> {
+    pub(super) fn input(&self) -> Option<Input<'_>> {
         match self {
-            Source::Text(text) => Input::Text { text, prompt: Prompt::Document },
-            Source::Picture(picture) => Input::Picture(picture),
+            Source::Text(text) => Some(Input::Text { text, prompt: Prompt::Document }),
+            Source::Picture(picture) => Some(Input::Picture(picture)),
+            Source::Vector(_) => None,
         }
     }
+}
+
+/// Fields of a picture that its bytes tell: `width` and `height` in pixels as it is looked at, `taken` where the camera says so,
+/// and `blake3` (of the file, 128 bits in hexadecimal), by which copies are known. Fields that are there stay.
+pub(super) fn add_picture_fields(metadata: &mut Metadata, picture: &Picture, bytes: &[u8]) {
+    let mut add = |field: &str, value: serde_json::Value| {
+        metadata.entry(field).or_insert(value);
+    };
+    add("width", picture.width.into());
+    add("height", picture.height.into());
+    if let Some(taken) = bilin_ingest::taken(bytes) {
+        add("taken", taken.into());
+    }
+    let hash = blake3::hash(bytes).to_hex();
+    add(CONTENT_HASH, hash.get(..CONTENT_HASH_CHARS).unwrap_or_default().into());
 }
 
 /// How files are prepared; the same for every file of one `add`.
@@ -81,8 +108,9 @@ pub(super) struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
-    /// Never fails as a whole; see [`Prepared::failed`].
-    pub(super) fn prepare(&self, job: Job) -> Prepared {
+    /// Never fails as a whole; see [`Prepared::failed`]. `go_on` is asked before each portion of an archive's pictures; when
+    /// it says no, what is prepared is not to be used.
+    pub(super) fn prepare(&self, job: Job, go_on: &(dyn Fn() -> bool + Sync)) -> Prepared {
         let Job { found, bytes, stamp, known } = job;
         let (documents, problems) = (Vec::new(), Vec::new());
         let mut prepared = Prepared { found, stamp, known, documents, problems, left_out: 0, failed: false };
@@ -104,6 +132,10 @@ impl Preparation<'_> {
             }
         };
         prepared.problems = read.problems;
+        if prepared.found.format == Format::PictureArchive {
+            self.archive(&mut prepared, read.documents, go_on);
+            return prepared;
+        }
         for mut document in read.documents {
             let all = document.items.len();
             document.items.retain(says_something);
@@ -115,6 +147,69 @@ impl Preparation<'_> {
         }
         prepared.failed = prepared.documents.is_empty() && !prepared.problems.is_empty();
         prepared
+    }
+
+    /// The pictures of an archive may be many, so they are decoded and encoded a few at a time, and only vectors are kept.
+    fn archive(
+        &self,
+        prepared: &mut Prepared,
+        documents: Vec<bilin_ingest::Document>,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) {
+        let mut documents = documents.into_iter().peekable();
+        while documents.peek().is_some() && go_on() {
+            let (mut portion, mut decoded) = (Vec::new(), 0);
+            while let Some(document) =
+                documents.next_if(|_| portion.len() < ARCHIVE_PICTURES && decoded < ARCHIVE_DECODED_BYTES)
+            {
+                let items = document.items.iter();
+                decoded += items
+                    .map(|item| match &item.content {
+                        Content::Picture(bytes) => decoded_bytes(Format::Picture, bytes),
+                        Content::Text(_) => 0,
+                    })
+                    .sum::<u64>();
+                portion.push(document);
+            }
+            let ready: Vec<Result<PreparedDocument, Problem>> = portion
+                .into_par_iter()
+                .map(|document| {
+                    let name = document.id.clone();
+                    self.document(&prepared.found, document).map_err(|problem| Problem {
+                        reason: format!("{name}: {}", problem.reason),
+                        ..problem
+                    })
+                })
+                .collect();
+            let mut good = Vec::with_capacity(ready.len());
+            for document in ready {
+                match document {
+                    Ok(document) => good.push(document),
+                    Err(problem) => prepared.problems.push(problem),
+                }
+            }
+            match self.encoded(good, go_on) {
+                Ok(documents) => prepared.documents.extend(documents),
+                Err(error) => prepared.problems.push(problem(&prepared.found, &error.message)),
+            }
+        }
+        prepared.failed = prepared.documents.is_empty() && !prepared.problems.is_empty();
+    }
+
+    /// Documents of pictures with their vectors in the place of pixels.
+    fn encoded(
+        &self,
+        mut documents: Vec<PreparedDocument>,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<PreparedDocument>, Error> {
+        let items = || documents.iter().flat_map(|document| &document.items);
+        let inputs: Vec<Input<'_>> = items().filter_map(|item| item.source.input()).collect();
+        let Some(encoded) = encode_in_batches(self.encoder, &inputs, go_on)? else { return Ok(Vec::new()) };
+        let mut vectors = encoded.vectors.chunks_exact(encoded.dim.max(1)).map(<[f32]>::to_vec);
+        for item in documents.iter_mut().flat_map(|document| &mut document.items) {
+            item.source = Source::Vector(vectors.next().unwrap_or_default());
+        }
+        Ok(documents)
     }
 
     fn document(&self, found: &Found, document: bilin_ingest::Document) -> Result<PreparedDocument, Problem> {
@@ -135,6 +230,7 @@ impl Preparation<'_> {
                 let picture = Picture::decode(&bytes, &self.picture_limits)
                     .map_err(|error| problem(found, &error.to_string()))?;
                 let thumbnail = picture.thumbnail(THUMBNAIL_SIDE);
+                add_picture_fields(&mut metadata, &picture, &bytes);
                 (Source::Picture(picture), None, Some(thumbnail))
             }
         };

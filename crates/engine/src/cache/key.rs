@@ -4,7 +4,7 @@
 //! and, where it can have several lengths, with its length, so that no two queries are written alike.
 
 use crate::config::EngineConfig;
-use crate::search::{Fusion, Query, Target};
+use crate::search::{Alike, Fusion, Query, Region, Target};
 use std::fmt;
 
 /// Goes up whenever the same query is answered, or written here, in another way.
@@ -54,6 +54,7 @@ impl Key {
                 }
             }
             Target::Like(id) => writer.bytes(b'l', id.as_bytes()),
+            Target::Alike(alike) => writer.alike(alike),
         }
         writer.number(b'k', *top_k);
         // `Display` writes a filter so that it is read back as the same one, however it was spelt.
@@ -80,6 +81,21 @@ impl Writer {
         self.0.update(&(number as u64).to_le_bytes());
     }
 
+    /// Lists are written with their lengths.
+    fn alike(&mut self, alike: &Alike) {
+        let Alike { pictures, like, unlike, unlike_pictures, region } = alike;
+        for (tag, list) in [(b'P', pictures), (b'Q', unlike_pictures)] {
+            self.number(tag, list.len());
+            list.iter().for_each(|picture| self.bytes(b'p', picture));
+        }
+        for (tag, list) in [(b'L', like), (b'U', unlike)] {
+            self.number(tag, list.len());
+            list.iter().for_each(|id| self.bytes(b'l', id.as_bytes()));
+        }
+        let region: Vec<u8> = region.iter().flat_map(Region::bytes).collect();
+        self.bytes(b'R', &region);
+    }
+
     fn bytes(&mut self, tag: u8, bytes: &[u8]) {
         self.number(tag, bytes.len());
         self.0.update(bytes);
@@ -100,7 +116,21 @@ mod tests {
             change(&mut query);
             query
         };
+        let region = |left| Some(Region { left, top: 0.0, width: 0.5, height: 0.5 });
+        let alike = |change: &dyn Fn(&mut Alike)| {
+            let mut alike = Alike { pictures: vec![vec![1]], like: vec!["a".to_owned()], ..Alike::default() };
+            change(&mut alike);
+            Query::new(Target::Alike(alike))
+        };
         let queries = [
+            alike(&|_| ()),
+            alike(&|a| a.pictures.clear()),
+            alike(&|a| a.pictures.push(vec![1])),
+            alike(&|a| a.unlike_pictures.push(vec![1])),
+            alike(&|a| a.like.push("b".to_owned())),
+            alike(&|a| a.unlike.push("b".to_owned())),
+            alike(&|a| a.region = region(0.0)),
+            alike(&|a| a.region = region(0.25)),
             plain.clone(),
             with(&|q| q.target = Target::Text("向量 ".to_owned())),
             with(&|q| q.target = Target::Like("向量".to_owned())),

@@ -1,6 +1,6 @@
 //! What a query must satisfy before any work is done for it.
 
-use super::{LongQueries, Query, Target};
+use super::{Alike, LongQueries, MAX_ALIKE, Query, Target};
 use crate::add::{check_id, documents::check_vector};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind};
@@ -25,13 +25,51 @@ pub(super) fn check(query: &Query, settings: &Settings, config: &EngineConfig) -
     }
     match &query.target {
         Target::Text(text) => check_text(text, config),
-        Target::Picture(bytes) if bytes.is_empty() => Err(Error::invalid("the picture is empty (0 bytes)")
-            .with_hint("send a jpeg, png, webp, gif or bmp file")),
-        Target::Picture(_) => Ok(()),
+        Target::Picture(bytes) => check_picture(bytes),
         Target::Vector(vector) => {
             check_vector(vector, settings).map_err(|error| error.within("query vector"))
         }
         Target::Like(id) => check_id(id),
+        Target::Alike(alike) => check_alike(alike),
+    }
+}
+
+fn check_picture(bytes: &[u8]) -> Result<(), Error> {
+    match bytes.is_empty() {
+        true => Err(Error::invalid("the picture is empty (0 bytes)")
+            .with_hint("send a jpeg, png, webp, gif or bmp file")),
+        false => Ok(()),
+    }
+}
+
+/// Something to be like, not too much of anything, and a region only where it is clear of which picture.
+fn check_alike(alike: &Alike) -> Result<(), Error> {
+    let Alike { pictures, like, unlike, unlike_pictures, region } = alike;
+    if pictures.is_empty() && like.is_empty() {
+        return Err(Error::invalid("nothing was given that results should be like").with_hint(
+            "give a picture (image) or the id of a document inside (like) beside what they should be unlike",
+        ));
+    }
+    let given = [
+        ("pictures", pictures.len()),
+        ("ids in like", like.len()),
+        ("ids in unlike", unlike.len()),
+        ("pictures to be unlike", unlike_pictures.len()),
+    ];
+    if let Some((what, count)) = given.into_iter().find(|(_, count)| *count > MAX_ALIKE) {
+        return Err(Error::invalid(format!("at most {MAX_ALIKE} {what} are taken together, got {count}"))
+            .with_hint("a few good examples are enough"));
+    }
+    pictures.iter().chain(unlike_pictures).try_for_each(|bytes| check_picture(bytes))?;
+    like.iter().chain(unlike).try_for_each(|id| check_id(id))?;
+    match (region, pictures.as_slice()) {
+        (None, _) => Ok(()),
+        (Some(region), [_]) => region.check(),
+        (Some(_), pictures) => Err(Error::invalid(format!(
+            "a region is of exactly one picture, and {} were given",
+            pictures.len()
+        ))
+        .with_hint("cut the others out beforehand")),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Finding things: what may be asked, what is answered.
 //!
-//! A query is checked ([`check`]), settled ([`plan`]), becomes a vector ([`target`]), is searched in one view of the collection
+//! A query is checked ([`check`]), settled ([`plan`]), becomes a vector ([`target`]; of several things, [`alike`]), is searched in one view of the collection
 //! by meaning, by words, or by both ([`fuse`]), and only the survivors' texts and fields are fetched ([`pick`]); [`run`] is
 //! the way of it. Scores are made here, at the edge, from the vectors themselves ([`score`]); inside, a smaller distance is
 //! closer.
 
+mod alike;
 mod check;
 mod fuse;
 mod mode;
@@ -15,10 +16,12 @@ mod run;
 mod score;
 mod target;
 
+pub use alike::{Alike, MAX_ALIKE, Region};
 pub use mode::{Fusion, Mode, Per};
 pub(crate) use restraint::Manner;
 pub use restraint::{FEWER_RESULTS, LESS_EFFORT, NOT_RERANKED, Restraint};
 pub(crate) use run::search;
+pub(crate) use score::cosine;
 
 use crate::rerank::Reranked;
 use bilin_store::{Filter, Metadata};
@@ -35,6 +38,8 @@ pub enum Target {
     Vector(Vec<f32>),
     /// A document already inside, by id: its neighbours without itself. Of several items their mean direction counts.
     Like(String),
+    /// Several pictures and documents together, some of them taken away.
+    Alike(Alike),
 }
 
 /// One search.

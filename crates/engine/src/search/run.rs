@@ -9,7 +9,7 @@ use super::pick::{Picked, Words, pick};
 use super::plan::Plan;
 use super::restraint::{LESS_EFFORT, Manner, NOT_RERANKED};
 use super::score::scores;
-use super::target::{QueryVector, query_vector};
+use super::target::{Asked, QueryVector, query_vector};
 use super::{
     Answer, Found, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, TERM_LEFT_OUT, Target, Timings,
 };
@@ -112,7 +112,8 @@ fn target(
     remembers: bool,
     token: &CancelToken,
 ) -> Result<Option<QueryVector>, Error> {
-    match query_vector(engine, &plan.collection, settings, &**view, &query.target, remembers, token) {
+    let asked = Asked { engine, collection: &plan.collection, settings, view: &**view, remembers, token };
+    match query_vector(&asked, &query.target) {
         Err(error) if plan.mode == Mode::Lexical && error.kind != ErrorKind::Cancelled => {
             tracing::debug!(collection = plan.collection, %error, "a search by words goes without its cosine");
             Ok(None)

@@ -33,6 +33,11 @@ pub(super) fn scores(metric: Metric, query: &[f32], item: &[f32]) -> Scores {
     Scores { score: score as f32, similarity: similarity as f32, l2_distance: l2 as f32 }
 }
 
+/// Cosine of two vectors of one length; 0 where one has no direction.
+pub(crate) fn cosine(one: &[f32], other: &[f32]) -> f32 {
+    scores(Metric::Cosine, one, other).similarity
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,9 +8,9 @@ use crate::full_text::{ANALYZER, TextAnalyzer};
 use crate::merging::Merged;
 use bilin_index::{Choice, Effort, IndexSpec, RowSet, Rows, Structure};
 use bilin_store::{
-    Applied, Backup, Batch, Clash, Collection, CompactOptions, Compacted, DataDir, FailOver, FileStamp,
-    MaintainOptions, ModelRef, Pace, Settings, Snapshot, Status, StoreError, StoredItem, TextHits, TextQuery,
-    UNIT_MARK, Verified,
+    Applied, Backup, Batch, Clash, Collection, CompactOptions, Compacted, DataDir, Facets, FailOver,
+    FileStamp, Filter, MaintainOptions, ModelRef, Pace, Settings, Snapshot, Status, StoreError, StoredItem,
+    TextHits, TextQuery, UNIT_MARK, Verified,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -554,9 +554,16 @@ impl View for EmbeddedView {
         let items = self.snapshot.items(&slots).map_err(|error| for_collection(error, &self.collection))?;
         Ok(self.with_vectors(items))
     }
+    fn vector(&self, key: ItemKey) -> Vec<f32> {
+        slots(&[key]).next().map_or_else(Vec::new, |slot| self.snapshot.vector(slot).to_vec())
+    }
     fn document(&self, id: &str) -> Result<Vec<ViewItem>, Error> {
         let items = self.snapshot.document(id).map_err(|error| for_collection(error, &self.collection))?;
         Ok(self.with_vectors(items))
+    }
+    fn facets(&self, field: &str, filter: Option<&Filter>, limit: usize) -> Result<Facets, Error> {
+        let counted = self.snapshot.facets(field, filter, limit);
+        counted.map_err(|error| for_collection(error, &self.collection))
     }
     fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, Error> {
         self.snapshot.thumbnail(id).map_err(|error| for_collection(error, &self.collection))

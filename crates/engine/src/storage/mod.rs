@@ -12,7 +12,9 @@ use crate::cancel::CancelToken;
 use crate::error::Error;
 use bilin_index::{Choice, IndexSpec};
 use bilin_ingest::terms::Wanted;
-use bilin_store::{Applied, Batch, BuildPolicy, FileStamp, Filter, Metadata, ModelRef, Settings, Status};
+use bilin_store::{
+    Applied, Batch, BuildPolicy, Facets, FileStamp, Filter, Metadata, ModelRef, Settings, Status,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -170,8 +172,12 @@ pub trait View: Send + Sync {
     fn by_words(&self, request: &ByWords<'_>) -> Result<FoundWords, Error>;
     /// Items by key, in the order asked.
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error>;
+    /// The vector of an item, as it is kept.
+    fn vector(&self, key: ItemKey) -> Vec<f32>;
     /// The items of a document, in their order; empty when there is none.
     fn document(&self, id: &str) -> Result<Vec<ViewItem>, Error>;
+    /// The `limit` most frequent values of a field among items that satisfy the filter.
+    fn facets(&self, field: &str, filter: Option<&Filter>, limit: usize) -> Result<Facets, Error>;
     /// The small JPEG of a document's first item.
     fn thumbnail(&self, id: &str) -> Result<Option<Vec<u8>>, Error>;
 }

@@ -1,5 +1,6 @@
 //! The use cases of the engine on real files, the built-in models and a real data folder.
 
+mod alike;
 mod caching;
 mod concurrency;
 mod course;
@@ -8,6 +9,7 @@ mod documents;
 mod evaluation;
 mod faiss;
 mod folders;
+mod gallery;
 mod lexical;
 mod office;
 mod pictures;

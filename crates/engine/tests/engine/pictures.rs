@@ -25,7 +25,7 @@ pub fn drawing(pattern: &str, variant: u32) -> Vec<u8> {
     bytes
 }
 
-fn with_pictures() -> Place {
+pub fn with_pictures() -> Place {
     let place = Place::new();
     for pattern in ["rings", "stripes", "checker"] {
         for variant in 0..4 {

@@ -63,6 +63,39 @@ pub(crate) fn read(
     Ok(records.finish())
 }
 
+/// The rows of a table of any columns, each with its line and its cells as metadata; and what is wrong with others.
+pub(crate) fn rows(text: &str, given: Option<u8>) -> (Vec<(u64, Metadata)>, Vec<String>) {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(given.unwrap_or_else(|| delimiter(text)))
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    let mut header: Option<Vec<String>> = None;
+    for row in reader.records() {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                problems.push(format!("not CSV: {error}"));
+                continue;
+            }
+        };
+        let line = row.position().map_or(0, csv::Position::line);
+        let Some(names) = &header else {
+            header = Some(row.iter().map(|name| name.trim().to_owned()).collect());
+            continue;
+        };
+        if row.len() != names.len() {
+            let (wanted, got) = (names.len(), row.len());
+            problems.push(format!("line {line}: expected {wanted} cells as in the first line, found {got}"));
+            continue;
+        }
+        let cells = names.iter().zip(&row).filter(|(name, cell)| !name.is_empty() && !cell.trim().is_empty());
+        rows.push((line, cells.map(|(name, cell)| (name.clone(), value_of(cell))).collect()));
+    }
+    (rows, problems)
+}
+
 /// The delimiter that stands most often in the first line, outside of quotes.
 fn delimiter(text: &str) -> u8 {
     let mut counts = [0usize; DELIMITERS.len()];

@@ -1,10 +1,22 @@
 //! JSON Lines: one JSON object per line (<https://jsonlines.org>); blank lines are passed over. Values keep their JSON types.
 
-use crate::Found;
 use crate::formats::record::Records;
 use crate::read::ReadFile;
 use crate::split::{Budget, Split};
+use crate::{Found, Metadata};
 use serde_json::Value;
+
+/// The objects of a file, each with its line; and what is wrong with other lines.
+pub(crate) fn rows(text: &str) -> (Vec<(u64, Metadata)>, Vec<String>) {
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for (line, content) in (1u64..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
+        match serde_json::from_str::<Metadata>(content) {
+            Ok(fields) => rows.push((line, fields)),
+            Err(_) => problems.push(format!("line {line}: not a JSON object")),
+        }
+    }
+    (rows, problems)
+}
 
 pub(crate) fn read(text: &str, found: &Found, split: Split, budget: Budget<'_>) -> ReadFile {
     const HINT: &str =

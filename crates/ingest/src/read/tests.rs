@@ -10,6 +10,7 @@ fn found(source: &str, format: Format) -> Found {
         source: source.into(),
         format,
         category: None,
+        fields: crate::Metadata::new(),
         bytes: 0,
     }
 }

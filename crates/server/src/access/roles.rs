@@ -108,6 +108,8 @@ pub const ROUTES: &[Route] = &[
     read("GET", "/v1/collections", Reach::Handler),
     read("GET", "/v1/collections/{collection}", Reach::Collection),
     read("POST", "/v1/collections/{collection}/search", Reach::Collection),
+    read("GET", "/v1/collections/{collection}/facets", Reach::Collection),
+    read("GET", "/v1/collections/{collection}/duplicates", Reach::Collection),
     read("POST", "/v1/collections/{collection}/eval", Reach::Collection),
     read("GET", "/v1/collections/{collection}/documents/{*id}", Reach::Collection),
     read("GET", "/v1/collections/{collection}/thumbnails/{*id}", Reach::Collection),

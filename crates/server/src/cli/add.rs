@@ -1,7 +1,7 @@
 //! `bilin add`: files and folders into a collection, one commit per batch, problems told one by one.
 
 use super::values::{self, Cut, FileKind, Long};
-use super::{Context, Exit, Failure, watch};
+use super::{Context, Exit, Failure, urls, watch};
 use crate::printer::{Bar, Printer};
 use bilin_engine::{AddEvent, AddOptions, AddProgress, AddReport, Engine, IndexSpec, TextWishes};
 use clap::Args;
@@ -19,7 +19,9 @@ use std::time::Instant;
 pub(super) struct Add {
     /// Collection; made when it is not there
     collection: String,
-    /// Files and folders: pptx docx xlsx epub md txt ipynb csv jsonl and zip of these, or jpeg png webp gif bmp
+    /// Files and folders: pptx docx xlsx epub md txt ipynb csv jsonl and zip of these; or jpeg png webp gif bmp, zip of these,
+    /// and tables (csv jsonl) beside them that tell their fields by file_name. Also addresses (https://...), where add.urls
+    /// allows it
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Model of a new collection
@@ -37,6 +39,9 @@ pub(super) struct Add {
     /// Go on watching the paths, and take in what comes, changes and goes, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// Take the name of the folder (or archive) that holds a picture as its category, also of one that is itself named here
+    #[arg(long)]
+    category_from_folder: bool,
     /// How text is cut
     #[arg(long, value_enum, default_value_t)]
     split: Cut,
@@ -82,7 +87,11 @@ struct Added<'a> {
 }
 
 pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
-    check_paths(&args.paths)?;
+    let (urls, paths) = urls::parted(&args.paths);
+    check_paths(&paths)?;
+    if !urls.is_empty() {
+        urls::check(args.sync || args.watch, context)?;
+    }
     let data = &context.config.engine.data;
     let made_here = !data.exists();
     let engine = context.open()?;
@@ -100,15 +109,25 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
             long_texts: args.long_texts.map(Into::into),
             headings: args.headings,
         },
+        category_from_folder: args.category_from_folder,
     };
     if args.watch {
-        let watched = watch::run(engine, &args.collection, &args.paths, options, context);
+        let watched = watch::run(engine, &args.collection, &paths, options, context);
         if watched.is_err() && made_here {
             remove_empty(data);
         }
         return watched;
     }
-    let result = add(&engine, &args.collection, &args.paths, &options, &context.printer);
+    let mut result = Ok(AddReport::default());
+    if !paths.is_empty() {
+        result = add(&engine, &args.collection, &paths, &options, &context.printer);
+    }
+    if let (Ok(report), false) = (&mut result, urls.is_empty()) {
+        match urls::add(&engine, &args.collection, &urls, &options, context) {
+            Ok(fetched) => report.problems.extend(fetched.problems),
+            Err(failure) => result = Err(failure),
+        }
+    }
     if result.is_err() && made_here && engine.collections().is_empty() {
         drop(engine);
         remove_empty(data);

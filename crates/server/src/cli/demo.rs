@@ -101,7 +101,7 @@ fn one(
         printer.line(format_args!("\n{BOLD}? {question}{BOLD:#}"))?;
     }
     let query = Query { top_k: TOP_K, ..Query::new(target) };
-    match search::search(engine, collection, &query, Some(question), printer)? {
+    match search::search(engine, collection, &query, Some(question), context)? {
         0 => Err(Failure::internal(format!("nothing was found in {collection:?}"))),
         _ => Ok(()),
     }

@@ -11,6 +11,7 @@ mod collections;
 mod config;
 mod delete;
 mod demo;
+mod duplicates;
 mod encode;
 mod eval;
 mod export;
@@ -27,6 +28,7 @@ mod restore;
 mod search;
 mod serve;
 mod tune;
+mod urls;
 mod values;
 mod verify;
 mod watch;
@@ -35,7 +37,7 @@ pub use failure::{Exit, Failure, exit_of};
 
 use crate::config::{Config, Flag};
 use crate::printer::Printer;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -89,6 +91,8 @@ enum Command {
     Serve(serve::Serve),
     /// List collections, or maintain their indexes
     Collections(collections::Collections),
+    /// Find what is in a collection twice, or nearly
+    Duplicates(duplicates::DuplicatesArgs),
     /// Delete documents, or a whole collection
     Delete(delete::Delete),
     /// Unite collections of one vector space
@@ -187,6 +191,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Search(args) => search::run(&args, context),
         Command::Serve(args) => serve::run(&args, context),
         Command::Collections(args) => collections::run(&args, context),
+        Command::Duplicates(args) => duplicates::run(&args, context),
         Command::Delete(args) => delete::run(&args, context),
         Command::Merge(args) => merge::run(&args, context),
         Command::Reencode(args) => reencode::run(&args, context),
@@ -225,6 +230,11 @@ impl Cli {
         }
         if let Command::Search(search::Search { rerank_model: Some(model), .. }) = &self.command {
             flags.push(("rerank.model", model.clone(), "--rerank-model"));
+        }
+        if let Command::Search(search::Search { pictures: Some(how), .. }) = &self.command
+            && let Some(name) = how.to_possible_value()
+        {
+            flags.push(("terminal.pictures", name.get_name().to_owned(), "--pictures"));
         }
         if let Command::Serve(serve::Serve { watch, .. }) = &self.command
             && !watch.is_empty()

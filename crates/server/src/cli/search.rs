@@ -2,10 +2,11 @@
 
 use super::values::{self, MAX_K};
 use super::{Context, Exit, Failure};
-use crate::printer::{BOLD, DIM, Printer, excerpt};
+use crate::printer::{BOLD, DIM, HIT, Printer, excerpt};
+use crate::terminal::{self, PictureFace, PictureWish, picture_face};
 use bilin_engine::{
-    Answer, Engine, Filter, Found, Kind, Metadata, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET, Snippet,
-    Target, npy,
+    Alike, Answer, Engine, Filter, Found, Kind, Metadata, Mode, Per, QUERY_TRUNCATED, Query, RERANK_BUDGET,
+    Region, Snippet, Target, npy,
 };
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -21,21 +22,34 @@ const INDENT: usize = 12;
 
 /// Exit code 1 when nothing is found.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("target").required(true).args(["query", "image", "like", "vector"])))]
+#[command(group(ArgGroup::new("target").required(true).multiple(true).args(["query", "image", "like", "vector"])))]
+#[command(group(ArgGroup::new("examples").multiple(true).args(["image", "like"]).conflicts_with_all(["query", "vector"])))]
 pub(super) struct Search {
     /// Collection
     collection: String,
     /// What to look for, in words
     query: Option<String>,
-    /// What to look for, as a picture
+    /// What to look for, as a picture; may be repeated, and stand beside --like: the mean of all counts
     #[arg(long, value_name = "FILE")]
-    image: Option<PathBuf>,
-    /// What to look for, as the id of a document that is inside
+    image: Vec<PathBuf>,
+    /// What to look for, as the id of a document that is inside; may be repeated
     #[arg(long, value_name = "ID")]
-    like: Option<String>,
+    like: Vec<String>,
+    /// What results should not be like, as the id of a document that is inside; may be repeated
+    #[arg(long, value_name = "ID", requires = "examples")]
+    unlike: Vec<String>,
+    /// What results should not be like, as a picture; may be repeated
+    #[arg(long, value_name = "FILE", requires = "examples")]
+    unlike_image: Vec<PathBuf>,
+    /// The part of the one --image that counts: left, top, width and height in fractions, such as 0,0,0.5,0.5
+    #[arg(long, value_name = "L,T,W,H", requires = "image", value_parser = values::region, allow_hyphen_values = true)]
+    region: Option<Region>,
     /// What to look for, as numbers: a .npy or .json file, or [1, 2, ...] itself
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, conflicts_with = "query")]
     vector: Option<String>,
+    /// How pictures are shown on a terminal; never in a pipe or with --json [default: terminal.pictures]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(super) pictures: Option<PictureWish>,
     /// How many answers
     #[arg(short = 'k', long = "top-k", default_value_t = 3, value_name = "K", allow_negative_numbers = true,
           value_parser = clap::value_parser!(u64).range(1..=MAX_K))]
@@ -113,16 +127,21 @@ struct TimingsRecord {
 }
 
 pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
-    let limits = &context.config.engine;
-    let target = match (&args.query, &args.image, &args.like, &args.vector) {
-        (Some(text), ..) => Target::Text(text.clone()),
-        (_, Some(file), ..) => {
-            Target::Picture(values::read_bounded(file, limits.picture_limits.max_bytes as u64)?)
-        }
-        (_, _, Some(id), _) => Target::Like(id.clone()),
-        (_, _, _, Some(vector)) => Target::Vector(read_vector(vector)?),
+    let most = context.config.engine.picture_limits.max_bytes as u64;
+    let read = |files: &[PathBuf]| -> Result<Vec<Vec<u8>>, Failure> {
+        files.iter().map(|file| values::read_bounded(file, most)).collect()
+    };
+    let target = match (&args.query, &args.vector) {
+        (Some(text), _) => Target::Text(text.clone()),
+        (_, Some(vector)) => Target::Vector(read_vector(vector)?),
         // clap's group asks for one of them.
-        _ => return Err(Failure::usage("nothing to look for was given")),
+        (None, None) => Target::Alike(Alike {
+            pictures: read(&args.image)?,
+            like: args.like.clone(),
+            unlike: args.unlike.clone(),
+            unlike_pictures: read(&args.unlike_image)?,
+            region: args.region,
+        }),
     };
     let engine = context.open_existing()?;
     let query = Query {
@@ -135,7 +154,7 @@ pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
         ..Query::new(target)
     };
     fill(&engine, &args.collection, &query, context)?;
-    let count = search(&engine, &args.collection, &query, args.query.as_deref(), &context.printer)?;
+    let count = search(&engine, &args.collection, &query, args.query.as_deref(), context)?;
     if count == 0 {
         context.printer.note("nothing found");
         return Ok(Exit::Mendable);
@@ -165,15 +184,17 @@ pub(super) fn search(
     collection: &str,
     query: &Query,
     words: Option<&str>,
-    printer: &Printer,
+    context: &Context,
 ) -> Result<usize, Failure> {
+    let printer = &context.printer;
     let kind = engine.collection(collection)?.settings.kind;
     let answer = engine.search(collection, query)?;
     if printer.is_json() {
         printer.record("answer", &record(collection, words, query.top_k, &answer))?;
     } else {
+        let face = Face::of(engine, collection, context);
         for found in &answer.results {
-            show(found, kind, printer)?;
+            show(found, kind, &face, printer)?;
         }
     }
     for degraded in &answer.degraded {
@@ -242,38 +263,88 @@ fn found_record(found: &Found) -> FoundRecord<'_> {
     }
 }
 
+/// What a terminal can show beside text.
+struct Face<'a> {
+    engine: &'a Engine,
+    collection: &'a str,
+    is_terminal: bool,
+    pictures: Option<PictureFace>,
+}
+
+impl<'a> Face<'a> {
+    fn of(engine: &'a Engine, collection: &'a str, context: &Context) -> Face<'a> {
+        let is_terminal = context.printer.is_terminal();
+        let variable = |name: &str| std::env::var(name).ok();
+        let pictures = match is_terminal {
+            true => picture_face(context.config.terminal_pictures, &variable),
+            false => None,
+        };
+        Face { engine, collection, is_terminal, pictures }
+    }
+
+    /// `text` as a link that opens what was found, where there is something to open.
+    fn link(&self, found: &Found, text: &str) -> String {
+        if !self.is_terminal {
+            return text.to_owned();
+        }
+        // What cannot be looked up is shown without a link.
+        let file = self.engine.document_file(self.collection, &found.id).ok().flatten();
+        let source = field(&found.metadata, "source");
+        match terminal::address(source.as_deref(), file.as_deref()) {
+            Some(address) => terminal::link(&address, text),
+            None => text.to_owned(),
+        }
+    }
+
+    /// The thumbnail of what was found, with a line end.
+    fn picture(&self, found: &Found) -> Option<String> {
+        let jpeg = self.engine.thumbnail(self.collection, &found.id).ok()??;
+        self.pictures?.show(&jpeg, INDENT)
+    }
+}
+
 /// One answer for people: rank and score (the cosine of a text, whatever decided its rank), then the text, then where it stands.
-fn show(found: &Found, kind: Kind, printer: &Printer) -> Result<(), Failure> {
+fn show(found: &Found, kind: Kind, face: &Face<'_>, printer: &Printer) -> Result<(), Failure> {
     let rank = found.rank;
     let score = if kind == Kind::Text { found.similarity } else { found.score };
     let score = format!("{score:>7.4}");
     if kind == Kind::Image {
         let category = field(&found.metadata, "category").unwrap_or_else(|| "-".to_owned());
         let l2 = found.l2_distance;
-        let id = &found.id;
-        return printer
-            .line(format_args!("{BOLD}{rank:>3}{BOLD:#} {score}  {id}  {DIM}{category}  L2 {l2:.4}{DIM:#}"));
+        let id = face.link(found, &found.id);
+        printer.line(format_args!(
+            "{BOLD}{rank:>3}{BOLD:#} {score}  {id}  {DIM}{category}  L2 {l2:.4}{DIM:#}"
+        ))?;
+        return match face.picture(found) {
+            Some(picture) => printer.bytes(picture.as_bytes()),
+            None => Ok(()),
+        };
     }
     let text = match &found.snippet {
         Some(snippet) => marked(snippet),
         None => found.text.clone().unwrap_or_else(|| found.id.clone()),
     };
     let text = excerpt(&text, printer.columns(), INDENT, SHOWN_LINES);
-    printer.line(format_args!("{BOLD}{rank:>3}{BOLD:#} {score} {}", text.get(INDENT..).unwrap_or(&text)))?;
-    let place = place(found);
+    // What is cut off may have taken the end of a highlight with it.
+    printer.line(format_args!(
+        "{BOLD}{rank:>3}{BOLD:#} {score} {}{HIT:#}",
+        text.get(INDENT..).unwrap_or(&text)
+    ))?;
+    let place = face.link(found, &place(found));
     printer.line(format_args!("{:INDENT$}{DIM}{place}{DIM:#}", ""))
 }
 
-/// A snippet with what matched between brackets, which survive wrapping, pipes and terminals without colours.
+/// A snippet with what matched in bold and colour. The printer takes that out again where stdout is a pipe, a file or a terminal
+/// without colours: there the text is what it is, to be copied and searched; `--json` tells the places.
 fn marked(snippet: &Snippet) -> String {
-    let mut text = String::with_capacity(snippet.text.len() + 8 * snippet.highlights.len());
+    let mut text = String::with_capacity(snippet.text.len() + 16 * snippet.highlights.len());
     for (at, character) in snippet.text.chars().enumerate() {
         if snippet.highlights.iter().any(|range| range.start == at) {
-            text.push('[');
+            text += &HIT.render().to_string();
         }
         text.push(character);
         if snippet.highlights.iter().any(|range| range.end == at + 1) {
-            text.push(']');
+            text += &HIT.render_reset().to_string();
         }
     }
     text

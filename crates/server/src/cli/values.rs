@@ -2,7 +2,7 @@
 
 use super::Failure;
 use bilin_engine::eval::{EvalSetting, Measure};
-use bilin_engine::{Filter, IndexSpec, Kind, LongTexts, Metric, Prompt, Split};
+use bilin_engine::{Filter, IndexSpec, Kind, LongTexts, Metric, Prompt, Region, Split};
 use clap::ValueEnum;
 use serde_json::Value;
 use std::io::Read;
@@ -74,6 +74,19 @@ pub(super) fn floor(text: &str) -> Result<(Measure, f64), String> {
     let (measure, share) = text.split_once('=').ok_or_else(told)?;
     let share = share.trim().parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
     Ok((measure.parse()?, share.ok_or_else(told)?))
+}
+
+/// `left,top,width,height` in fractions of a picture's sides.
+pub(super) fn region(text: &str) -> Result<Region, String> {
+    let parts: Vec<f32> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
+    match parts.as_slice() {
+        &[left, top, width, height] if text.split(',').count() == 4 => {
+            Ok(Region { left, top, width, height })
+        }
+        _ => {
+            Err("expected LEFT,TOP,WIDTH,HEIGHT in fractions of the picture, such as 0,0,0.5,0.5".to_owned())
+        }
+    }
 }
 
 /// A filter expression.

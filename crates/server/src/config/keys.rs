@@ -282,6 +282,25 @@ pub const KEYS: &[Key] = &[
     secret("backups.s3_access_key", "BILIN_S3_ACCESS_KEY", "id of the key to S3; unset is AWS_ACCESS_KEY_ID"),
     secret("backups.s3_secret_key", "BILIN_S3_SECRET_KEY", "the key to S3; unset is AWS_SECRET_ACCESS_KEY"),
     text(
+        "terminal.pictures",
+        "BILIN_TERMINAL_PICTURES",
+        Some("auto"),
+        "how bilin search shows pictures on a terminal: auto, kitty, iterm, sixel, blocks or none",
+    ),
+    text(
+        "add.urls",
+        "BILIN_ADD_URLS",
+        Some("no"),
+        "whether bilin add fetches pictures and documents from addresses on the web: yes or no",
+    ),
+    text(
+        "add.url_hosts",
+        "BILIN_ADD_URL_HOSTS",
+        None,
+        "hosts that may be fetched from although their addresses are not public, such as wiki.local, 10.0.0.5:8080",
+    ),
+    number("add.url_seconds", "BILIN_ADD_URL_SECONDS", "60", "longest that fetching one address may take"),
+    text(
         "search.mode",
         "BILIN_SEARCH_MODE",
         Some("hybrid"),

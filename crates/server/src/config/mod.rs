@@ -4,6 +4,7 @@
 //! names the nearest one: a mistyped `BILIN_API_KEI` must not leave a service open. Values travel as text until
 //! [`Config::read`] checks them all, so that an error can always quote the value and its origin.
 
+mod faces;
 mod file;
 mod keys;
 mod service;
@@ -14,6 +15,8 @@ pub use service::ServiceConfig;
 use crate::access::AccessOptions;
 use crate::cli::Failure;
 use crate::shared_cache::SharedCacheConfig;
+use crate::terminal::PictureWish;
+use crate::urls::UrlConfig;
 use bilin_engine::{
     DocumentLimits, EngineConfig, Fusion, LongQueries, RerankConfig, UpkeepPolicy, WatchTiming,
 };
@@ -103,6 +106,10 @@ pub struct Config {
     pub watch_timing: WatchTiming,
     /// Library of ONNX Runtime.
     pub onnxruntime: Option<PathBuf>,
+    /// How pictures are shown on a terminal.
+    pub terminal_pictures: PictureWish,
+    /// Fetching from the web; `None` = not at all.
+    pub urls: Option<UrlConfig>,
     /// Log filter; `None` lets the command choose.
     pub log: Option<String>,
     /// All of the above as text, with origins, in the order of [`KEYS`].
@@ -238,6 +245,8 @@ impl Config {
             sources: read.sources()?,
             watch_timing: read.watch_timing()?,
             onnxruntime: read.text("models.onnxruntime").map(PathBuf::from),
+            terminal_pictures: read.terminal_pictures()?,
+            urls: read.urls()?,
             log: read.text("log"),
             settings: Vec::new(),
         };

@@ -6,10 +6,11 @@
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, Object, Part, PathParts, media_type, multipart};
+use super::page;
 use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use bilin_engine::{DocumentContent, Engine, Filter, Kind, Metadata, NewDocument};
@@ -95,7 +96,8 @@ pub struct DeletedView {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "shape of the form in the API description")]
 pub struct AddFiles {
-    /// Pictures, or documents (.pptx, .docx, .xlsx, .epub, .md, .txt, .csv, .ipynb, .zip of these); may stand several times.
+    /// Pictures (or a .zip of them, with a table of their fields), or documents (.pptx, .docx, .xlsx, .epub, .md, .txt, .csv,
+    /// .ipynb, .zip of these); may stand several times.
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<String>,
     /// A JSON object: fields for all files.
@@ -237,6 +239,9 @@ fn file(part: &Part, file_name: &str, kind: Kind) -> Result<NewDocument, ApiErro
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let mut metadata = Metadata::new();
     let content = match kind {
+        Kind::Image if extension.eq_ignore_ascii_case("zip") => {
+            DocumentContent::File { name: name.to_owned(), bytes: part.bytes.to_vec() }
+        }
         Kind::Image => {
             metadata.insert("image_path".to_owned(), name.into());
             metadata.insert("product_id".to_owned(), stem.into());
@@ -371,11 +376,12 @@ pub(super) async fn delete_many(
 #[utoipa::path(get, path = "/v1/collections/{collection}/thumbnails/{*id}", operation_id = "getThumbnail", tag = "documents",
     params(("collection" = String, Path, description = "name of the collection"),
         ("id" = String, Path, description = "id of the document; may hold slashes")),
-    responses((status = 200, content_type = "image/jpeg", description = "a small JPEG"),
-        (status = 404, body = ErrorBody)))]
+    responses((status = 200, content_type = "image/jpeg", description = "a small JPEG, with its hash as ETag"),
+        (status = 304, description = "the client has it"), (status = 404, body = ErrorBody)))]
 pub(super) async fn thumbnail(
     State(state): State<AppState>,
     PathParts((name, id)): PathParts<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (collection, wanted) = (name.clone(), id.clone());
     let jpeg = state
@@ -383,6 +389,11 @@ pub(super) async fn thumbnail(
         .run(Lane::Look, &state.engine, move |engine| engine.thumbnail(&collection, &wanted))
         .await?
         .ok_or_else(|| unknown(&name, &id))?;
-    let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "private, max-age=60")];
-    Ok((StatusCode::OK, headers, jpeg).into_response())
+    // Under the same address another picture may stand later, so a browser asks again after a while, by the hash.
+    let etag = format!("\"{}\"", blake3::hash(&jpeg).to_hex().get(..16).unwrap_or_default());
+    let caching = [(header::ETAG, etag.as_str()), (header::CACHE_CONTROL, "private, max-age=60")];
+    if page::has(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
+    Ok((StatusCode::OK, caching, [(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response())
 }

@@ -26,11 +26,14 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
         return ApiError::not_found("the page has no such file", "open / for the page").into_response();
     };
     let common = [(header::ETAG, asset.etag.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    if known
-        .is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
-    {
+    if has(headers, &asset.etag) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     (common, [(header::CONTENT_TYPE, asset.content_type)], asset.bytes).into_response()
+}
+
+/// Whether the client has what this tag names (RFC 9110, 13.1.2).
+pub(super) fn has(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    known.is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag))
 }

@@ -6,8 +6,8 @@
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    access, backups, collections, documents, embeddings, errors, eval, keeping, merge, openapi, page, probes,
-    reencode, requests, search, tutorial,
+    access, backups, collections, documents, duplicates, embeddings, errors, eval, facets, keeping, merge,
+    openapi, page, probes, reencode, requests, search, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -27,6 +27,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(tutorial::image_search))
         .routes(routes!(tutorial::health))
         .routes(routes!(search::search))
+        .routes(routes!(facets::facets))
+        .routes(routes!(duplicates::duplicates))
         .routes(routes!(eval::evaluate))
         .routes(routes!(embeddings::embeddings))
         .routes(routes!(documents::add))

@@ -1,4 +1,4 @@
-//! `POST /v1/collections/{collection}/search`: by text, picture, vector, or "like" a document inside.
+//! `POST /v1/collections/{collection}/search`: by text, by vector, or like pictures and documents inside.
 
 use super::answers::{Wanted, answer, rendered};
 use super::documents::base64_picture;
@@ -9,7 +9,9 @@ use super::telemetry::note_query;
 use super::top_k::TopK;
 use axum::extract::State;
 use axum::response::Response;
-use bilin_engine::{Answer, Filter, Found, Metadata, Query, Snippet, Target, Timings};
+use bilin_engine::{
+    Alike, Answer, Filter, Found, MAX_ALIKE, Metadata, Query, Region, Snippet, Target, Timings,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,7 +73,35 @@ impl From<bilin_engine::Mode> for Mode {
     }
 }
 
-/// A search; exactly one of `text`, `image`, `vector` and `like`.
+/// One text, or several.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_list(wish: Option<OneOrMany>) -> Vec<String> {
+        match wish {
+            None => Vec::new(),
+            Some(OneOrMany::One(one)) => vec![one],
+            Some(OneOrMany::Many(many)) => many,
+        }
+    }
+
+    /// Pictures of base64, counted before they are decoded.
+    fn into_pictures(wish: Option<OneOrMany>) -> Result<Vec<Vec<u8>>, ApiError> {
+        let list = OneOrMany::into_list(wish);
+        if list.len() > MAX_ALIKE {
+            let told = format!("at most {MAX_ALIKE} pictures are taken together, received {}", list.len());
+            return Err(ApiError::invalid(told, "a few good examples are enough"));
+        }
+        list.iter().map(|picture| base64_picture(picture)).collect()
+    }
+}
+
+/// A search: by `text`, or by `vector`, or by `image` and `like` (one, several or both).
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
@@ -79,15 +109,27 @@ pub struct SearchRequest {
     #[serde(default)]
     #[schema(example = "哪种索引最省内存?")]
     text: Option<String>,
-    /// A jpeg, png, webp, gif or bmp file in base64, for a picture collection.
+    /// A jpeg, png, webp, gif or bmp file in base64, for a picture collection; or several, at most 8.
     #[serde(default)]
-    image: Option<String>,
+    image: Option<OneOrMany>,
     /// A vector of the collection's dimension.
     #[serde(default)]
     vector: Option<Vec<f32>>,
-    /// Id of a document inside: finds its neighbours, without itself.
+    /// Id of a document inside: finds its neighbours, without itself; or several, at most 8. `image` and `like` together ask for
+    /// the mean of all of them.
     #[serde(default)]
-    like: Option<String>,
+    like: Option<OneOrMany>,
+    /// Ids of documents inside that results should not be like, at most 8; beside `image` or `like`.
+    #[serde(default)]
+    unlike: Option<OneOrMany>,
+    /// Pictures in base64 that results should not be like, at most 8; beside `image` or `like`.
+    #[serde(default)]
+    unlike_image: Option<OneOrMany>,
+    /// The part of the one picture in `image` that counts: left, top, width and height in fractions of its sides, as it is looked
+    /// at (upright).
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<f32>>, min_items = 4, max_items = 4, example = json!([0.25, 0.25, 0.5, 0.5]))]
+    region: Option<[f32; 4]>,
     /// How many results, 1 to 1000; default 10.
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 1000, default = 10)]
@@ -242,25 +284,42 @@ impl From<Found> for ResultView {
     }
 }
 
+/// A filter as it is written.
+pub(super) fn filter(text: Option<&str>) -> Result<Option<Filter>, ApiError> {
+    text.map(str::parse::<Filter>).transpose().map_err(|e| {
+        ApiError::invalid(format!("filter: {e}"), "write it like category = \"birds\" AND price < 10")
+    })
+}
+
 impl SearchRequest {
     fn into_query(self) -> Result<Query, ApiError> {
-        let target = match (self.text, self.image, self.vector, self.like) {
-            (Some(text), None, None, None) => Target::Text(text),
-            (None, Some(image), None, None) => Target::Picture(base64_picture(&image)?),
-            (None, None, Some(vector), None) => Target::Vector(vector),
-            (None, None, None, Some(id)) => Target::Like(id),
-            (text, image, vector, like) => {
-                let given = [text.is_some(), image.is_some(), vector.is_some(), like.is_some()];
-                let given = given.iter().filter(|g| **g).count();
-                return Err(ApiError::invalid(
-                    format!("expected exactly one of text, image, vector and like, received {given}"),
-                    "say what to look for in one of them",
-                ));
+        let by_examples = self.image.is_some() || self.like.is_some();
+        let has_conditions = self.unlike.is_some() || self.unlike_image.is_some() || self.region.is_some();
+        let target = match (self.text, self.vector, by_examples) {
+            (Some(text), None, false) if !has_conditions => Target::Text(text),
+            (None, Some(vector), false) if !has_conditions => Target::Vector(vector),
+            (None, None, true) => Target::Alike(Alike {
+                pictures: OneOrMany::into_pictures(self.image)?,
+                like: OneOrMany::into_list(self.like),
+                unlike: OneOrMany::into_list(self.unlike),
+                unlike_pictures: OneOrMany::into_pictures(self.unlike_image)?,
+                region: self.region.map(|[left, top, width, height]| Region { left, top, width, height }),
+            }),
+            (text, vector, _) => {
+                let given = [text.is_some(), vector.is_some(), by_examples];
+                return Err(match given.iter().filter(|given| **given).count() {
+                    0 | 1 if has_conditions => ApiError::invalid(
+                        "unlike, unlike_image and region stand beside image or like, received them without",
+                        "say in image or like what results should be like",
+                    ),
+                    given => ApiError::invalid(
+                        format!("expected exactly one of text, vector, and image or like, received {given}"),
+                        "say what to look for in one of them; image and like may stand together",
+                    ),
+                });
             }
         };
-        let filter = self.filter.as_deref().map(str::parse::<Filter>).transpose().map_err(|e| {
-            ApiError::invalid(format!("filter: {e}"), "write it like category = \"birds\" AND price < 10")
-        })?;
+        let filter = filter(self.filter.as_deref())?;
         let top_k = self.top_k.map_or(DEFAULT_TOP_K, |k| k.0);
         let mode = self.mode.map(Into::into);
         Ok(Query {
@@ -277,7 +336,8 @@ impl SearchRequest {
 
 /// Search a collection
 ///
-/// By text, by picture, by vector, or for the neighbours of a document inside; with a filter over metadata. Texts are found by
+/// By text, by vector, or by examples: pictures (or a part of one) and documents inside, several together, unlike others; with a
+/// filter over metadata. Texts are found by
 /// meaning, by words, or by both; what stands in quotes (`"…"`, `“…”`, `「…」`) must be there word by word.
 #[utoipa::path(post, path = "/v1/collections/{collection}/search", operation_id = "searchCollection", tag = "search",
     params(("collection" = String, Path, description = "name of the collection")),

@@ -12,6 +12,7 @@
 //! | `add` | a `problem` (`path`, `reason`, `hint`) as each is met, then one `added` with the counts |
 //! | `collections` | one `collection` each: `name`, `kind`, `count`, `documents`, `model`, `query_prompt` and `document_prompt` (`null` where they are the model's own), `long_texts`, `headings`, `dim`, `metric`, `index`, `target_recall`, `recall`, `generation`, `tail`, `disk_bytes`, `seq`, `health`, `warnings`; a `broken` (`name`, `reason`) for one that cannot be opened |
 //! | `collections --maintain` | one `maintained` each: `name`, `done` |
+//! | `duplicates` | one `duplicates` per group: `kind` (`exact` or `near`), `count`, `items` (each `id`, `ordinal`, `similarity`, `metadata`); then one `looked`: `collection`, `groups`, `examined`, `complete` |
 //! | `delete` | one `deleted`: `collection`, `documents`, `seq`; with `--all` one `removed`: `collection` |
 //! | `import faiss` | one `imported`: `collection`, `source` (the index in FAISS's words), `items`, `added`, `updated`, `created`, `exact`, `metric`, `dim`, `seq`, `elapsed_ms` |
 //! | `export faiss` | one `exported`: `collection`, `index_file`, `metadata_file`, `index`, `items`, `bytes` |
@@ -57,6 +58,8 @@ const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 /// Bold, for headings and ranks.
 pub const BOLD: Style = Style::new().bold();
+/// Bold yellow, for what a query found in a text.
+pub const HIT: Style = AnsiColor::Yellow.on_default().bold();
 /// Dimmed, for what stands beside the point.
 pub const DIM: Style = Style::new().dimmed();
 
@@ -88,6 +91,11 @@ impl Printer {
     /// Whether `--json` was asked for.
     pub fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether people read stdout on a terminal: where it is none, and for scripts, nothing but text is written.
+    pub fn is_terminal(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
     }
 
     /// Columns that text for people may use.

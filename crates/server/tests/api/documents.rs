@@ -81,6 +81,14 @@ async fn files_of_a_form_become_documents_named_after_them() {
     assert_eq!((thumbnail.status.as_u16(), thumbnail.header("content-type")), (200, "image/jpeg"));
     assert!(image::load_from_memory(&thumbnail.bytes).is_ok());
     assert_eq!(thumbnail.header("x-content-type-options"), "nosniff");
+    assert!(thumbnail.header("cache-control").contains("max-age"), "{:?}", thumbnail.headers);
+    let etag = thumbnail.header("etag");
+    let again =
+        axum::http::Request::get("/v1/collections/pictures/thumbnails/red.png").header("if-none-match", etag);
+    let again = service.send(again.body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!((again.status.as_u16(), again.bytes.len(), again.header("etag")), (304, 0, etag));
+    let other = service.get("/v1/collections/pictures/thumbnails/blue.png").await;
+    assert_ne!(other.header("etag"), etag);
 
     let path = "/v1/collections/course/documents";
     let text = "\u{feff}# 索引\n倒排索引先聚类。";

@@ -11,6 +11,7 @@ mod description;
 mod documents;
 mod evaluating;
 mod full_disk;
+mod hostile_pictures;
 mod limits;
 mod metrics;
 #[path = "../../../store/tests/store/mounted.rs"]

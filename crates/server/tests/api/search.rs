@@ -1,6 +1,6 @@
 //! Searching collections, and encoding texts.
 
-use crate::service::Service;
+use crate::service::{Service, picture};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -105,4 +105,88 @@ async fn embeddings_come_as_numbers_or_base64() {
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     let worst = first.iter().zip(&unpacked).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst < 1e-5, "{worst}");
+}
+
+#[tokio::test]
+async fn examples_stand_together_and_against_others() {
+    let service = Service::new().with_pictures().await;
+    let path = "/v1/collections/pictures/search";
+    let base64 = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
+    let (red, checks) = (base64(&picture([220, 30, 30], false)), base64(&picture([0; 3], true)));
+    let one = service.post(path, &json!({"image": red})).await.expect(200);
+    let listed = service.post(path, &json!({"image": [red]})).await.expect(200);
+    assert_eq!((&one["results"], ids(&one)[0]), (&listed["results"], "red.png"));
+    let body = service.post(path, &json!({"image": [red, checks], "like": ["blue.png"]})).await.expect(200);
+    assert_eq!(ids(&body).len(), 2, "blue.png was named");
+    let body = service.post(path, &json!({"like": "red.png", "unlike": ["checks.png"]})).await.expect(200);
+    assert_eq!(ids(&body), ["blue.png"]);
+    let body = service.post(path, &json!({"like": "red.png", "unlike_image": checks})).await.expect(200);
+    assert_eq!(ids(&body), ["blue.png", "checks.png"]);
+    let part = json!({"image": checks, "region": [0.0, 0.0, 0.125, 0.125]});
+    let body = service.post(path, &part).await.expect(200);
+    assert_ne!(ids(&body)[0], "checks.png", "one white square is no checker board");
+    for (wrong, word) in [
+        (json!({"unlike": "red.png"}), "beside image or like"),
+        (json!({"text": "x", "region": [0, 0, 1, 1]}), "beside image or like"),
+        (json!({"text": "x", "like": "red.png"}), "exactly one"),
+        (json!({"image": [], "like": []}), "should be like"),
+        (json!({"image": vec![&red; 9]}), "at most 8"),
+        (json!({"like": 7}), "a text or a list of texts"),
+        (json!({"image": red, "region": [0, 0, 1]}), "region"),
+        (json!({"image": red, "region": [0.5, 0, 0.6, 1]}), "within the picture"),
+        (json!({"image": [red, checks], "region": [0, 0, 1, 1]}), "exactly one picture"),
+        (json!({"image": [red, "?"]}), "base64"),
+    ] {
+        let told = service.post(path, &wrong).await.refused(422, "invalid_input");
+        assert!(told.contains(word), "{word}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn values_of_a_field_come_with_their_counts() {
+    let service = Service::new().with_pictures().await;
+    let path = "/v1/collections/pictures/facets";
+    let body = service.get(&format!("{path}?field=category")).await.expect(200);
+    let plain = json!([{"value": "plain", "count": 3}]);
+    assert_eq!(body, json!({"field": "category", "values": plain, "others": 0}));
+    let some = service.get(&format!("{path}?field=product_id&filter=price%20%3E%205")).await.expect(200);
+    assert_eq!(some["values"], json!([]));
+    for wrong in ["", "?field=", "?field=a%22b", "?field=a&filter=%3D", "?field=a&more=1"] {
+        service.get(&format!("{path}{wrong}")).await.refused(422, "invalid_input");
+    }
+    service.get("/v1/collections/nowhere/facets?field=a").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn duplicates_are_grouped_and_archives_of_pictures_taken_in() {
+    let service = Service::new().with_pictures().await;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in
+        [("reds/again.png", picture([220, 30, 30], false)), ("other.png", picture([9, 200, 9], false))]
+    {
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut writer, &content).unwrap();
+    }
+    let archive = writer.finish().unwrap().into_inner();
+    let form = [("file", Some("more.zip"), archive.as_slice()), ("metadata", None, br#"{"price": 8}"#)];
+    let added = service.form("/v1/collections/pictures/documents", &form).await.expect(200);
+    assert_eq!(added["ids"], json!(["more.zip/reds/again.png", "more.zip/other.png"]));
+    let document =
+        service.get("/v1/collections/pictures/documents/more.zip/reds/again.png").await.expect(200);
+    let metadata = &document["items"][0]["metadata"];
+    assert_eq!((&metadata["category"], &metadata["price"]), (&json!("reds"), &json!(8)));
+    let path = "/v1/collections/pictures/duplicates";
+    let body = service.get(path).await.expect(200);
+    assert_eq!((&body["examined"], &body["complete"]), (&json!(5), &json!(true)));
+    let groups = body["groups"].as_array().unwrap();
+    assert_eq!((groups.len(), &groups[0]["kind"], &groups[0]["count"]), (1, &json!("exact"), &json!(2)));
+    let items: Vec<&str> =
+        groups[0]["items"].as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap()).collect();
+    assert_eq!(items, ["red.png", "more.zip/reds/again.png"]);
+    let near = service.get(&format!("{path}?similarity=0.1&limit=1")).await.expect(200);
+    assert_eq!(near["groups"][0]["kind"], "near", "{near}");
+    for wrong in ["similarity=0", "similarity=2", "similarity=x", "limit=0", "limit=99999", "more=1"] {
+        service.get(&format!("{path}?{wrong}")).await.refused(422, "invalid_input");
+    }
+    service.get("/v1/collections/nowhere/duplicates").await.refused(404, "not_found");
 }

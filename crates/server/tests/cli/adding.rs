@@ -1,6 +1,6 @@
 //! `bilin add`: what it takes in, what it reports, and that running it again is safe.
 
-use crate::workspace::{SENTENCES, Workspace, picture};
+use crate::workspace::{SENTENCES, Workspace, picture, png_claiming};
 
 const CHAPTER: &str = "# Storage\n\n## Backups\n\nA backup is a complete copy with a manifest. Restore it with one command.\n\n\
     ## Locks\n\nOne process owns the data folder.\n";
@@ -86,4 +86,75 @@ fn items_of_marks_alone_are_counted_and_left_out() {
     let added = workspace.run(&["add", "again", "a.jsonl", "--json"]).exits(0).json();
     let added = added.iter().find(|line| line["type"] == "added").unwrap();
     assert_eq!((added["items_added"].as_u64(), added["items_left_out"].as_u64()), (Some(1), Some(2)));
+}
+
+/// A server on this machine that gives every path below `/files/` its content, and redirects `/away` to itself by another name.
+fn web(files: Vec<(&'static str, &'static str, Vec<u8>)>) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 2048];
+            let length = std::io::Read::read(&mut stream, &mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
+            let found = files.iter().find(|(name, ..)| *name == path);
+            let (status, head, body) = match found {
+                Some((_, kind, body)) => ("200 OK", format!("Content-Type: {kind}"), body.as_slice()),
+                None if path == "/away" => {
+                    ("302 Found", format!("Location: http://localhost:{port}/a.png"), &[][..])
+                }
+                None => ("404 Not Found", "X: y".to_owned(), &b"nothing"[..]),
+            };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let _ = std::io::Write::write_all(&mut stream, &[head.as_bytes(), body].concat());
+        }
+    });
+    port
+}
+
+#[test]
+fn addresses_are_fetched_where_that_is_allowed() {
+    let workspace = Workspace::new();
+    let red = std::fs::read(picture(&workspace, "red.png", [200, 30, 30])).unwrap();
+    let huge = png_claiming(60_000, 60_000);
+    let page = "<html><body><h1>向量检索</h1><p>倒排索引先聚类,再在近的组里查找。</p></body></html>"
+        .as_bytes()
+        .to_vec();
+    let port = web(vec![
+        ("/a.png", "image/png", red.clone()),
+        ("/huge.png", "image/png", huge),
+        ("/fake.png", "image/png", b"<script>alert(1)</script>".to_vec()),
+        ("/notes", "text/html; charset=utf-8", page),
+    ]);
+    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let off = workspace.run(&["add", "web", &url("/a.png")]).exits(1);
+    off.complains(&["add.urls"]);
+    off.hints("add.urls");
+    assert!(!workspace.path("bilin-data").exists(), "a refusal leaves nothing behind");
+    let told = workspace.run_with(("BILIN_ADD_URLS", "yes"), &["add", "web", &url("/a.png")]).exits(1);
+    assert!(told.stderr.contains("not a public address"), "{}", told.stderr);
+    workspace.write("bilin.toml", format!("[add]\nurls = \"yes\"\nurl_hosts = \"127.0.0.1:{port}\"\n"));
+    let mut arguments = vec!["add".to_owned(), "web".to_owned(), "--json".to_owned()];
+    arguments.extend(["/a.png", "/huge.png", "/fake.png", "/away", "/none.png"].map(url));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = workspace.run(&arguments).exits(1);
+    let lines = run.json();
+    let reasons: Vec<&str> = lines.iter().filter_map(|line| line["reason"].as_str()).collect();
+    let words = ["60000 x 60000", "not a picture", "not a public address", "404"];
+    assert_eq!(reasons.len(), words.len(), "{reasons:?}");
+    for (reason, word) in reasons.iter().zip(words) {
+        assert!(reason.contains(word), "{word}: {reasons:?}");
+    }
+    assert_eq!(lines.last().unwrap()["files_added"], 1, "{lines:?}");
+    let found = workspace.answers(&["search", "web", "--image", "red.png", "--json"]);
+    assert_eq!((&found[0]["id"], &found[0]["metadata"]["product_id"]), (&url("/a.png").into(), &"a".into()));
+    workspace.run(&["add", "pages", &url("/notes")]).exits(0);
+    let found = workspace.answers(&["search", "pages", "倒排索引", "--json"]);
+    assert_eq!(found[0]["metadata"]["source"], url("/notes"));
+    workspace.run(&["add", "web", &url("/a.png"), "--sync"]).exits(2).complains(&["--sync"]);
 }

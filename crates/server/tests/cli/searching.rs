@@ -9,8 +9,7 @@ fn the_sentence_about_architecture_comes_first() {
     let workspace = Workspace::with_notes();
     let run = workspace.run(&["search", "notes", "FAISS的架构包含哪些模块?"]).exits(0);
     let text = run.text();
-    // What was found by words stands in brackets.
-    let first = text.lines().next().unwrap().replace(['[', ']'], "");
+    let first = text.lines().next().unwrap();
     assert!(first.trim_start().starts_with("1 ") && first.contains("架构包含三个模块"), "{text}");
     assert!(text.contains("corpus.txt"), "{text}");
     assert_eq!(text.lines().filter(|line| line.contains("corpus.txt")).count(), 3);
@@ -44,7 +43,10 @@ fn json_is_one_object_with_everything() {
 fn words_are_marked_in_the_sentence_that_holds_them() {
     let workspace = Workspace::with_notes();
     let found = workspace.run(&["search", "notes", "架構", "--mode", "lexical", "-k", "1"]).exits(0).text();
-    assert!(found.contains("[架构]"), "{found}");
+    assert!(
+        found.contains("架构") && !found.contains(['[', '\u{1b}']),
+        "a pipe gets the text as it is: {found}"
+    );
     let lines = workspace.run(&["search", "notes", "「架构」", "--mode", "hybrid", "--json"]).exits(0).json();
     assert_eq!(lines[0]["mode"], "hybrid");
     assert!(lines[0]["results"][0]["lexical"].as_f64().is_some_and(|score| score > 0.0), "{lines:?}");
@@ -81,6 +83,60 @@ fn a_picture_finds_itself() {
     let id = best["id"].as_str().unwrap();
     let like = workspace.answers(&["search", "shop", "--like", id, "--json"]);
     assert!(!like.is_empty());
+}
+
+#[test]
+fn several_pictures_stand_together_and_duplicates_are_listed() {
+    let workspace = Workspace::new();
+    for (name, colour) in
+        [("red/1.png", [200, 30, 30]), ("red/2.png", [200, 30, 30]), ("blue/3.png", [20, 30, 220])]
+    {
+        picture(&workspace, &format!("shop/{name}"), colour);
+    }
+    workspace.write("shop/metadata.csv", "file_name,price\nred/1.png,5\nred/2.png,12\n");
+    workspace.run(&["add", "shop", "shop"]).exits(0);
+    let (red, blue) = ("shop/red/1.png", "shop/blue/3.png");
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let results = workspace.answers(arguments);
+        results.iter().map(|found| found["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let both = ids(&["search", "shop", "--image", red, "--image", blue, "--like", red, "--json"]);
+    assert_eq!(both.len(), 2, "what was named is left out: {both:?}");
+    let cheap = ids(&["search", "shop", "--image", red, "--filter", "price < 10", "--json"]);
+    assert_eq!(cheap, [red]);
+    let away = ids(&["search", "shop", "--like", red, "--unlike", blue, "--unlike-image", blue, "--json"]);
+    assert_eq!(away, ["shop/red/2.png"]);
+    let part = ids(&["search", "shop", "--image", red, "--region", "0,0,0.25,0.25", "-k", "1", "--json"]);
+    assert!(part[0].starts_with("shop/red/"), "{part:?}");
+    for wrong in [
+        &["search", "shop", "--unlike", red][..],
+        &["search", "shop", "words", "--image", red],
+        &["search", "shop", "words", "--unlike", red],
+        &["search", "shop", "--vector", "[1]", "--like", red],
+        &["search", "shop", "--like", red, "--region", "0,0,1,1"],
+        &["search", "shop", "--image", red, "--region", "0,0,1"],
+        &["search", "shop"],
+    ] {
+        workspace.run(wrong).exits(2).complains(&[]);
+    }
+    workspace
+        .run(&["search", "shop", "--image", red, "--region", "0.5,0,0.6,1"])
+        .exits(1)
+        .complains(&["within the picture"]);
+    let lines = workspace.run(&["duplicates", "shop", "--json"]).exits(0).json();
+    assert_eq!(
+        (&lines[0]["type"], &lines[0]["kind"], &lines[0]["count"]),
+        (&"duplicates".into(), &"exact".into(), &2.into())
+    );
+    assert_eq!((&lines[1]["type"], &lines[1]["examined"]), (&"looked".into(), &3.into()));
+    let people = workspace.run(&["duplicates", "shop", "--similarity", "0.98"]).exits(0);
+    assert!(
+        people.text().starts_with("exact 2 items") && people.text().contains("red/2.png"),
+        "{}",
+        people.text()
+    );
+    assert!(people.stderr.contains("1 groups of duplicates among 3 items"), "{}", people.stderr);
+    workspace.run(&["duplicates", "shop", "--similarity", "2"]).exits(2).complains(&[]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::batch::FileStamp;
 use crate::generation::{Generation, Record, effort_from_text};
 use crate::rows::{BLOCK_BYTES, BlockSum, Layout};
 use crate::settings::{Metadata, Settings};
-use crate::snapshot::StoredItem;
+use crate::snapshot::{Facets, StoredItem};
 
 use super::Identity;
 
@@ -282,6 +282,43 @@ pub(crate) fn select(
         ))?
         .query_map(params_from_iter(bound), |row| row.get(0))?
         .collect()
+}
+
+/// How many items visible at `seq` that satisfy `condition` (as for [`select`]) have each value of the field at a JSON `path`:
+/// the `limit` most frequent ones, and how many items have another one. Lists and objects are no values.
+pub(crate) fn facets(
+    connection: &Connection,
+    seq: u64,
+    (condition, parameters): (&str, Vec<Value>),
+    path: &str,
+    limit: usize,
+) -> rusqlite::Result<Facets> {
+    let at = parameters.len() + 2;
+    let bound =
+        std::iter::once(Value::Integer(seq as i64)).chain(parameters).chain([Value::from(path.to_owned())]);
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT json_type(metadata, ?{at}) AS kind, json_extract(metadata, ?{at}) AS value, count(*) AS items
+             FROM items WHERE added_seq <= ?1 AND (deleted_seq IS NULL OR deleted_seq > ?1) AND ({condition})
+                 AND kind IN ('text', 'integer', 'real', 'true', 'false')
+             GROUP BY kind, value ORDER BY items DESC, value, kind"
+    ))?;
+    let mut rows = statement.query(params_from_iter(bound))?;
+    let mut facets = Facets::default();
+    while let Some(row) = rows.next()? {
+        let kind: String = row.get(0)?;
+        let value = match kind.as_str() {
+            "text" => serde_json::Value::from(row.get::<_, String>(1)?),
+            "integer" => serde_json::Value::from(row.get::<_, i64>(1)?),
+            "real" => serde_json::Value::from(row.get::<_, f64>(1)?),
+            told => serde_json::Value::from(told == "true"),
+        };
+        let items = unsigned(row, 2)? as usize;
+        match facets.values.len() < limit {
+            true => facets.values.push((value, items)),
+            false => facets.others += items,
+        }
+    }
+    Ok(facets)
 }
 
 pub(crate) fn file_stamp(connection: &Connection, path: &str) -> rusqlite::Result<Option<FileStamp>> {

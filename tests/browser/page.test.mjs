@@ -18,7 +18,9 @@ after(async () => {
 await import("./flows/assets.mjs");
 await import("./flows/typing.mjs");
 await import("./flows/pictures.mjs");
+await import("./flows/examples.mjs");
 await import("./flows/filters.mjs");
+await import("./flows/facets.mjs");
 await import("./flows/safety.mjs");
 await import("./flows/collections.mjs");
 await import("./flows/evaluation.mjs");

@@ -70,6 +70,7 @@ mod passes;
 mod pulled;
 mod recall;
 mod reencode;
+mod replica;
 mod rerank;
 mod search;
 mod storage;
@@ -104,6 +105,7 @@ pub use passes::{EncodeEvent, EncodeObserver};
 pub use pulled::{models_folder, pulled_models, resolve_model};
 pub use recall::LiveRecall;
 pub use reencode::{ReencodeOptions, ReencodeStage, ReencodeStatus};
+pub use replica::{REPLICA_PIECE_BYTES, ReplicaCopy};
 pub use rerank::{RerankConfig, Reranked};
 pub use search::{
     Alike, Answer, FEWER_RESULTS, Found, Fusion, LESS_EFFORT, LongQueries, MAX_ALIKE, Mode, NOT_RERANKED,
@@ -125,6 +127,6 @@ pub use bilin_encode::{
 pub use bilin_index::{Candidate, Choice, Effort, IndexSpec, Metric, Verdict, Wishes};
 pub use bilin_ingest::{Limits as DocumentLimits, Problem, Split};
 pub use bilin_store::{
-    Applied, Backup, BuildPolicy, Clash, Facets, Filter, Generation, Kind, Metadata, Settings, Status,
-    Verified, parse_utc,
+    Applied, Backup, BackupFile, BuildPolicy, Clash, Facets, Filter, Generation, Kind, Metadata, Settings,
+    Status, Verified, parse_utc,
 };

@@ -44,6 +44,14 @@ pub(crate) fn connect(engine: &Engine, config: &Config) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Gives the engine a folder as its place for backups beyond this machine.
+pub(crate) fn connect_folder(engine: &Engine, folder: &std::path::Path) -> Result<(), Error> {
+    let url = format!("file://{}", folder.display());
+    let defaults = Config::defaults().map_err(|failure| Error::invalid(failure.message()))?;
+    engine.set_offsite(Arc::new(Remote::open(&url, &defaults)?));
+    Ok(())
+}
+
 impl Remote {
     fn open(url: &str, config: &Config) -> Result<Remote, Error> {
         let refuse = |detail: String| {

@@ -46,6 +46,8 @@ pub struct Collection {
     pub(crate) maintenance: Mutex<()>,
     /// One backup at a time.
     pub(crate) backups: Mutex<()>,
+    /// One copy for replicas at a time.
+    pub(crate) replicas: Mutex<()>,
     pub(crate) health: Mutex<Health>,
     /// Held only while a commit is written down a second time.
     witness: Mutex<Witness>,
@@ -139,6 +141,7 @@ impl Collection {
             newest: RwLock::new(Arc::new(parts.snapshot)),
             maintenance: Mutex::new(()),
             backups: Mutex::new(()),
+            replicas: Mutex::new(()),
             health: Mutex::new(Health {
                 index: parts.index_warning,
                 incident: parts.incident,
@@ -151,6 +154,11 @@ impl Collection {
             forged: Mutex::default(),
             _lock: lock,
         }
+    }
+
+    /// Its random id, hexadecimal, as manifests of its backups have it.
+    pub(crate) fn id(&self) -> String {
+        self.layout.collection.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Its name, which is also the name of its folder.

@@ -326,13 +326,22 @@ impl DataDir {
         backup: &Backup,
         replaced: Option<Arc<Collection>>,
     ) -> Result<Arc<Collection>, StoreError> {
+        self.restored(backup, replaced).map(|(collection, _)| collection)
+    }
+
+    /// As [`DataDir::restore`]; tells also where what was replaced has gone.
+    pub(crate) fn restored(
+        &self,
+        backup: &Backup,
+        replaced: Option<Arc<Collection>>,
+    ) -> Result<(Arc<Collection>, Option<PathBuf>), StoreError> {
         let name = &backup.collection;
         name::check(name)?;
         let _one = self.one_restore();
         // Asked before the copy too, which takes long.
         self.is_replaceable(&self.open_collections(), name, replaced.as_ref())?;
         let aside = self.copied(backup, |_| Ok(()))?;
-        self.exchange(&aside, name, replaced).map(|(collection, _)| collection)
+        self.exchange(&aside, name, replaced)
     }
 
     /// As [`DataDir::restore`], where what stands in the place is a collection that cannot be opened.

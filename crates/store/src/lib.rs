@@ -48,6 +48,7 @@ mod map;
 mod merge;
 mod name;
 mod opening;
+mod replica;
 mod reserve;
 mod rows;
 mod search;

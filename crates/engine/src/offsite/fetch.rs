@@ -3,7 +3,7 @@
 use super::ObjectStore;
 use super::manifest::{self, File, Manifest};
 use crate::error::{Error, ErrorKind, for_collection};
-use bilin_store::{Backup, DataDir};
+use bilin_store::{Backup, BackupFile, DataDir};
 
 /// See [`crate::Engine::fetch_offsite`].
 pub(super) fn fetch(store: &dyn ObjectStore, data: &DataDir, manifest: &Manifest) -> Result<Backup, Error> {
@@ -17,8 +17,29 @@ pub(super) fn fetch(store: &dyn ObjectStore, data: &DataDir, manifest: &Manifest
     {
         return Ok(backup);
     }
+    match receive(store, data, manifest, true) {
+        // What was linked to may be damaged here; what comes anew is not.
+        Err(error) if error.kind == ErrorKind::Damaged => receive(store, data, manifest, false),
+        received => received,
+    }
+}
+
+fn receive(
+    store: &dyn ObjectStore,
+    data: &DataDir,
+    manifest: &Manifest,
+    links: bool,
+) -> Result<Backup, Error> {
+    let name = manifest.backup.collection.as_str();
+    let failed = |error| for_collection(error, name);
+    let taken = manifest.backup.taken_unix_s;
     let mut receiving = data.receive_backup(name, taken).map_err(failed)?;
     for file in &manifest.files {
+        // What a backup here has need not be fetched; it is read back with the rest.
+        let same = BackupFile { path: file.path.clone(), bytes: file.bytes, blake3: file.blake3.clone() };
+        if links && receiving.link(&same).map_err(failed)? {
+            continue;
+        }
         receiving.file(&file.path).map_err(failed)?;
         each_part(store, name, file, |part| receiving.append(&part).map_err(failed))?;
     }

@@ -26,6 +26,9 @@ const SUCCESSOR_POLL: Duration = Duration::from_millis(2);
 const BM25_K1: f32 = 1.2;
 const BM25_B: f32 = 0.75;
 
+/// A way to put a backup in the place of what is open under its name.
+type PutInPlace = fn(&DataDir, &Backup, Option<Arc<Collection>>) -> Result<Arc<Collection>, StoreError>;
+
 /// The collections of one data folder.
 pub(crate) struct EmbeddedStores {
     data: DataDir,
@@ -172,6 +175,15 @@ impl EmbeddedStores {
 
     /// Puts a backup in the place of its collection, open, broken or gone. Searches go on: each sees the one or the other.
     pub(crate) fn restore(&self, backup: &Backup) -> Result<Arc<dyn VectorStore>, Error> {
+        self.put_backup(backup, DataDir::restore)
+    }
+
+    /// As [`EmbeddedStores::restore`], where what stood in the place is removed.
+    pub(crate) fn supersede(&self, backup: &Backup) -> Result<Arc<dyn VectorStore>, Error> {
+        self.put_backup(backup, DataDir::supersede)
+    }
+
+    fn put_backup(&self, backup: &Backup, put: PutInPlace) -> Result<Arc<dyn VectorStore>, Error> {
         let name = &backup.collection;
         let (replaced, is_broken) = {
             let table = self.table();
@@ -181,7 +193,7 @@ impl EmbeddedStores {
         };
         let restored = match (replaced, is_broken) {
             (None, true) => self.data.restore_over_broken(backup),
-            (replaced, _) => self.data.restore(backup, replaced),
+            (replaced, _) => put(&self.data, backup, replaced),
         };
         let collection = restored.map_err(|error| for_collection(error, name))?;
         let mut table = self.table();

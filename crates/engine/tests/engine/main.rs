@@ -15,6 +15,7 @@ mod office;
 mod pictures;
 mod recall;
 mod reencode;
+mod replica;
 mod reranking;
 mod search;
 mod small_model;

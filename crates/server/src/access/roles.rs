@@ -119,19 +119,21 @@ pub const ROUTES: &[Route] = &[
     write("POST", "/v1/collections/{collection}/delete", Reach::Collection),
     // The target stands in the path, the sources in the body.
     write("POST", "/v1/collections/{collection}/merge", Reach::Collection),
+    read("POST", "/v1/collections/{collection}/replica", Reach::Collection),
+    read("GET", "/v1/collections/{collection}/replica/{taken}/{file}", Reach::Collection),
     rule("DELETE", "/v1/collections/{collection}", Reach::Collection),
     rule("POST", "/v1/collections/{collection}/reencode", Reach::Collection),
     rule("DELETE", "/v1/collections/{collection}/reencode", Reach::Collection),
     admin("POST", "/v1/collections/{collection}/verify", Reach::Collection),
-    admin("POST", "/v1/collections/{collection}/maintain", Reach::Collection),
-    admin("POST", "/v1/collections/{collection}/acknowledge", Reach::Collection),
+    rule("POST", "/v1/collections/{collection}/maintain", Reach::Collection),
+    rule("POST", "/v1/collections/{collection}/acknowledge", Reach::Collection),
     admin("GET", "/v1/errors", Reach::Server),
     admin("GET", "/v1/backups", Reach::Server),
-    admin("POST", "/v1/backups", Reach::Server),
+    rule("POST", "/v1/backups", Reach::Server),
     rule("POST", "/v1/backups/restore", Reach::Server),
-    admin("POST", "/v1/backups/prune", Reach::Server),
+    rule("POST", "/v1/backups/prune", Reach::Server),
     admin("POST", "/v1/backups/verify", Reach::Server),
-    admin("DELETE", "/v1/backups/{collection}/{time}", Reach::Server),
+    rule("DELETE", "/v1/backups/{collection}/{time}", Reach::Server),
 ];
 
 /// What a request asks for; `template` is that of the route that takes it, `None` where there is none. What the table does

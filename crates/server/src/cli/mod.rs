@@ -241,6 +241,9 @@ impl Cli {
         {
             flags.push(("watch.sources", watch.join(";"), "--watch"));
         }
+        if let Command::Serve(serve::Serve { follow: Some(from), .. }) = &self.command {
+            flags.push(("follow.from", from.clone(), "--follow"));
+        }
         if let Command::Serve(serve::Serve { model: Some(model), .. }) = &self.command {
             flags.push(("models.text", model.clone(), "--model"));
         }

@@ -5,11 +5,13 @@
 
 use super::{Context, Exit, Failure, reload};
 use crate::access::Access;
+use crate::config::Config;
+use crate::follow;
 use crate::http::{self, Certificate, ServeError, ServeOptions, Telemetry, TlsFiles, Traces};
 use crate::offsite::{self, Sending};
 use crate::printer::BOLD;
 use crate::shared_cache::SharedCache;
-use bilin_engine::Engine;
+use bilin_engine::{Engine, Upkeeper, Watchers};
 use clap::Args;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -30,6 +32,9 @@ pub(super) struct Serve {
     /// Watch a folder and take in what comes, changes and goes; may be repeated [default: watch.sources]
     #[arg(long, value_name = "COLLECTION=FOLDER")]
     pub(super) watch: Vec<String>,
+    /// Serve as a read-only replica of another server, or of the folder that one sends its backups to [default: follow.from]
+    #[arg(long, value_name = "URL|DIR", conflicts_with = "watch")]
+    pub(super) follow: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +45,7 @@ struct Listening {
 pub(super) fn run(_args: &Serve, context: &Context) -> Result<Exit, Failure> {
     let access = check_address(context)?;
     let engine = context.open()?;
+    follow::claim(&context.config, &engine)?;
     for (name, reason) in engine.health().broken {
         context.printer.warning(format_args!("collection {name:?} cannot be opened: {reason}"));
     }
@@ -67,15 +73,10 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
         .build()
         .map_err(|error| Failure::mendable(format!("cannot start the service: {error}")))?;
     warm(&engine);
-    // Goes on until the service has ended.
-    let _upkeep = engine.start_upkeep();
-    // Held until the service ends.
-    let _sending = match offsite::connect(&engine, config)? {
-        true => Some(Sending::start(&engine, config.engine.upkeep.backups_kept)?),
-        false => None,
-    };
-    // Ends before upkeep does, after the commit under way.
-    let _watchers = engine.watch_sources(&config.sources, config.watch_timing);
+    // All of it goes on until the service has ended.
+    let followed = follow::start(config, &engine)?;
+    let _own = if followed.is_none() { Some(begin_upkeep(&engine, config)?) } else { None };
+    let (_follower, following) = followed.unzip();
     // It is reached from inside the runtime.
     let entered = runtime.enter();
     let shared_cache = config.shared_cache.as_ref().map(SharedCache::new).transpose();
@@ -95,6 +96,7 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let options = ServeOptions {
         telemetry: Arc::new(Telemetry::new(service.log_queries, service.slow_ms, traces)),
+        following,
         certificate,
         drain: service.drain,
         reread: reload::reread(context),
@@ -132,6 +134,20 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
         Ok(Err(error)) => Err(told(error)),
         Err(error) => Err(Failure::internal(format!("the HTTP service ended unexpectedly: {error}"))),
     }
+}
+
+/// What a server does by itself; a replica does none of it, since its changes are those of its primary. Watchers end before
+/// upkeep does, after the commit under way.
+fn begin_upkeep(
+    engine: &Arc<Engine>,
+    config: &Config,
+) -> Result<(Watchers, Option<Sending>, Upkeeper), Failure> {
+    let upkeep = engine.start_upkeep();
+    let sending = match offsite::connect(engine, config)? {
+        true => Some(Sending::start(engine, config.engine.upkeep.backups_kept)?),
+        false => None,
+    };
+    Ok((engine.watch_sources(&config.sources, config.watch_timing), sending, upkeep))
 }
 
 fn certificate(files: TlsFiles) -> Result<Certificate, Failure> {

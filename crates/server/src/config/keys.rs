@@ -438,4 +438,23 @@ pub const KEYS: &[Key] = &[
         "1",
         "share of requests that are traced, 0 to 1; callers that send a traceparent decide for theirs",
     ),
+    text(
+        "follow.from",
+        "BILIN_FOLLOW",
+        None,
+        "serve as a read-only replica: the address of a bilin server, or the folder that one sends its backups to",
+    ),
+    secret("follow.key", "BILIN_FOLLOW_KEY", "key for the server that is followed; a read key will do"),
+    text(
+        "follow.every",
+        "BILIN_FOLLOW_EVERY",
+        Some("1s"),
+        "how often the primary is asked for newer commits",
+    ),
+    number(
+        "follow.max_lag_seconds",
+        "BILIN_FOLLOW_MAX_LAG_SECONDS",
+        "30",
+        "time without being in step with the primary after which /readyz says no",
+    ),
 ];

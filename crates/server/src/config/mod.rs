@@ -14,6 +14,7 @@ pub use service::ServiceConfig;
 
 use crate::access::AccessOptions;
 use crate::cli::Failure;
+use crate::follow::FollowConfig;
 use crate::shared_cache::SharedCacheConfig;
 use crate::terminal::PictureWish;
 use crate::urls::UrlConfig;
@@ -84,6 +85,8 @@ pub struct Config {
     pub access: AccessOptions,
     /// How the service ends, and what it tells of requests.
     pub service: ServiceConfig,
+    /// What is followed; `None`: this server takes changes itself.
+    pub follow: Option<FollowConfig>,
     /// Collection that `/text-search` means.
     pub text_collection: Option<String>,
     /// Collection that `/image-search` means.
@@ -234,6 +237,7 @@ impl Config {
             listen: read.parsed("serve.listen", "an address and a port, such as 127.0.0.1:8000")?,
             access,
             service: read.service()?,
+            follow: read.follow()?,
             text_collection: read.text("serve.text_collection"),
             image_collection: read.text("serve.image_collection"),
             shared_cache: read.shared_cache()?,
@@ -566,6 +570,8 @@ mod tests {
             ("BILIN_DRAIN_SECONDS", "3601"),
             ("BILIN_OTLP_URL", "127.0.0.1:4318"),
             ("BILIN_TRACES_SAMPLE", "2"),
+            ("BILIN_FOLLOW_EVERY", "0"),
+            ("BILIN_FOLLOW_MAX_LAG_SECONDS", "0"),
             ("BILIN_AUDIT_MAX_BYTES", "0"),
             ("BILIN_CACHE_TTL", "off"),
             ("BILIN_CACHE_MEMORY_BYTES", "64 MB"),

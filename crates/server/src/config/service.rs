@@ -3,6 +3,7 @@
 use super::Reader;
 use crate::access::{AccessOptions, AuditOptions};
 use crate::cli::Failure;
+use crate::follow::FollowConfig;
 use crate::http::TlsFiles;
 use crate::shared_cache::SharedCacheConfig;
 use bilin_engine::CacheConfig;
@@ -107,6 +108,15 @@ impl Reader<'_> {
             otlp_url,
             trace_sample,
         })
+    }
+
+    /// What is followed.
+    pub(super) fn follow(&self) -> Result<Option<FollowConfig>, Failure> {
+        let every = self.duration("follow.every")?;
+        let every = every.ok_or_else(|| self.refuse("follow.every", "a time above 0, such as 1s"))?;
+        let max_lag = Duration::from_secs(self.positive("follow.max_lag_seconds")? as u64);
+        let key = self.text("follow.key");
+        Ok(self.text("follow.from").map(|from| FollowConfig { from, key, every, max_lag }))
     }
 
     fn origins(&self) -> Result<Vec<String>, Failure> {

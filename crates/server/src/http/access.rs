@@ -40,13 +40,14 @@ pub(super) async fn admit(State(state): State<AppState>, mut request: Request, n
         note = Some(Note { state: state.clone(), id, who, what, on, status: CLIENT_WENT_AWAY });
     }
     let who = caller.clone();
-    let mut response = match permit(&caller, &asked, collection.as_deref()) {
-        Ok(()) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(refused) => refused.into_response(),
-    };
+    let mut response =
+        match permit(&caller, &asked, collection.as_deref()).and_then(|()| may_change(&state, &asked)) {
+            Ok(()) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(refused) => refused.into_response(),
+        };
     response.extensions_mut().insert(who);
     if let Some(note) = note {
         note.written(response.status()).await;
@@ -152,6 +153,18 @@ fn permit(caller: &Caller, asked: &Route, collection: Option<&str>) -> Result<()
             "use a key that is not bound to collections",
         )),
     }
+}
+
+/// A replica's changes are those of the server that it follows.
+fn may_change(state: &AppState, asked: &Route) -> Result<(), ApiError> {
+    let Some(following) = state.following.as_ref().filter(|_| asked.changes) else { return Ok(()) };
+    let primary = following.from();
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "read_only",
+        format!("this server is a replica of {primary} and takes no changes of its own"),
+        format!("send changes to {primary}; they are here within seconds"),
+    ))
 }
 
 /// Refuses a collection that the caller's key is not for.

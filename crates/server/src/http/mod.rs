@@ -23,6 +23,7 @@ mod openapi;
 mod page;
 mod probes;
 mod reencode;
+mod replica;
 mod requests;
 mod router;
 mod search;
@@ -35,6 +36,7 @@ mod tutorial;
 
 pub use error::{ApiError, ErrorBody};
 pub use live::{Fresh, Reread};
+pub(crate) use replica::ReplicaView;
 pub use router::{description, router};
 pub use state::{AppState, Limits, StateOptions};
 pub use telemetry::Telemetry;
@@ -42,6 +44,7 @@ pub use tls::{Certificate, TlsFiles};
 pub use traces::Traces;
 
 use crate::access::Access;
+use crate::follow::Following;
 use crate::shared_cache::SharedCache;
 use axum::Router;
 use axum::serve::Listener;
@@ -72,6 +75,8 @@ pub struct ServeOptions {
     pub max_concurrent_requests: usize,
     /// How requests are told of.
     pub telemetry: Arc<Telemetry>,
+    /// Set where another server is followed.
+    pub following: Option<Arc<Following>>,
     /// Serves HTTPS with it when set.
     pub certificate: Option<Arc<Certificate>>,
     /// Longest that requests under way are waited for at the end.
@@ -124,6 +129,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
             access: Arc::clone(&options.access),
             shared_cache: options.shared_cache,
             telemetry: Arc::clone(&options.telemetry),
+            following: options.following,
             loopback_only,
             limits: Limits {
                 max_body_bytes: options.max_body_bytes,

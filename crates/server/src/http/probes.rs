@@ -43,6 +43,10 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Result<Answer<Probe
     if state.telemetry.is_draining() {
         return Err(ApiError::draining());
     }
+    if let Some(why) = state.following.as_ref().and_then(|following| following.not_ready()) {
+        let hint = "ask the primary, or wait; bilin_follow_lag_seconds and the log tell how it goes";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "behind", why, hint).retry_after(1));
+    }
     let count = |engine: &Engine| Ok((engine.open_count(), engine.broken_count()));
     let (open, broken) = state.crossing.run(Lane::Look, &state.engine, count).await?;
     if open == 0 && broken > 0 {
@@ -74,6 +78,9 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, A
         Ok(scraped.unwrap_or_else(|| Err(prometheus::Error::Msg("they could not be set up".to_owned()))))
     };
     let text = state.crossing.run(Lane::Look, &state.engine, scrape).await?;
-    let text = text.map_err(|error| ApiError::internal(&format!("cannot write the metrics: {error}")))?;
+    let mut text = text.map_err(|error| ApiError::internal(&format!("cannot write the metrics: {error}")))?;
+    if let Some(following) = &state.following {
+        text.push_str(&following.metrics());
+    }
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }

@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::state::AppState;
 use super::{
     access, backups, collections, documents, duplicates, embeddings, errors, eval, facets, keeping, merge,
-    openapi, page, probes, reencode, requests, search, tutorial,
+    openapi, page, probes, reencode, replica, requests, search, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -39,6 +39,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(collections::get, collections::create, collections::remove))
         .routes(routes!(merge::merge))
         .routes(routes!(reencode::begin, reencode::cancel))
+        .routes(routes!(replica::make))
+        .routes(routes!(replica::piece))
         .routes(routes!(errors::list))
         .routes(routes!(keeping::verify))
         .routes(routes!(keeping::maintain))

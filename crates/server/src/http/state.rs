@@ -3,6 +3,7 @@
 use super::crossing::Crossing;
 use super::telemetry::Telemetry;
 use crate::access::Access;
+use crate::follow::Following;
 use crate::metrics::Metrics;
 use crate::shared_cache::SharedCache;
 use bilin_engine::Engine;
@@ -42,6 +43,8 @@ pub struct StateOptions {
     pub telemetry: Arc<Telemetry>,
     /// A cache that several servers share; `None`: there is none.
     pub shared_cache: Option<SharedCache>,
+    /// Set where another server is followed, whose changes are the only ones.
+    pub following: Option<Arc<Following>>,
     /// Refuse `Host` headers that do not name this machine (a defence against DNS rebinding); for loopback addresses.
     pub loopback_only: bool,
     /// Sizes, times and counts.
@@ -56,6 +59,7 @@ impl Default for StateOptions {
             access: Arc::default(),
             shared_cache: None,
             telemetry: Arc::default(),
+            following: None,
             loopback_only: true,
             limits: Limits::default(),
         }
@@ -77,6 +81,7 @@ pub struct Inner {
     pub(super) access: Arc<Access>,
     pub(super) shared_cache: Option<Arc<SharedCache>>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) following: Option<Arc<Following>>,
     pub(super) loopback_only: bool,
     pub(super) limits: Limits,
 }
@@ -99,6 +104,7 @@ impl AppState {
             access: options.access,
             shared_cache: options.shared_cache.map(Arc::new),
             telemetry: options.telemetry,
+            following: options.following,
             loopback_only: options.loopback_only,
             limits: options.limits,
         }))

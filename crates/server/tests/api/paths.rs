@@ -97,7 +97,7 @@ async fn no_path_of_a_callers_choice_reaches_the_file_system() {
         }
         for route in ROUTES.iter().filter(|route| route.template.contains('{')) {
             let mut at = route.template.to_owned();
-            for part in ["{collection}", "{*id}", "{time}", "{*path}", "{*rest}"] {
+            for part in ["{collection}", "{*id}", "{time}", "{taken}", "{file}", "{*path}", "{*rest}"] {
                 at = at.replace(part, &encoded(&path));
             }
             let body = Some(("application/json", b"{}".to_vec()));

@@ -97,7 +97,9 @@ async fn each_route_lets_in_its_role_and_refuses_the_ones_below() {
             .replace("{*id}", "1")
             .replace("{*path}", "style.css")
             .replace("{*rest}", "")
-            .replace("{time}", "20260101T000000Z");
+            .replace("{time}", "20260101T000000Z")
+            .replace("{taken}", "1")
+            .replace("{file}", "0");
         let without = keyed.service.call(route.method.parse().unwrap(), &path, None).await;
         assert_eq!(without.status.as_u16() == 401, route.role.is_some(), "{route:?}");
         for (role, key) in &keys {

@@ -15,6 +15,7 @@ mod managing;
 mod models;
 mod operating;
 mod reencoding;
+mod replicas;
 mod searching;
 mod serving;
 mod settings;

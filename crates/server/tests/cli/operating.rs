@@ -22,7 +22,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(workspace: &Workspace, variables: &[(&str, &str)]) -> Running {
-        let mut command = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        Running::start_at(workspace, "127.0.0.1:0", variables)
+    }
+
+    pub fn start_at(workspace: &Workspace, listen: &str, variables: &[(&str, &str)]) -> Running {
+        let mut command = workspace.command(&["serve", "--listen", listen, "--json"]);
         let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));

@@ -25,7 +25,19 @@ fn trusting(certificates: &[&str]) -> Arc<ClientConfig> {
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    // A session that is taken up again shows no certificate.
+    config.resumption = rustls::client::Resumption::disabled();
+    Arc::new(config)
+}
+
+/// Ends the load also when the test ends early.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// One request over a new connection; its status.
@@ -78,6 +90,7 @@ fn certificates_are_exchanged_under_load_and_bad_ones_change_nothing() {
                 })
             })
             .collect();
+        let stopping = Stop(&stop);
         let until = |config: &Arc<ClientConfig>, wanted: bool, what: &str| {
             let started = Instant::now();
             while get(service.address, config).is_ok() != wanted {
@@ -97,7 +110,7 @@ fn certificates_are_exchanged_under_load_and_bad_ones_change_nothing() {
         put(&first, &first_key);
         service.signal("HUP");
         until(&old, true, "the first one is back");
-        stop.store(true, Ordering::Release);
+        drop(stopping);
         load.into_iter().for_each(|thread| thread.join().unwrap());
     });
     assert!(answered.load(Ordering::Relaxed) > 10);

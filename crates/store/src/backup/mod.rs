@@ -95,6 +95,11 @@ pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Backups, StoreError
     Ok(found)
 }
 
+/// Random id of the collection that a backup is of.
+pub(crate) fn id(disk: &dyn Disk, backup: &Backup) -> Result<String, StoreError> {
+    Ok(Manifest::read(disk, &backup.path)?.id)
+}
+
 /// Removes all but the newest `keep` backups; returns those removed.
 pub(crate) fn prune(disk: &dyn Disk, folder: &Path, keep: usize) -> Result<Vec<Backup>, StoreError> {
     let removed: Vec<Backup> = list(disk, folder)?.good.into_iter().skip(keep.max(1)).collect();

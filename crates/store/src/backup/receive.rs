@@ -107,6 +107,28 @@ impl<'a> Receiving<'a> {
         Ok(())
     }
 
+    /// Links to a file of a backup that is here, where one has it by length and checksum; says whether. What is linked to is
+    /// read back with everything else.
+    ///
+    /// # Errors
+    /// As [`Receiving::file`].
+    pub fn link(&mut self, file: &BackupFile) -> Result<bool, StoreError> {
+        if !is_plain(&file.path) || file.path == FILE_NAME {
+            return Ok(false);
+        }
+        self.complete()?;
+        let target = file.path.split('/').fold(self.aside.clone(), |folder, part| folder.join(part));
+        for backup in super::list(self.disk, &self.backups)?.good {
+            let manifest = Manifest::read(self.disk, &backup.path)?;
+            let same = |own: &&super::manifest::FileSum| own.bytes == file.bytes && own.blake3 == file.blake3;
+            if let Some(own) = manifest.files.iter().find(same) {
+                // A file system without links: it comes as the others do.
+                return Ok(self.disk.link(&own.in_folder(&backup.path), &target).is_ok());
+            }
+        }
+        Ok(false)
+    }
+
     /// Adds to the file that was begun last.
     ///
     /// # Errors

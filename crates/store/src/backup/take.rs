@@ -212,7 +212,7 @@ impl Copy<'_> {
         clear_copied_log(&catalog_path)?;
         let Copied { state, blocks, dropped } = read_copied(&catalog_path)?;
         let mut sums = Vec::new();
-        let id: String = layout.collection.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = collection.id();
         let mut blocks = blocks.as_slice();
         for segment in (0..layout.segments(state.rows)).filter(|segment| !dropped.contains(segment)) {
             sums.push(self.segment(layout, segment, state.rows, &mut blocks)?);

@@ -1,0 +1,78 @@
+//! Copies for replicas between two engines: only what is missing travels, and what is damaged on its way never counts.
+
+use bilin_engine::{
+    DocumentContent, Engine, EngineConfig, Error, ErrorKind, NewCollection, NewDocument, Query, ReplicaCopy,
+    Target,
+};
+use std::collections::BTreeSet;
+
+fn engine(folder: &std::path::Path) -> Engine {
+    Engine::open(EngineConfig::new(folder)).unwrap()
+}
+
+fn add(engine: &Engine, ids: std::ops::Range<usize>) {
+    let document = |id: usize| NewDocument {
+        id: Some(id.to_string()),
+        content: Some(DocumentContent::Vector(vec![1.0, id as f32, 0.5, 0.25])),
+        ..NewDocument::default()
+    };
+    engine.add_documents("points", ids.map(document).collect()).unwrap();
+}
+
+/// Takes a copy over; which of its files were fetched.
+fn follow(primary: &Engine, replica: &Engine, have: Option<u64>) -> Result<(u64, BTreeSet<String>), Error> {
+    let copy = primary.replica("points", have)?;
+    let mut fetched = BTreeSet::new();
+    let mut fetch = |file: usize, offset: u64| {
+        fetched.insert(copy.files[file].path.clone());
+        primary.replica_piece("points", copy.taken_unix_s, file, offset)
+    };
+    let taken = replica.take_in("points", &copy, &mut fetch)?;
+    replica.supersede(&taken)?;
+    Ok((copy.taken_unix_s, fetched))
+}
+
+fn nearest(engine: &Engine) -> Vec<String> {
+    let query = Query { top_k: 3, ..Query::new(Target::Vector(vec![1.0, 0.0, 0.5, 0.25])) };
+    engine.search("points", &query).unwrap().results.into_iter().map(|found| found.id).collect()
+}
+
+#[test]
+fn only_what_is_missing_is_fetched_and_only_what_is_whole_counts() {
+    let (house, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (primary, replica) = (engine(house.path()), engine(copy.path()));
+    let new = NewCollection { dim: Some(4), ..NewCollection::default() };
+    primary.create("points", &new).unwrap();
+    add(&primary, 0..50);
+    let (first, fetched) = follow(&primary, &replica, None).unwrap();
+    assert!(fetched.iter().any(|path| path.starts_with("vectors/")), "{fetched:?}");
+    assert_eq!(nearest(&replica), nearest(&primary));
+    // The same commit is the same copy, told without its files.
+    let same: ReplicaCopy = primary.replica("points", Some(first)).unwrap();
+    assert_eq!((same.taken_unix_s, same.files.len()), (first, 0));
+    // A delete changes no rows, so none travel.
+    primary.delete_documents("points", &["0".to_owned()]).unwrap();
+    let (second, fetched) = follow(&primary, &replica, Some(first)).unwrap();
+    assert!(second > first);
+    assert_eq!(fetched.iter().map(String::as_str).collect::<Vec<_>>(), ["catalog.sqlite", "manifest.json"]);
+    assert_eq!(nearest(&replica), ["1", "2", "3"]);
+    // A bit that changes on its way: nothing changes here.
+    add(&primary, 50..60);
+    let copy = primary.replica("points", None).unwrap();
+    let mut fetch = |file: usize, offset: u64| {
+        let mut piece = primary.replica_piece("points", copy.taken_unix_s, file, offset)?;
+        if copy.files[file].path.starts_with("vectors/") {
+            let middle = piece.len() / 2;
+            piece[middle] ^= 1;
+        }
+        Ok(piece)
+    };
+    let error = replica.take_in("points", &copy, &mut fetch).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Damaged, "{error:?}");
+    assert_eq!(replica.collection("points").unwrap().status.documents, 49);
+    follow(&primary, &replica, Some(second)).unwrap();
+    assert_eq!(replica.collection("points").unwrap().status.documents, 59);
+    assert_eq!(replica.backups(Some("points")).unwrap()[0].good.len(), 1, "older copies are gone");
+    let gone = primary.replica_piece("points", first, 0, 0).unwrap_err();
+    assert_eq!(gone.kind, ErrorKind::NotFound);
+}

@@ -1,0 +1,111 @@
+//! Copies for replicas: the newest commit of a collection as a backup of its own, apart from those that are kept.
+//!
+//! They lie in `<data>/replicas/<collection>/`, made and checked as backups are ([`crate::backup`]), and share their files with
+//! each other; two stay, so that who fetches the one before can finish. On the other side a copy takes the place of the
+//! collection before it, which is removed and not kept as a damaged one would be: its commits are the primary's.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use crate::backup::{self, Backup};
+use crate::collection::Collection;
+use crate::data_dir::DataDir;
+use crate::error::{StoreError, io_error};
+use crate::name;
+
+const FOLDER: &str = "replicas";
+/// Copies that stay: the newest, and the one before, which somebody may still be fetching.
+const KEPT: usize = 2;
+
+impl DataDir {
+    /// The copy that holds the newest commit of a collection, where there is one.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn newest_replica(&self, collection: &Collection) -> Result<Option<Backup>, StoreError> {
+        let seq = collection.snapshot().seq();
+        let newest = self.replica_copies(collection.name())?.into_iter().next();
+        Ok(newest.filter(|copy| copy.seq == seq && self.is_of(copy, collection)))
+    }
+
+    /// A collection that was removed and made anew has another id; copies of the one before are none of this one's.
+    fn is_of(&self, copy: &Backup, collection: &Collection) -> bool {
+        backup::id(self.disk(), copy).is_ok_and(|id| id == collection.id())
+    }
+
+    /// The newest commit of a collection as a copy: the one there is when it holds that commit, else a new one.
+    ///
+    /// # Errors
+    /// As [`DataDir::backup`].
+    pub fn replica(&self, collection: &Collection) -> Result<Backup, StoreError> {
+        // Beside backups, which may take long: they lie elsewhere.
+        let _one = collection.replicas.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(copy) = self.newest_replica(collection)? {
+            return Ok(copy);
+        }
+        let folder = self.replicas(collection.name());
+        if self.replica_copies(collection.name())?.iter().any(|copy| !self.is_of(copy, collection)) {
+            self.disk().remove_dir_all(&folder).map_err(|source| io_error("remove", &folder, source))?;
+        }
+        let made = backup::take(collection, &*collection.disk, &folder)?;
+        backup::prune(&*collection.disk, &folder, KEPT)?;
+        Ok(made)
+    }
+
+    /// The copies of a collection that are there now, newest first.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn replica_copies(&self, name: &str) -> Result<Vec<Backup>, StoreError> {
+        name::check(name)?;
+        Ok(backup::list(self.disk(), &self.replicas(name))?.good)
+    }
+
+    /// Reads a piece of a file of a backup: `bytes` from `offset`, or what there is.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when there is no such file in its manifest, or those of the disk.
+    pub fn backup_piece(
+        &self,
+        backup: &Backup,
+        file: usize,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, StoreError> {
+        let files = backup::files(self.disk(), backup)?;
+        let Some(file) = files.get(file) else {
+            return Err(StoreError::Corrupt {
+                what: format!("backup \"{}\"", backup.path.display()),
+                detail: format!("it has {} files, asked for was number {file}", files.len()),
+            });
+        };
+        let path = file.path.split('/').fold(backup.path.clone(), |folder, part| folder.join(part));
+        let opened = self.disk().open(&path).map_err(|source| io_error("open", &path, source))?;
+        let left = file.bytes.saturating_sub(offset);
+        let mut piece = vec![0; left.min(bytes as u64) as usize];
+        opened.read_exact_at(&mut piece, offset).map_err(|source| io_error("read", &path, source))?;
+        Ok(piece)
+    }
+
+    /// As [`DataDir::restore`], where what is replaced is removed.
+    ///
+    /// # Errors
+    /// As [`DataDir::restore`].
+    pub fn supersede(
+        &self,
+        backup: &Backup,
+        replaced: Option<Arc<Collection>>,
+    ) -> Result<Arc<Collection>, StoreError> {
+        let (collection, moved) = self.restored(backup, replaced)?;
+        if let Some(path) = moved
+            && let Err(error) = self.disk().remove_dir_all(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a collection that was replaced");
+        }
+        Ok(collection)
+    }
+
+    fn replicas(&self, name: &str) -> PathBuf {
+        self.path().join(FOLDER).join(name)
+    }
+}

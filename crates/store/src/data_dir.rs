@@ -500,6 +500,7 @@ impl DataDir {
     }
 
     fn put_in_place(&self, aside: &Path, name: &str) -> Result<(), StoreError> {
+        self.forget_replicas(name)?;
         self.disk.rename(aside, &self.folder(name)).map_err(|source| io_error("rename", aside, source))?;
         self.sync_names()
     }

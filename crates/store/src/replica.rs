@@ -10,27 +10,39 @@ use std::sync::{Arc, PoisonError};
 use crate::backup::{self, Backup};
 use crate::collection::Collection;
 use crate::data_dir::DataDir;
+use crate::dir::file_name;
 use crate::error::{StoreError, io_error};
-use crate::name;
+use crate::{generation, name};
 
 const FOLDER: &str = "replicas";
 /// Copies that stay: the newest, and the one before, which somebody may still be fetching.
 const KEPT: usize = 2;
 
 impl DataDir {
-    /// The copy that holds the newest commit of a collection, where there is one.
+    /// The copy that holds the newest commit of a collection, and its index, where there is one.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn newest_replica(&self, collection: &Collection) -> Result<Option<Backup>, StoreError> {
-        let seq = collection.snapshot().seq();
+        let snapshot = collection.snapshot();
         let newest = self.replica_copies(collection.name())?.into_iter().next();
-        Ok(newest.filter(|copy| copy.seq == seq && self.is_of(copy, collection)))
+        let Some(copy) = newest.filter(|copy| copy.seq == snapshot.seq()) else { return Ok(None) };
+        let manifest = backup::manifest(self.disk(), &copy)?;
+        // An index is built beside commits, and is waited for by a replica as much as they are.
+        let has_index = snapshot.generation().is_none_or(|generation| {
+            let file = file_name(&generation::path(&collection.folder, generation.number));
+            manifest.file(&format!("{}/{file}", generation::FOLDER)).is_some()
+        });
+        Ok((has_index && manifest.id == collection.id()).then_some(copy))
     }
 
-    /// A collection that was removed and made anew has another id; copies of the one before are none of this one's.
-    fn is_of(&self, copy: &Backup, collection: &Collection) -> bool {
-        backup::id(self.disk(), copy).is_ok_and(|id| id == collection.id())
+    /// Copies of what another collection has replaced, or of one that was removed, are none of its successor's.
+    pub(crate) fn forget_replicas(&self, name: &str) -> Result<(), StoreError> {
+        let folder = self.replicas(name);
+        if !folder.exists() {
+            return Ok(());
+        }
+        self.disk().remove_dir_all(&folder).map_err(|source| io_error("remove", &folder, source))
     }
 
     /// The newest commit of a collection as a copy: the one there is when it holds that commit, else a new one.
@@ -44,8 +56,11 @@ impl DataDir {
             return Ok(copy);
         }
         let folder = self.replicas(collection.name());
-        if self.replica_copies(collection.name())?.iter().any(|copy| !self.is_of(copy, collection)) {
-            self.disk().remove_dir_all(&folder).map_err(|source| io_error("remove", &folder, source))?;
+        let is_foreign = |copy: &Backup| {
+            backup::manifest(self.disk(), copy).map_or(true, |manifest| manifest.id != collection.id())
+        };
+        if self.replica_copies(collection.name())?.iter().any(is_foreign) {
+            self.forget_replicas(collection.name())?;
         }
         let made = backup::take(collection, &*collection.disk, &folder)?;
         backup::prune(&*collection.disk, &folder, KEPT)?;

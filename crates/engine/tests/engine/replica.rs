@@ -1,5 +1,8 @@
 //! Copies for replicas between two engines: only what is missing travels, and what is damaged on its way never counts.
 
+// Set-up code of tests, like their bodies, stops at the first surprise.
+#![allow(clippy::unwrap_used)]
+
 use bilin_engine::{
     DocumentContent, Engine, EngineConfig, Error, ErrorKind, NewCollection, NewDocument, Query, ReplicaCopy,
     Target,
@@ -41,7 +44,8 @@ fn nearest(engine: &Engine) -> Vec<String> {
 fn only_what_is_missing_is_fetched_and_only_what_is_whole_counts() {
     let (house, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (primary, replica) = (engine(house.path()), engine(copy.path()));
-    let new = NewCollection { dim: Some(4), ..NewCollection::default() };
+    let index = Some("IVF4,Flat".parse().unwrap());
+    let new = NewCollection { dim: Some(4), index, ..NewCollection::default() };
     primary.create("points", &new).unwrap();
     add(&primary, 0..50);
     let (first, fetched) = follow(&primary, &replica, None).unwrap();
@@ -56,6 +60,16 @@ fn only_what_is_missing_is_fetched_and_only_what_is_whole_counts() {
     assert!(second > first);
     assert_eq!(fetched.iter().map(String::as_str).collect::<Vec<_>>(), ["catalog.sqlite", "manifest.json"]);
     assert_eq!(nearest(&replica), ["1", "2", "3"]);
+    // An index is built without a commit, and is a newer copy all the same.
+    let before = primary.replica("points", None).unwrap();
+    primary.maintain("points", true).unwrap();
+    assert!(primary.collection("points").unwrap().status.generation.is_some());
+    let (second, fetched) = match primary.replica("points", Some(second)).unwrap() {
+        copy if copy.taken_unix_s == before.taken_unix_s => panic!("the copy is the one without the index"),
+        _ => follow(&primary, &replica, Some(second)).unwrap(),
+    };
+    assert!(fetched.iter().any(|path| path.starts_with("index/")), "{fetched:?}");
+    assert!(replica.collection("points").unwrap().status.generation.is_some());
     // A bit that changes on its way: nothing changes here.
     add(&primary, 50..60);
     let copy = primary.replica("points", None).unwrap();

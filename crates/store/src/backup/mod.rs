@@ -95,9 +95,9 @@ pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Backups, StoreError
     Ok(found)
 }
 
-/// Random id of the collection that a backup is of.
-pub(crate) fn id(disk: &dyn Disk, backup: &Backup) -> Result<String, StoreError> {
-    Ok(Manifest::read(disk, &backup.path)?.id)
+/// What a backup holds.
+pub(crate) fn manifest(disk: &dyn Disk, backup: &Backup) -> Result<Manifest, StoreError> {
+    Manifest::read(disk, &backup.path)
 }
 
 /// Removes all but the newest `keep` backups; returns those removed.

@@ -25,7 +25,7 @@ use crate::rerank::Rerankers;
 use crate::search::{self, Answer, Manner, Mode, Query, Restraint};
 use crate::storage::VectorStore;
 use crate::storage::embedded::EmbeddedStores;
-use crate::tune::{self, TuneOptions, Tuned};
+use crate::tune::{self, TuneOptions, Tuned, Tunings};
 use crate::upkeep::Board;
 use crate::watch::WatchBoard;
 use bilin_encode::{Encoder, Modality, ModelCard, Prompt};
@@ -60,6 +60,8 @@ pub struct Engine {
     pub(crate) recall: Recorder,
     /// Moves to other models.
     pub(crate) reencodings: Reencodings,
+    /// What is being tuned.
+    pub(crate) tunings: Tunings,
     /// Cross-encoders that are open.
     pub(crate) rerankers: Rerankers,
     /// What is known of watched folders.
@@ -96,6 +98,7 @@ impl Engine {
             board: Board::default(),
             recall: Recorder::default(),
             reencodings: Reencodings::default(),
+            tunings: Tunings::default(),
             rerankers: Rerankers::default(),
             watching: WatchBoard::default(),
             offsite: Offsite::default(),

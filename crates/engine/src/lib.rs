@@ -10,7 +10,7 @@
 //! | `add` | files and API documents become commits |
 //! | `search` | a query becomes an answer |
 //! | `duplicates` | the same thing twice |
-//! | `tune` | which index suits a collection |
+//! | `tune` | which index suits a collection, and how hard to search it |
 //! | `eval` | questions with expected answers, asked, judged and explained |
 //! | `lookup`, `health` | single documents; whether all is well |
 //! | `offsite` | backups beyond this machine |
@@ -29,6 +29,7 @@
 //! | `pulled` | models pulled into the data folder, and their names |
 //! | `faiss` | FAISS index files in and out |
 //! | `storage` | what use cases need of a store, and the embedded one |
+//! | `random` | seeded draws |
 //! | `bench`, `npy` | indexes measured on a folder of vectors; arrays in and out |
 //! | `error` | the one error, and how lower errors become it |
 //!
@@ -68,6 +69,7 @@ pub mod npy;
 mod offsite;
 mod passes;
 mod pulled;
+mod random;
 mod recall;
 mod reencode;
 mod replica;
@@ -114,7 +116,10 @@ pub use search::{
 pub use storage::{
     Approximate, ByWords, FoundWords, ItemKey, Near, Nearest, Upkeep, VectorStore, View, ViewItem,
 };
-pub use tune::{TuneOptions, Tuned};
+pub use tune::{
+    GivenQueries, Measured, Point, QuerySource, Reason, Study, StudyOptions, StudyProgress, StudyQueries,
+    TuneJob, TuneOptions, TuneOutcome, TuneState, TuneStatus, Tuned,
+};
 pub use upkeep::{CollectionUpkeep, Job, JobStatus, Outcome, UpkeepPolicy, UpkeepStatus, Upkeeper};
 pub use watch::{WatchEvent, WatchPass, WatchStatus, WatchTiming, Watchers, Watching, watch};
 

@@ -7,14 +7,14 @@ use bilin_index::{Metric, RowChunks, Rows, exact, normalise};
 use std::path::{Path, PathBuf};
 
 /// Base, queries and, per query, the distance of its last true neighbour.
-pub(super) struct Dataset {
-    pub(super) base: RowChunks,
+pub(crate) struct Dataset {
+    pub(crate) base: RowChunks,
     /// `[queries, dim]`.
-    pub(super) queries: Vec<f32>,
+    pub(crate) queries: Vec<f32>,
     /// Largest distance that counts as right, per query.
-    pub(super) farthest: Vec<f32>,
+    pub(crate) farthest: Vec<f32>,
     /// Neighbours that recall is taken over: 10, or fewer when fewer are asked for or exist.
-    pub(super) neighbours: usize,
+    pub(crate) neighbours: usize,
 }
 
 impl Dataset {

@@ -5,13 +5,13 @@
 //! nearest first); without it the truth is computed. A returned row counts as right when its distance, computed again from
 //! the base, is no larger than that of the k-th true neighbour, so ties cost nothing.
 
-mod dataset;
-mod measure;
+pub(crate) mod dataset;
+pub(crate) mod measure;
 
 use crate::{Error, ErrorKind};
 use bilin_index::{
-    BuildOptions, Built, Effort, IndexError, IndexSpec, MAX_K, Metric, Structure, VectorIndex, Wishes, build,
-    build_to_target,
+    BuildOptions, Built, Effort, IndexError, IndexSpec, MAX_K, Metric, SearchParams, Structure, VectorIndex,
+    Wishes, build, build_to_target,
 };
 use cpu_time::ProcessTime;
 use dataset::Dataset;
@@ -205,8 +205,14 @@ fn measure_index(
     };
     let index_name = index.info().spec.to_string();
     let (build_s, build_cpu_s) = (clock.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
-    let runner =
-        Runner { index: &*index, dataset, metric: options.metric, k: options.k, batch: options.batch };
+    let runner = Runner {
+        index: &*index,
+        dataset,
+        metric: options.metric,
+        batch: options.batch,
+        max_pass_s: f64::INFINITY,
+        keep_on: &|| true,
+    };
     let efforts = match &chosen {
         Some((effort, _)) => vec![*effort],
         None => sweep(spec, options.k),
@@ -215,12 +221,13 @@ fn measure_index(
         let setting = params_of(effort);
         let number = setting.nprobe.or(setting.ef);
         tell(progress, BenchEvent::Searching { index: index_name.clone(), setting: number })?;
-        let speed = runner.measure(effort).map_err(|error| index_failure("cannot search", error))?;
+        let params = SearchParams::new(options.k).with_effort(effort);
+        let speed = runner.measure(&params).map_err(|error| index_failure("cannot search", error))?;
         each(Measurement {
             index: index_name.clone(),
             build_cpu_s,
             build_s,
-            bytes_per_vector: served_bytes(&*index, rows, dim) / rows.max(1) as f64,
+            bytes_per_vector: served_bytes(&*index, rows, dim) as f64 / rows.max(1) as f64,
             params: setting,
             recall_at_10: speed.recall,
             qps: speed.qps,
@@ -259,10 +266,9 @@ fn sweep(spec: &IndexSpec, k: usize) -> Vec<Effort> {
 }
 
 /// Bytes of the index, and of the vectors where searches read them.
-fn served_bytes(index: &dyn VectorIndex, rows: usize, dim: usize) -> f64 {
+pub(crate) fn served_bytes(index: &dyn VectorIndex, rows: usize, dim: usize) -> usize {
     let info = index.info();
-    let shared = if info.reads_rows { rows * dim * 4 } else { 0 };
-    (info.bytes + shared) as f64
+    info.bytes + if info.reads_rows { rows * dim * 4 } else { 0 }
 }
 
 fn tell(progress: &(dyn Fn(&BenchEvent) -> bool + Sync), event: BenchEvent) -> Result<(), Error> {

@@ -2,10 +2,11 @@
 //!
 //! Questions are drawn with replacement, as many as there are, `resamples` times; the interval lies between the percentiles
 //! of the means of these draws. All columns of a table share the draws, so that paired differences are drawn in pairs. The
-//! draws come from one SplitMix64 stream (Steele, Lea and Flood 2014), so that a seed gives the same ends everywhere.
+//! draws come from one seeded stream, so that a seed gives the same ends everywhere.
 
 use crate::cancel::CancelToken;
 use crate::error::Error;
+use crate::random::Random;
 
 /// Two-sided.
 pub(super) const CONFIDENCE: f64 = 0.95;
@@ -22,7 +23,7 @@ pub(super) fn intervals(
     if count == 0 || resamples == 0 {
         return Ok(vec![(0.0, 1.0); columns]);
     }
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut means: Vec<Vec<f64>> = vec![Vec::with_capacity(resamples); columns];
     let mut sums = vec![0.0; columns];
     for _ in 0..resamples {
@@ -47,24 +48,6 @@ fn ends(mut means: Vec<f64>) -> (f64, f64) {
     let cut = (tail * means.len() as f64).floor() as usize;
     let last = means.len() - 1;
     (means[cut.min(last)], means[last - cut.min(last)])
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in `0..bound`, `bound >= 1`.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]

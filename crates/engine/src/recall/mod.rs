@@ -252,6 +252,12 @@ impl Recorder {
         inner.collections.get(collection).map_or_else(Vec::new, |live| live.queries.iter().cloned().collect())
     }
 
+    /// Vectors of the queries sampled last that had no filter.
+    pub(crate) fn unfiltered(&self, collection: &str) -> Vec<Vec<f32>> {
+        let kept = self.queries(collection).into_iter().filter(|query| query.filter.is_none());
+        kept.map(|query| query.vector).collect()
+    }
+
     /// Samples measured and samples dropped.
     pub(crate) fn counts(&self, collection: &str) -> (u64, u64) {
         self.lock().collections.get(collection).map_or((0, 0), |live| (live.sampled, live.dropped))

@@ -52,6 +52,7 @@ impl Drop for Upkeeper {
         self.engine.board.stop();
         self.engine.recall.stop();
         self.engine.reencodings.stop();
+        self.engine.tunings.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of upkeep panicked");

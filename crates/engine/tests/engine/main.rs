@@ -20,5 +20,6 @@ mod reranking;
 mod search;
 mod small_model;
 mod support;
+mod tuning;
 mod upkeep;
 mod vectors;

@@ -9,7 +9,7 @@ const CLOUDS: usize = 64;
 const ROWS: usize = 4_000;
 
 /// A cloud's points; queries lie between the clouds.
-fn rows() -> Vec<Vec<f32>> {
+pub fn rows() -> Vec<Vec<f32>> {
     let centres = vectors(CLOUDS, DIM, 1);
     let noise = vectors(ROWS, DIM, 2);
     let row = |(number, noise): (usize, Vec<f32>)| {
@@ -19,7 +19,7 @@ fn rows() -> Vec<Vec<f32>> {
     noise.into_iter().enumerate().map(row).collect()
 }
 
-fn fill(engine: &Engine) {
+pub fn fill(engine: &Engine) {
     create(engine, "points", "IVF64,Flat");
     let documents = rows().into_iter().enumerate().map(|(number, vector)| NewDocument {
         id: Some(number.to_string()),
@@ -29,7 +29,7 @@ fn fill(engine: &Engine) {
     engine.add_documents("points", documents.collect()).expect("added");
 }
 
-fn sampling() -> UpkeepPolicy {
+pub fn sampling() -> UpkeepPolicy {
     UpkeepPolicy { recall_sample_every: 1, recall_cpu_percent: 100, ..quick() }
 }
 
@@ -40,7 +40,7 @@ fn ask(engine: &Engine, vector: &[f32], top_k: usize) -> Vec<f32> {
 }
 
 /// recall@10 by comparing with every row.
-fn recall(rows: &[Vec<f32>], query: &[f32], found: &[f32]) -> f64 {
+pub fn recall(rows: &[Vec<f32>], query: &[f32], found: &[f32]) -> f64 {
     let mut distances: Vec<f32> =
         rows.iter().map(|row| row.iter().zip(query).map(|(a, b)| (a - b) * (a - b)).sum()).collect();
     distances.sort_by(f32::total_cmp);

@@ -124,6 +124,11 @@ pub const ROUTES: &[Route] = &[
     rule("DELETE", "/v1/collections/{collection}", Reach::Collection),
     rule("POST", "/v1/collections/{collection}/reencode", Reach::Collection),
     rule("DELETE", "/v1/collections/{collection}/reencode", Reach::Collection),
+    read("GET", "/v1/collections/{collection}/tune", Reach::Collection),
+    read("GET", "/v1/collections/{collection}/tune/report", Reach::Collection),
+    // It may change the index.
+    rule("POST", "/v1/collections/{collection}/tune", Reach::Collection),
+    rule("DELETE", "/v1/collections/{collection}/tune", Reach::Collection),
     admin("POST", "/v1/collections/{collection}/verify", Reach::Collection),
     rule("POST", "/v1/collections/{collection}/maintain", Reach::Collection),
     rule("POST", "/v1/collections/{collection}/acknowledge", Reach::Collection),

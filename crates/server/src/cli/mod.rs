@@ -11,6 +11,7 @@ mod collections;
 mod config;
 mod delete;
 mod demo;
+mod doctor;
 mod duplicates;
 mod encode;
 mod eval;
@@ -113,7 +114,7 @@ enum Command {
     Backup(backup::BackUp),
     /// Put a backup in the place of a collection
     Restore(restore::Restore),
-    /// Choose the index that suits a collection by measuring on its own rows
+    /// Measure which index suits a collection and how hard to search it: recall against speed
     Tune(tune::Tune),
     /// Measure how well questions with known answers are answered, and why not better
     Eval(eval::Eval),
@@ -127,6 +128,8 @@ enum Command {
     Key(key::Keys),
     /// Show every setting and where its value comes from
     Config(config::Show),
+    /// Check machine, limits, disk, port, models and data, and say what to change
+    Doctor(doctor::Doctor),
 }
 
 /// What every command gets.
@@ -207,6 +210,7 @@ fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
         Command::Model(args) => model::run(&args, context),
         Command::Key(args) => key::run(&args, context),
         Command::Config(args) => config::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
     }
 }
 

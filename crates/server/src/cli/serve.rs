@@ -11,6 +11,7 @@ use crate::http::{self, Certificate, ServeError, ServeOptions, Telemetry, TlsFil
 use crate::offsite::{self, Sending};
 use crate::printer::BOLD;
 use crate::shared_cache::SharedCache;
+use crate::supervision;
 use bilin_engine::{Engine, Upkeeper, Watchers};
 use clap::Args;
 use serde::Serialize;
@@ -115,7 +116,11 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     let service = runtime.spawn(http::serve(engine, options));
     // Nothing arrives when the service ends before it listens; its error is read below.
     let announced = match told_address.recv() {
-        Ok(address) => announce(scheme, address, context),
+        Ok(address) => {
+            supervision::ready(address);
+            runtime.spawn(supervision::feed_watchdog());
+            announce(scheme, address, context)
+        }
         Err(_) => Ok(()),
     };
     if let Err(failure) = announced {

@@ -32,6 +32,7 @@ mod telemetry;
 mod tls;
 mod top_k;
 mod traces;
+mod tune;
 mod tutorial;
 
 pub use error::{ApiError, ErrorBody};
@@ -153,6 +154,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
     let stopped = async move {
         stop.received().await;
         telemetry.drain();
+        crate::supervision::stopping();
         tracing::info!("stopping: requests under way may finish");
     };
     match options.certificate {

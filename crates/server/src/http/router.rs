@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::state::AppState;
 use super::{
     access, backups, collections, documents, duplicates, embeddings, errors, eval, facets, keeping, merge,
-    openapi, page, probes, reencode, replica, requests, search, tutorial,
+    openapi, page, probes, reencode, replica, requests, search, tune, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -41,6 +41,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(reencode::begin, reencode::cancel))
         .routes(routes!(replica::make))
         .routes(routes!(replica::piece))
+        .routes(routes!(tune::begin, tune::get, tune::cancel))
+        .routes(routes!(tune::report))
         .routes(routes!(errors::list))
         .routes(routes!(keeping::verify))
         .routes(routes!(keeping::maintain))

@@ -20,10 +20,12 @@
 //! | `verify` | one `verified` each: `collection`, `seq`, `documents`, `items`, `row_blocks`, `index_bytes`; or one `damaged`: `collection`, `reason` |
 //! | `backup` | one `backup` each: `collection`, `time`, `seq`, `documents`, `items`, `bytes`, `path`; with `--list` also a `bad_backup` (`collection`, `path`, `reason`) for each that cannot be used |
 //! | `restore` | one `restored`, with the fields of `backup` |
-//! | `tune` | one `tuned`: `collection`, `index`, `before`, `rows`, `pilot_rows`, `target_recall`, `memory_bytes`, `reason`, `applied`, `candidates` (each `index`, `verdict`, `pilot_recall_at_10`, `pilot_query_us`, `query_us`, `build_s`, `bytes`) |
+//! | `tune` | one `study` (its fields are those of `bilin_engine::Study`: `rows`, `measured_rows`, `queries`, `target_recall`, `indexes` with `build_s`, `bytes` and `points`, `reason`, `left_out`, `before`, `applied`, ...) |
+//! | `tune --quick` | one `tuned`: `collection`, `index`, `before`, `rows`, `pilot_rows`, `target_recall`, `memory_bytes`, `reason`, `applied`, `candidates` (each `index`, `verdict`, `pilot_recall_at_10`, `pilot_query_us`, `query_us`, `build_s`, `bytes`) |
 //! | `eval` | one `evaluation` (its fields are those of `bilin_engine::eval::Evaluation`: `questions`, `nowhere`, `runs` with `setting`, `figures`, `groups`, `latency`, `answers`, and `comparisons`); with `--against` also one `against`: `comparisons` |
 //! | `eval --questions-from` | the lines of a questions file, without a `type` |
 //! | `bench` | one `bench` per index and setting (always JSON) |
+//! | `doctor` | one `check` each: `name`, `state` (`ok`, `warning`, `failure`), `found`, `advice` (`null` where nothing is to change) |
 //! | `config` | one `setting` each: `key`, `value` (`null` when unset), `origin`, `variable` |
 //! | `model` | one `model` each: `id`, `revision`, `space`, `dim`, `modality`, `max_tokens`, `query_prompt`, `document_prompt`, `licence`, `bytes`, and of one at a path `precision`, `disk_bytes`, `made_from`, `pulled_from`; `list` has a `pulled_model` (`id`, `path`, `licence`, `precision`, `disk_bytes`, `made_from`, `pulled_from`) for each that was pulled |
 //! | `model pull` | one `pulled`: `name`, `path`, `from`, `endpoint`, `revision`, `bytes`, `was_there` |

@@ -114,7 +114,7 @@ fn groups(run: &Run, language: Language) -> Markup {
     }
 }
 
-fn figure(svg: String, caption: &str) -> Markup {
+pub(super) fn figure(svg: String, caption: &str) -> Markup {
     html! { figure role="img" aria-label=(caption) { (PreEscaped(svg)) figcaption { (caption) } } }
 }
 

@@ -3,6 +3,7 @@
 //! Ink, grid and bars have colours of their own that the style sheet of the report replaces, light and dark; the colours of
 //! series can be told apart on both grounds.
 
+pub(super) use plotters::chart::SeriesLabelPosition;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -144,6 +145,148 @@ pub(super) fn bars(labels: &[String], series: &[Line], x: &str, y: &str) -> Resu
             chart
                 .configure_series_labels()
                 .position(SeriesLabelPosition::UpperRight)
+                .label_font((FONT, FONT_SIZE).into_font().color(&INK))
+                .draw()?;
+        }
+        Ok(())
+    })
+}
+
+/// How values lie on an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scale {
+    /// Evenly.
+    Linear,
+    /// By powers of two.
+    Binary,
+    /// By powers of ten.
+    Decimal,
+}
+
+impl Scale {
+    fn to(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear => value,
+            Scale::Binary => value.max(f64::MIN_POSITIVE).log2(),
+            Scale::Decimal => value.max(f64::MIN_POSITIVE).log10(),
+        }
+    }
+
+    fn label(self, at: f64) -> String {
+        match self {
+            Scale::Linear => format!("{at:.2}"),
+            // Between two powers there is no setting that anybody tries.
+            Scale::Binary if (at - at.round()).abs() > 1e-6 => String::new(),
+            Scale::Binary => format!("{:.0}", at.exp2()),
+            Scale::Decimal => match 10f64.powf(at) {
+                value if value >= 9_950.0 => format!("{:.0}k", value / 1e3),
+                value if value >= 995.0 => format!("{:.1}k", value / 1e3),
+                value if value >= 9.95 => format!("{value:.0}"),
+                value if value >= 0.095 => format!("{value:.2}"),
+                value => format!("{value:.3}"),
+            },
+        }
+    }
+}
+
+/// An axis: its words, its scale, and a value that a line is drawn at.
+pub(super) struct Axis<'a> {
+    pub(super) words: &'a str,
+    pub(super) scale: Scale,
+    pub(super) line: Option<f64>,
+}
+
+/// A measured point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    /// Filled; others are rings.
+    pub(super) filled: bool,
+    /// With a ring around it.
+    pub(super) ringed: bool,
+}
+
+/// Points that belong together, in their order.
+pub(super) struct Curve {
+    pub(super) name: String,
+    pub(super) spots: Vec<Spot>,
+}
+
+fn bounds(values: impl Iterator<Item = f64>, axis: &Axis<'_>) -> (f64, f64) {
+    let (low, high) = values
+        .chain(axis.line)
+        .map(|value| axis.scale.to(value))
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if !low.is_finite() || !high.is_finite() {
+        return (0.0, 1.0);
+    }
+    let room = ((high - low) * 0.06).max(if axis.scale == Scale::Linear { 0.01 } else { 0.1 });
+    (low - room, high + room)
+}
+
+/// Curves over two axes.
+pub(super) fn curves(
+    curves: &[Curve],
+    x: &Axis<'_>,
+    y: &Axis<'_>,
+    legend: SeriesLabelPosition,
+) -> Result<String, String> {
+    let curves = &curves[..curves.len().min(MAX_SERIES)];
+    let spots = || curves.iter().flat_map(|curve| &curve.spots);
+    let (left, right) = bounds(spots().map(|spot| spot.x), x);
+    let (low, high) = bounds(spots().map(|spot| spot.y), y);
+    drawn(|area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(12)
+            .margin_right(20)
+            .x_label_area_size(42)
+            .y_label_area_size(60)
+            .build_cartesian_2d(left..right, low..high)?;
+        chart
+            .configure_mesh()
+            .axis_style(INK)
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .label_style((FONT, FONT_SIZE).into_font().color(&INK))
+            .axis_desc_style((FONT, FONT_SIZE).into_font().color(&INK))
+            .x_labels(10)
+            .y_labels(7)
+            .x_label_formatter(&|at| x.scale.label(*at))
+            .y_label_formatter(&|at| y.scale.label(*at))
+            .x_desc(x.words)
+            .y_desc(y.words)
+            .draw()?;
+        let mut line = |points: [(f64, f64); 2]| {
+            chart.draw_series([PathElement::new(points, INK.stroke_width(1))]).map(drop)
+        };
+        if let Some(at) = x.line.map(|at| x.scale.to(at)) {
+            line([(at, low), (at, high)])?;
+        }
+        if let Some(at) = y.line.map(|at| y.scale.to(at)) {
+            line([(left, at), (right, at)])?;
+        }
+        for (at, curve) in curves.iter().enumerate() {
+            let colour = SERIES[at % SERIES.len()];
+            let placed: Vec<((f64, f64), Spot)> =
+                curve.spots.iter().map(|spot| ((x.scale.to(spot.x), y.scale.to(spot.y)), *spot)).collect();
+            let points = placed.iter().map(|(point, _)| *point);
+            let series = chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
+            series
+                .label(&curve.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+            for (point, spot) in placed {
+                let style = if spot.filled { colour.filled() } else { colour.stroke_width(1) };
+                chart.draw_series([Circle::new(point, 3, style)])?;
+                if spot.ringed {
+                    chart.draw_series([Circle::new(point, 8, INK.stroke_width(2))])?;
+                }
+            }
+        }
+        if curves.len() > 1 {
+            chart
+                .configure_series_labels()
+                .position(legend)
                 .label_font((FONT, FONT_SIZE).into_font().color(&INK))
                 .draw()?;
         }

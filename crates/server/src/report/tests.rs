@@ -6,7 +6,8 @@ use bilin_engine::eval::{
     NearMiss, Nearness, Place, Question, Reason, Run, Shown,
 };
 
-const HOSTILE: &str = "<script>alert(1)</script> \" onload='x' & </style> https://example.com/a.js";
+pub(super) const HOSTILE: &str =
+    "<script>alert(1)</script> \" onload='x' & </style> https://example.com/a.js";
 
 fn evaluation() -> Evaluation {
     let place = Place { source: Some(HOSTILE.into()), page: Some("3".into()), ..Place::default() };
@@ -96,7 +97,7 @@ fn evaluation() -> Evaluation {
 }
 
 /// Every tag closes in its order; void elements and the doctype aside.
-fn is_well_formed(html: &str) -> bool {
+pub(super) fn is_well_formed(html: &str) -> bool {
     let mut open: Vec<&str> = Vec::new();
     let (before, after) = html.split_once("<style>").expect("a style");
     let (_, after) = after.split_once("</style>").expect("its end");

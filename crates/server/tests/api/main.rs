@@ -27,4 +27,5 @@ mod shared_cache;
 mod sharing;
 #[path = "../../../engine/tests/engine/small_model.rs"]
 mod small_model;
+mod tuning;
 mod tutorial;

@@ -7,6 +7,7 @@ mod adding;
 mod bad_input;
 mod client;
 mod demo;
+mod doctoring;
 mod encoding;
 mod evaluating;
 mod keeping;
@@ -22,5 +23,6 @@ mod settings;
 #[path = "../../../engine/tests/engine/small_model.rs"]
 mod small_model;
 mod tls;
+mod tuning;
 mod watching;
 mod workspace;

@@ -61,26 +61,6 @@ fn collections_are_merged_by_the_rule_that_was_chosen() {
 }
 
 #[test]
-fn tuning_says_what_suits_and_changes_nothing_by_itself() {
-    let workspace = Workspace::with_notes();
-    let tuned = workspace.run(&["tune", "notes", "--explain", "--json"]).exits(0).json().remove(0);
-    assert_eq!((&tuned["type"], &tuned["collection"]), (&"tuned".into(), &"notes".into()));
-    assert_eq!(
-        (&tuned["index"], &tuned["before"], &tuned["rows"]),
-        (&"Flat".into(), &"auto".into(), &3.into())
-    );
-    assert!(tuned["reason"].as_str().unwrap().contains("exactly") && tuned["applied"].is_null(), "{tuned}");
-    let before = workspace.run(&["collections", "--json"]).exits(0).json();
-    assert_eq!(before[0]["index"], "auto");
-    let text = workspace.run(&["tune", "notes", "--explain", "--apply", "--target-recall", "0.9"]).exits(0);
-    assert!(text.text().starts_with("notes: 3 rows are searched exactly"), "{}", text.text());
-    assert_eq!(workspace.run(&["collections", "--json"]).exits(0).json()[0]["index"], "Flat");
-    workspace.run(&["tune", "nots"]).exits(1).complains(&["nots"]);
-    workspace.run(&["tune", "notes", "--target-recall", "2"]).exits(2).complains(&["0.95"]);
-    workspace.run(&["tune", "notes", "--memory", "2XB"]).exits(2).complains(&["2GiB"]);
-}
-
-#[test]
 fn documents_go_by_id_and_by_filter() {
     let workspace = Workspace::new();
     workspace.write("a.txt", SENTENCES);

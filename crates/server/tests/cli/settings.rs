@@ -60,8 +60,23 @@ fn unknown_keys_and_bad_values_are_refused() {
 fn the_default_file_can_be_used_as_it_is() {
     let workspace = Workspace::new();
     let file = workspace.run(&["config", "--default"]).exits(0);
+    let defaults = workspace.run(&["config", "--json"]).exits(0).json();
     workspace.write("bilin.toml", &file.stdout);
     let lines = workspace.run(&["config", "--json"]).exits(0).json();
+    assert_eq!(lines.len(), defaults.len());
+    for (line, default) in lines.iter().zip(&defaults) {
+        // What has a default comes from the file now; what has none stands there as a comment.
+        let origin = if default["value"].is_null() { "default" } else { "bilin.toml" };
+        assert_eq!((&line["key"], &line["value"]), (&default["key"], &default["value"]));
+        assert_eq!(line["origin"], origin, "{line}");
+    }
+    let text = file.text();
+    for key in defaults.iter().map(|line| line["variable"].as_str().unwrap()) {
+        assert!(
+            text.lines().any(|line| line.starts_with("# ") && line.ends_with(&format!(" ({key})"))),
+            "{key}"
+        );
+    }
     let (listen, origin) = setting(&lines, "serve.listen");
     assert_eq!((listen, origin.as_str()), (Value::from("127.0.0.1:8000"), "bilin.toml"));
     workspace.write("bilin.toml", "nonsense");
@@ -72,9 +87,20 @@ fn the_default_file_can_be_used_as_it_is() {
 fn help_names_every_command_and_the_exit_codes() {
     let workspace = Workspace::new();
     let help = workspace.run(&["--help"]).exits(0).text();
-    for command in
-        ["demo", "add", "search", "serve", "collections", "delete", "encode", "bench", "model", "config"]
-    {
+    for command in [
+        "demo",
+        "add",
+        "search",
+        "serve",
+        "collections",
+        "delete",
+        "encode",
+        "bench",
+        "model",
+        "config",
+        "tune",
+        "doctor",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
         workspace.run(&[command, "--help"]).exits(0);
     }

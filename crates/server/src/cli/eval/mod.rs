@@ -11,7 +11,6 @@ use bilin_engine::eval::{
 use bilin_engine::{CancelToken, Engine, Mode, Per};
 use clap::Args;
 use serde::Serialize;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Longest saved run that is read, bytes.
@@ -117,7 +116,7 @@ pub(super) fn run(args: &Eval, context: &Context) -> Result<Exit, Failure> {
         let title = args.title.as_deref().unwrap_or(collection);
         let html = report::html(&evaluation, &against, args.language.unwrap_or_default(), title)
             .map_err(Failure::internal)?;
-        write_report(path, &html)?;
+        report::write(path, &html)?;
         printer.note(format_args!("report written to {}", path.display()));
     }
     for warning in &evaluation.warnings {
@@ -276,11 +275,4 @@ fn read_run(path: &Path) -> Result<Evaluation, Failure> {
         return serde_json::from_value(value).map_err(|error| no_run(error.to_string()));
     }
     Err(no_run("expected a line of type \"evaluation\"".to_owned()))
-}
-
-fn write_report(path: &Path, html: &str) -> Result<(), Failure> {
-    fs::write(path, html).map_err(|error| {
-        Failure::mendable(format!("cannot write the report to {:?}: {error}", path.display().to_string()))
-            .with_hint("name a file in a folder that is there and can be written")
-    })
 }

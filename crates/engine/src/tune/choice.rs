@@ -1,4 +1,4 @@
-//! `tune`: which index suits a collection, measured on its own rows; told, and applied when asked.
+//! The quick way: which kind of index suits a collection, measured on a small sample of its rows and carried over to all.
 
 use crate::engine::Engine;
 use crate::error::Error;

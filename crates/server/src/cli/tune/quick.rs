@@ -1,30 +1,10 @@
-//! `bilin tune`: the index that suits a collection, measured on a sample of its own rows.
+//! `bilin tune --quick`: the kind of index that suits a collection, carried over from a small sample of its rows.
 
-use super::{Context, Exit, Failure, values};
+use super::{Context, Failure, Tune};
 use crate::printer::{BOLD, DIM, Printer};
-use bilin_engine::{Candidate, Choice, TuneOptions, Tuned, Verdict};
-use clap::Args;
+use crate::report::size;
+use bilin_engine::{Candidate, Choice, Engine, TuneOptions, Tuned, Verdict};
 use serde::Serialize;
-
-/// Builds each kind of index on a sample, finds the effort that reaches the target recall, and says which one answers
-/// fastest over all rows within the memory. Changes nothing without --apply.
-#[derive(Debug, Args)]
-pub(super) struct Tune {
-    /// Collection to tune
-    collection: String,
-    /// recall@10 to reach [default: the collection's own]
-    #[arg(long, value_name = "R", value_parser = values::recall)]
-    target_recall: Option<f32>,
-    /// Most memory that the index may need, rows included, such as 2GiB
-    #[arg(long, value_name = "BYTES", value_parser = values::bytes)]
-    memory: Option<u64>,
-    /// Show every kind that was measured, and why it was chosen or not
-    #[arg(long)]
-    explain: bool,
-    /// Build the chosen index and serve from it
-    #[arg(long)]
-    apply: bool,
-}
 
 #[derive(Serialize)]
 struct Record<'a> {
@@ -51,8 +31,7 @@ struct Line {
     bytes: u64,
 }
 
-pub(super) fn run(args: &Tune, context: &Context) -> Result<Exit, Failure> {
-    let engine = context.open_existing()?;
+pub(super) fn run(args: &Tune, engine: &Engine, context: &Context) -> Result<(), Failure> {
     let printer = &context.printer;
     let options =
         TuneOptions { target_recall: args.target_recall, memory_bytes: args.memory, apply: args.apply };
@@ -65,7 +44,7 @@ pub(super) fn run(args: &Tune, context: &Context) -> Result<Exit, Failure> {
     } else {
         show(args, &tuned, printer)?;
     }
-    Ok(Exit::Success)
+    Ok(())
 }
 
 fn record<'a>(collection: &'a str, tuned: &'a Tuned) -> Record<'a> {
@@ -158,8 +137,4 @@ fn explain(
         ))?;
     }
     Ok(())
-}
-
-fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
 }

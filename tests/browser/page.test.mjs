@@ -24,4 +24,5 @@ await import("./flows/facets.mjs");
 await import("./flows/safety.mjs");
 await import("./flows/collections.mjs");
 await import("./flows/evaluation.mjs");
+await import("./flows/tuning.mjs");
 await import("./flows/looks.mjs");

@@ -22,7 +22,7 @@ export async function withPage({ hash = "", ...options }, use) {
   const problems = [];
   const foreign = [];
   page.on("pageerror", (error) => problems.push(`${error.message} ${error.stack}`));
-  page.on("console", (message) => message.type() === "error" && !/404.*\/tune$/.test(`${message.text()} ${message.location().url}`) && problems.push(`${message.text()} ${message.location().url}`));
+  page.on("console", (message) => message.type() === "error" && problems.push(`${message.text()} ${message.location().url}`));
   page.on("request", (request) => {
     if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(service.url)) foreign.push(request.url());
   });

@@ -109,6 +109,8 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
         max_body_bytes: config.max_body_bytes,
         request_timeout_ms: config.request_timeout_ms,
         max_concurrent_requests: config.max_concurrent_requests,
+        admission: config.admission.clone(),
+        connections: config.connections,
         on_listening: Box::new(move |address| {
             let _ = tell.send(address);
         }),

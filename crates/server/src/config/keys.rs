@@ -366,6 +366,36 @@ pub const KEYS: &[Key] = &[
         "16777216",
         "bytes of vectors of queries kept in memory, so that a repeated one is not encoded again; 0 keeps none",
     ),
+    number(
+        "admission.target_ms",
+        "BILIN_ADMISSION_TARGET_MS",
+        "200",
+        "mean time inside above which fewer searches are let in at a time",
+    ),
+    number(
+        "admission.queue_ms",
+        "BILIN_ADMISSION_QUEUE_MS",
+        "200",
+        "how long a search may be expected to wait for its turn; others are turned away at once",
+    ),
+    number(
+        "admission.floor_recall",
+        "BILIN_ADMISSION_FLOOR_RECALL",
+        "0.9",
+        "recall at 10, as live queries show it, that is never gone under when many ask and less effort is made",
+    ),
+    number(
+        "admission.top_k",
+        "BILIN_ADMISSION_TOP_K",
+        "10",
+        "results at most while so many ask that fewer are given",
+    ),
+    number(
+        "admission.memory_percent",
+        "BILIN_ADMISSION_MEMORY_PERCENT",
+        "90",
+        "percent of the memory of the control group from which on nothing new is begun, 1 to 100",
+    ),
     text("serve.listen", "BILIN_LISTEN", Some("127.0.0.1:8000"), "address and port of the HTTP service"),
     secret(
         "serve.api_key",
@@ -374,6 +404,24 @@ pub const KEYS: &[Key] = &[
     ),
     text("serve.text_collection", "BILIN_TEXT_COLLECTION", None, "collection that /text-search means"),
     text("serve.image_collection", "BILIN_IMAGE_COLLECTION", None, "collection that /image-search means"),
+    number(
+        "serve.max_connections",
+        "BILIN_MAX_CONNECTIONS",
+        "4096",
+        "connections at one time; more wait in the system's queue",
+    ),
+    text(
+        "serve.head_timeout",
+        "BILIN_HEAD_TIMEOUT",
+        Some("30s"),
+        "how long the head of a request may take to arrive, and a connection may be idle",
+    ),
+    text(
+        "serve.write_timeout",
+        "BILIN_WRITE_TIMEOUT",
+        Some("30s"),
+        "how long a client may take to read the next piece of an answer",
+    ),
     number("serve.max_body_bytes", "BILIN_MAX_BODY_BYTES", "67108864", "longest request body"),
     number("serve.request_timeout_ms", "BILIN_REQUEST_TIMEOUT_MS", "30000", "how long a request may take"),
     number(

@@ -15,6 +15,7 @@ pub use service::ServiceConfig;
 use crate::access::AccessOptions;
 use crate::cli::Failure;
 use crate::follow::FollowConfig;
+use crate::http::{AdmissionOptions, ConnectionBounds};
 use crate::shared_cache::SharedCacheConfig;
 use crate::terminal::PictureWish;
 use crate::urls::UrlConfig;
@@ -91,6 +92,10 @@ pub struct Config {
     pub text_collection: Option<String>,
     /// Collection that `/image-search` means.
     pub image_collection: Option<String>,
+    /// What a connection may cost.
+    pub connections: ConnectionBounds,
+    /// What is aimed at when many ask.
+    pub admission: AdmissionOptions,
     /// A cache that several servers share.
     pub shared_cache: Option<SharedCacheConfig>,
     /// Longest request body, bytes.
@@ -241,6 +246,8 @@ impl Config {
             text_collection: read.text("serve.text_collection"),
             image_collection: read.text("serve.image_collection"),
             shared_cache: read.shared_cache()?,
+            admission: read.admission()?,
+            connections: read.connections()?,
             max_body_bytes: read.positive("serve.max_body_bytes")?,
             request_timeout_ms: read.positive("serve.request_timeout_ms")? as u64,
             max_concurrent_requests: read.positive("serve.max_concurrent_requests")?,
@@ -574,6 +581,9 @@ mod tests {
             ("BILIN_FOLLOW_MAX_LAG_SECONDS", "0"),
             ("BILIN_AUDIT_MAX_BYTES", "0"),
             ("BILIN_CACHE_TTL", "off"),
+            ("BILIN_ADMISSION_FLOOR_RECALL", "1.1"),
+            ("BILIN_ADMISSION_MEMORY_PERCENT", "0"),
+            ("BILIN_ADMISSION_TOP_K", "0"),
             ("BILIN_CACHE_MEMORY_BYTES", "64 MB"),
         ] {
             let settings = resolve(vec![], &[(variable.to_owned(), bad.to_owned())], &[]).unwrap();

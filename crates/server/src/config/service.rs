@@ -4,7 +4,7 @@ use super::Reader;
 use crate::access::{AccessOptions, AuditOptions};
 use crate::cli::Failure;
 use crate::follow::FollowConfig;
-use crate::http::TlsFiles;
+use crate::http::{AdmissionOptions, ConnectionBounds, TlsFiles};
 use crate::shared_cache::SharedCacheConfig;
 use bilin_engine::CacheConfig;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,37 @@ impl Reader<'_> {
             answer_bytes: self.parsed("cache.memory_bytes", "a number of bytes; 0 for none")?,
             ttl: ttl.ok_or_else(|| self.refuse("cache.ttl", "a time above 0, such as 5m"))?,
             vector_bytes: self.parsed("cache.vector_bytes", "a number of bytes; 0 for none")?,
+        })
+    }
+
+    /// What is aimed at when many ask.
+    pub(super) fn admission(&self) -> Result<AdmissionOptions, Failure> {
+        let (recall, percent) = ("a number from 0 to 1", "a whole number, 1 to 100");
+        let floor_recall: f32 = self.parsed("admission.floor_recall", recall)?;
+        if !(0.0..=1.0).contains(&floor_recall) {
+            return Err(self.refuse("admission.floor_recall", recall));
+        }
+        let memory_percent = self.parsed("admission.memory_percent", percent)?;
+        if !(1..=100).contains(&memory_percent) {
+            return Err(self.refuse("admission.memory_percent", percent));
+        }
+        Ok(AdmissionOptions {
+            target: Duration::from_millis(self.positive("admission.target_ms")? as u64),
+            queue: Duration::from_millis(self.positive("admission.queue_ms")? as u64),
+            floor_recall,
+            top_k_max: self.positive("admission.top_k")?,
+            memory_percent,
+        })
+    }
+
+    /// What a connection may cost.
+    pub(super) fn connections(&self) -> Result<ConnectionBounds, Failure> {
+        let timeout =
+            |name: &str| self.duration(name)?.ok_or_else(|| self.refuse(name, "a time above 0, such as 30s"));
+        Ok(ConnectionBounds {
+            max_connections: self.positive("serve.max_connections")?,
+            head_timeout: timeout("serve.head_timeout")?,
+            write_timeout: timeout("serve.write_timeout")?,
         })
     }
 

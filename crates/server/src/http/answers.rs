@@ -104,7 +104,7 @@ where
     R: FnOnce(Answer) -> Result<Vec<u8>, Error> + Send + 'static,
 {
     let Wanted { collection, query, render, .. } = wanted;
-    let restraint = Restraint::default();
+    let restraint = state.crossing.restraint();
     // Whoever makes it has the lead with him, so that it is told even where the client has gone at the last moment.
     let is_shared = state.shared_cache.is_some();
     let in_line = Instant::now();

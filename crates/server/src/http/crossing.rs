@@ -1,16 +1,18 @@
 //! The one place where async code enters the blocking engine.
 //!
-//! Each [`Lane`] has a bound on calls inside the engine and a bound on calls that wait; who finds both full is told to
+//! Each [`Lane`] has a bound on calls inside the engine and a bound on calls that wait ([`super::admission`] moves both for searches, and a
+//! request of many things takes several places); who finds both full is told to
 //! come back (503 with `Retry-After`) at once instead of queueing without end. A permit travels with the blocking call,
 //! so a call that outlives its deadline still counts until it is really over.
 
+use super::admission::{Admission, AdmissionOptions, AdmissionStatus, Place, Shed};
 use super::error::ApiError;
 use super::telemetry::note_queue;
-use bilin_engine::{CancelToken, Engine, Error, ErrorKind};
+use bilin_engine::{CancelToken, Engine, Error, ErrorKind, Restraint};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Callers that may wait, per caller that may be inside.
 const WAITING_PER_PERMIT: usize = 4;
@@ -36,18 +38,21 @@ pub enum Lane {
 
 struct Queue {
     permits: Arc<Semaphore>,
+    /// Places at the start.
+    count: usize,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
 
 impl Queue {
     fn new(permits: usize) -> Queue {
-        let permits = permits.max(1);
-        Queue {
-            permits: Arc::new(Semaphore::new(permits)),
-            waiting: AtomicUsize::new(0),
-            max_waiting: permits * WAITING_PER_PERMIT,
-        }
+        Queue::over(Arc::new(Semaphore::new(permits.max(1))))
+    }
+
+    /// Before as many places as there are.
+    fn over(permits: Arc<Semaphore>) -> Queue {
+        let count = permits.available_permits();
+        Queue { permits, waiting: AtomicUsize::new(0), count, max_waiting: count * WAITING_PER_PERMIT }
     }
 }
 
@@ -58,6 +63,34 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
+}
+
+/// What a request counts for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weight {
+    /// Places that it takes, as far as there are.
+    pub(super) places: usize,
+    /// Whether its time tells how long searches take.
+    pub(super) is_measured: bool,
+}
+
+impl Weight {
+    /// One search.
+    pub(super) const ONE: Weight = Weight { places: 1, is_measured: true };
+    /// What takes as long as it takes, and says nothing about others.
+    pub(super) const LONG: Weight = Weight { places: 1, is_measured: false };
+
+    /// So many things, of which `per_place` are as much work as a search.
+    pub(super) fn of(count: usize, per_place: usize) -> Weight {
+        Weight { places: count.div_ceil(per_place).max(1), is_measured: true }
+    }
+}
+
+/// A place inside, until it is dropped.
+#[expect(dead_code, reason = "what they do is done when they are dropped")]
+enum Inside {
+    Counted(Place),
+    Held(OwnedSemaphorePermit),
 }
 
 /// Counts a caller that waits, also when its request is dropped half-way.
@@ -71,6 +104,7 @@ impl Drop for Waiting<'_> {
 /// The bounded pool in front of the engine.
 pub struct Crossing {
     search: Queue,
+    admission: Arc<Admission>,
     write: Queue,
     look: Queue,
     upkeep: Queue,
@@ -78,9 +112,15 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    pub(super) fn new(max_concurrent_requests: usize, timeout: Duration) -> Crossing {
+    pub(super) fn new(
+        max_concurrent_requests: usize,
+        timeout: Duration,
+        options: AdmissionOptions,
+    ) -> Crossing {
+        let admission = Arc::new(Admission::new(max_concurrent_requests, options));
         Crossing {
-            search: Queue::new(max_concurrent_requests),
+            search: Queue::over(Arc::clone(&admission.permits)),
+            admission,
             write: Queue::new(max_concurrent_requests.div_ceil(4)),
             look: Queue::new(LOOK_PERMITS),
             upkeep: Queue::new(UPKEEP_PERMITS),
@@ -88,10 +128,30 @@ impl Crossing {
         }
     }
 
+    /// What searches leave out now.
+    pub(super) fn restraint(&self) -> Restraint {
+        self.admission.restraint()
+    }
+
+    /// How many are let in, and what is left out.
+    pub(super) fn status(&self) -> AdmissionStatus {
+        self.admission.status()
+    }
+
     /// Runs `work` in [`Lane::Search`]. Its token is cancelled as soon as nobody waits for the answer any more, so that what has
     /// not begun by then need not.
     pub(super) async fn search<T: Send + 'static>(
         &self,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.search_for(Weight::ONE, engine, work).await
+    }
+
+    /// As [`Crossing::search`], for what is more, or other, than one search.
+    pub(super) async fn search_for<T: Send + 'static>(
+        &self,
+        weight: Weight,
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ApiError> {
@@ -104,12 +164,23 @@ impl Crossing {
             Err(error) if error.kind == ErrorKind::Cancelled => Ok(Err(ApiError::deadline(timeout))),
             done => done.map(Ok),
         };
-        self.run(Lane::Search, engine, work).await?
+        self.run_for(weight, Lane::Search, engine, work).await?
     }
 
     /// Runs `work` on a blocking thread. A panic in it becomes a 500; the permit is given back either way.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        lane: Lane,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.run_for(Weight::ONE, lane, engine, work).await
+    }
+
+    /// As [`Crossing::run`], for what counts for several.
+    pub(super) async fn run_for<T: Send + 'static>(
+        &self,
+        weight: Weight,
         lane: Lane,
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
@@ -121,23 +192,12 @@ impl Crossing {
             Lane::Look => &self.look,
             Lane::Upkeep => &self.upkeep,
         };
-        let permit = match Arc::clone(&queue.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let ahead = queue.waiting.fetch_add(1, Ordering::AcqRel);
-                let _waiting = Waiting(&queue.waiting);
-                if ahead >= queue.max_waiting {
-                    return Err(ApiError::saturated(ahead));
-                }
-                let wait = tokio::time::timeout(self.timeout, Arc::clone(&queue.permits).acquire_owned());
-                wait.await.map_err(|_| ApiError::saturated(ahead))?.map_err(|_| ApiError::saturated(ahead))?
-            }
-        };
+        let inside = self.enter(lane, queue, weight).await?;
         note_queue(started.elapsed());
         let engine = Arc::clone(engine);
         let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _inside = inside;
             span.in_scope(|| work(&engine))
         });
         let joined = if matches!(lane, Lane::Write | Lane::Upkeep) {
@@ -152,6 +212,43 @@ impl Crossing {
             Err(_) => Err(ApiError::stopping()),
         }
     }
+
+    /// Finds a place, in line if need be.
+    async fn enter(&self, lane: Lane, queue: &Queue, weight: Weight) -> Result<Inside, ApiError> {
+        let shed = |why: Shed, ahead: usize| {
+            self.admission.shed(why);
+            ApiError::saturated(ahead)
+        };
+        if matches!(lane, Lane::Search | Lane::Write) && self.admission.memory.is_short() {
+            return Err(shed(Shed::Memory, queue.waiting.load(Ordering::Relaxed)));
+        }
+        // Half of the places at most, so that something else always has one, too, and a limit that sinks leaves enough.
+        let most = match lane {
+            Lane::Search => (self.admission.status().limit / 2).max(1),
+            _ => (queue.count / 2).max(1),
+        };
+        let places = u32::try_from(weight.places.clamp(1, most)).unwrap_or(1);
+        let permit = match Arc::clone(&queue.permits).try_acquire_many_owned(places) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let ahead = queue.waiting.fetch_add(1, Ordering::AcqRel);
+                let _waiting = Waiting(&queue.waiting);
+                let may = match lane {
+                    Lane::Search => self.admission.may_wait(ahead, queue.max_waiting),
+                    _ if ahead >= queue.max_waiting => Err(Shed::Queue),
+                    _ => Ok(()),
+                };
+                may.map_err(|why| shed(why, ahead))?;
+                let acquiring = Arc::clone(&queue.permits).acquire_many_owned(places);
+                let acquired = tokio::time::timeout(self.timeout, acquiring).await;
+                acquired.ok().and_then(Result::ok).ok_or_else(|| shed(Shed::Deadline, ahead))?
+            }
+        };
+        Ok(match lane {
+            Lane::Search => Inside::Counted(self.admission.enter(permit, weight.is_measured)),
+            _ => Inside::Held(permit),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +262,10 @@ mod tests {
         (folder, Arc::new(engine))
     }
 
+    fn over(places: usize, timeout: Duration) -> Crossing {
+        Crossing::new(places, timeout, AdmissionOptions::default())
+    }
+
     #[test]
     fn waiting_is_counted_down_when_a_request_is_dropped() {
         let count = AtomicUsize::new(1);
@@ -175,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_500_with_an_id_and_the_permit_comes_back() {
         let (_folder, engine) = engine();
-        let crossing = Crossing::new(1, Duration::from_secs(5));
+        let crossing = over(1, Duration::from_secs(5));
         for _ in 0..3 {
             let error = crossing
                 .run(Lane::Search, &engine, |_| -> Result<(), Error> { panic!("a test's own panic") })
@@ -190,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_search_is_cancelled_when_its_deadline_passes_or_its_request_is_dropped() {
         let (_folder, engine) = engine();
-        let crossing = Crossing::new(2, Duration::from_millis(50));
+        let crossing = over(2, Duration::from_millis(50));
         let (tell, told) = std::sync::mpsc::channel();
         let until_cancelled = |tell: std::sync::mpsc::Sender<()>| {
             move |_: &Engine, token: &CancelToken| {
@@ -204,7 +305,7 @@ mod tests {
         let error = crossing.search(&engine, until_cancelled(tell.clone())).await.unwrap_err();
         assert_eq!(error.code, "deadline_exceeded");
         told.recv_timeout(Duration::from_secs(10)).unwrap();
-        let patient = Crossing::new(2, Duration::from_secs(600));
+        let patient = over(2, Duration::from_secs(600));
         let dropped =
             tokio::time::timeout(Duration::from_millis(50), patient.search(&engine, until_cancelled(tell)));
         assert!(dropped.await.is_err(), "the request is dropped while its work is under way");
@@ -214,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn a_search_has_a_deadline_and_a_change_that_was_let_in_has_none() {
         let (_folder, engine) = engine();
-        let crossing = Crossing::new(1, Duration::from_millis(50));
+        let crossing = over(1, Duration::from_millis(50));
         let slow = |_: &Engine| {
             std::thread::sleep(Duration::from_millis(200));
             Ok(7)

@@ -3,7 +3,7 @@
 //! An add is one commit: all of it is in and durable when answered, or nothing is. Document ids may hold slashes; they
 //! are the rest of the path, or percent-encoded.
 
-use super::crossing::Lane;
+use super::crossing::{Lane, Weight};
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, Object, Part, PathParts, media_type, multipart};
 use super::page;
@@ -16,6 +16,9 @@ use base64::Engine as _;
 use bilin_engine::{DocumentContent, Engine, Filter, Kind, Metadata, NewDocument};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// Documents that are as much work as a small write.
+const DOCUMENTS_PER_PLACE: usize = 64;
 
 /// Documents to add; one whose id exists is replaced.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -182,9 +185,10 @@ pub(super) async fn add(
         }
         other => return Err(ApiError::content_type("application/json or multipart/form-data", other)),
     };
+    let weight = Weight::of(documents.len(), DOCUMENTS_PER_PLACE);
     let added = state
         .crossing
-        .run(Lane::Write, &state.engine, move |engine| engine.add_documents(&name, documents))
+        .run_for(weight, Lane::Write, &state.engine, move |engine| engine.add_documents(&name, documents))
         .await?;
     Ok(Answer(AddedView {
         seq: added.seq,

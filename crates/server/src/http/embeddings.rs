@@ -4,6 +4,7 @@
 //! want questions and passages marked differently. What its clients may send and this service cannot do (tokens instead of texts,
 //! shorter vectors) is refused and not passed over: the vectors would be others than those asked for.
 
+use super::crossing::Weight;
 use super::error::{ApiError, ErrorBody};
 use super::extract::Json;
 use super::state::AppState;
@@ -15,6 +16,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use utoipa::ToSchema;
+
+/// Texts that are as much work as a search.
+const TEXTS_PER_PLACE: usize = 16;
 
 /// One text or several.
 // `Serialize` is there for its attribute, which the API description reads; reading is written by hand for its messages.
@@ -186,7 +190,7 @@ pub(super) async fn embeddings(
     let (named, wanted) = (request.model.clone(), request.dimensions);
     let (vectors, dim, tokens) = state
         .crossing
-        .search(&state.engine, move |engine, token| {
+        .search_for(Weight::of(texts.len(), TEXTS_PER_PLACE), &state.engine, move |engine, token| {
             let named = named.as_deref();
             engine.check_offered(named)?;
             let card = engine.text_model(named)?;

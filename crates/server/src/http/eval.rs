@@ -3,6 +3,7 @@
 //! An evaluation is many searches in one request, so it stands among the searches, within their deadline, and its size is
 //! bounded; `bilin eval` takes more.
 
+use super::crossing::Weight;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Json, PathParts};
 use super::state::AppState;
@@ -112,7 +113,7 @@ pub(super) async fn evaluate(
     let options = request.options(&name)?;
     let evaluation = state
         .crossing
-        .search(&state.engine, move |engine, token| {
+        .search_for(Weight::LONG, &state.engine, move |engine, token| {
             let questions = questions_of(&request.questions)?;
             engine.evaluate(&questions, &options, token, &|_| {})
         })

@@ -4,6 +4,7 @@
 //! with a bound on how many may be inside; nothing of a query's text is logged.
 
 mod access;
+mod admission;
 mod answers;
 mod backups;
 mod collections;
@@ -17,6 +18,7 @@ mod eval;
 mod extract;
 mod facets;
 mod keeping;
+mod listen;
 mod live;
 mod merge;
 mod openapi;
@@ -35,7 +37,10 @@ mod traces;
 mod tune;
 mod tutorial;
 
+pub(crate) use admission::AdmissionStatus;
+pub use admission::{AdmissionOptions, Level};
 pub use error::{ApiError, ErrorBody};
+pub use listen::ConnectionBounds;
 pub use live::{Fresh, Reread};
 pub(crate) use replica::ReplicaView;
 pub use router::{description, router};
@@ -47,8 +52,6 @@ pub use traces::Traces;
 use crate::access::Access;
 use crate::follow::Following;
 use crate::shared_cache::SharedCache;
-use axum::Router;
-use axum::serve::Listener;
 use bilin_engine::Engine;
 use live::Live;
 use std::net::SocketAddr;
@@ -84,6 +87,10 @@ pub struct ServeOptions {
     pub drain: Duration,
     /// Reads the configuration anew on SIGHUP.
     pub reread: Reread,
+    /// What is aimed at when many come.
+    pub admission: AdmissionOptions,
+    /// What a connection may cost.
+    pub connections: ConnectionBounds,
     /// Told once of the bound address.
     pub on_listening: Box<dyn FnOnce(SocketAddr) + Send>,
 }
@@ -136,6 +143,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
                 max_body_bytes: options.max_body_bytes,
                 request_timeout: Duration::from_millis(options.request_timeout_ms),
                 max_concurrent_requests: options.max_concurrent_requests,
+                admission: options.admission,
             },
         },
     ));
@@ -159,37 +167,10 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
     };
     match options.certificate {
         Some(certificate) => {
-            run(TlsListener::new(listener, certificate)?, router, stopped, options.drain).await?
+            let listener = TlsListener::new(listener, certificate)?;
+            listen::run(listener, router, options.connections, stopped, options.drain).await;
         }
-        None => run(listener, router, stopped, options.drain).await?,
-    }
-    Ok(())
-}
-
-/// Serves until `stop`, then no new connections, and what is under way for as long as `drain`.
-async fn run<L>(
-    listener: L,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-    drain: Duration,
-) -> std::io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        stop.await;
-        // Nobody listening any more means that serving is over, which is what was wanted.
-        let _ = stopping.send(true);
-    });
-    tokio::select! {
-        served = serving => served?,
-        () = async {
-            // The sender lives until serving ends, so an error here means the same as the signal.
-            let _ = stopped.wait_for(|stopping| *stopping).await;
-            tokio::time::sleep(drain).await;
-        } => tracing::warn!("stopped with requests still under way"),
+        None => listen::run(listener, router, options.connections, stopped, options.drain).await,
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::crossing::Lane;
 use super::error::{ApiError, ErrorBody};
 use super::state::AppState;
+use crate::metrics::Load;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -73,8 +74,12 @@ pub(super) async fn version() -> Answer<VersionView> {
     responses((status = 200, content_type = "text/plain", body = String, description = "text format 0.0.4")))]
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let own = state.clone();
+    let load = Load {
+        admission: state.crossing.status(),
+        shared_cache: state.shared_cache.as_ref().map(|shared| shared.is_up()),
+    };
     let scrape = move |engine: &Engine| {
-        let scraped = own.metrics.as_ref().map(|metrics| metrics.scrape(engine));
+        let scraped = own.metrics.as_ref().map(|metrics| metrics.scrape(engine, &load));
         Ok(scraped.unwrap_or_else(|| Err(prometheus::Error::Msg("they could not be set up".to_owned()))))
     };
     let text = state.crossing.run(Lane::Look, &state.engine, scrape).await?;

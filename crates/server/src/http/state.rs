@@ -1,5 +1,6 @@
 //! What every handler shares: the engine, the limits and the one crossing into blocking code.
 
+use super::admission::AdmissionOptions;
 use super::crossing::Crossing;
 use super::telemetry::Telemetry;
 use crate::access::Access;
@@ -19,6 +20,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Searches inside the engine at one time.
     pub max_concurrent_requests: usize,
+    /// What is aimed at when many come.
+    pub admission: AdmissionOptions,
 }
 
 impl Default for Limits {
@@ -27,6 +30,7 @@ impl Default for Limits {
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(30),
             max_concurrent_requests: 16,
+            admission: AdmissionOptions::default(),
         }
     }
 }
@@ -97,7 +101,11 @@ impl AppState {
         }
         AppState(Arc::new(Inner {
             engine,
-            crossing: Crossing::new(options.limits.max_concurrent_requests, options.limits.request_timeout),
+            crossing: Crossing::new(
+                options.limits.max_concurrent_requests,
+                options.limits.request_timeout,
+                options.limits.admission.clone(),
+            ),
             metrics,
             text_collection: options.text_collection,
             image_collection: options.image_collection,

@@ -4,6 +4,7 @@
 //! decimal number, and every metadata value of a text result is a string.
 
 use super::access::within_scope;
+use super::admission::{AdmissionStatus, Level};
 use super::answers::{Served, Wanted, answer, rendered};
 use super::collections::CollectionView;
 use super::crossing::Lane;
@@ -267,6 +268,8 @@ pub struct HealthResponse {
     total_sentences: usize,
     /// Model of the default text collection, else the one that new text collections get.
     model_path: String,
+    /// What is left out because many ask at once.
+    load: LoadView,
     /// All collections.
     collections: Vec<CollectionView>,
     /// Collections that could not be opened, with the reason.
@@ -275,6 +278,34 @@ pub struct HealthResponse {
     offsite: Option<OffsiteView>,
     /// Folders that are watched, by the collection that they come into.
     watching: BTreeMap<String, WatchView>,
+}
+
+/// How many ask, and what is left out because of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LoadView {
+    /// `whole` where everything is done as asked; then what is left out, each with all before it.
+    level: Level,
+    /// Searches that may be inside at one time, as their times allow.
+    limit: usize,
+    /// Places taken.
+    inside: usize,
+    /// Requests that were turned away since the start.
+    shed: u64,
+    /// Whether the cache that servers share answers; null where there is none.
+    shared_cache: Option<bool>,
+}
+
+impl LoadView {
+    fn of(state: &AppState) -> LoadView {
+        let AdmissionStatus { level, limit, inside, shed } = state.crossing.status();
+        LoadView {
+            level,
+            limit,
+            inside,
+            shed: shed.iter().map(|(_, count)| count).sum(),
+            shared_cache: state.shared_cache.as_ref().map(|shared| shared.is_up()),
+        }
+    }
 }
 
 /// Folders that are watched for a collection.
@@ -357,6 +388,7 @@ pub(super) async fn health(
     Extension(caller): Extension<Caller>,
 ) -> Result<Answer<HealthResponse>, ApiError> {
     let configured = state.text_collection.clone();
+    let load = LoadView::of(&state);
     let response = state
         .crossing
         .run(Lane::Look, &state.engine, move |engine| {
@@ -376,6 +408,7 @@ pub(super) async fn health(
                 corpus_source: source.unwrap_or_default(),
                 model_path: model.unwrap_or_else(|| config.default_text_model.clone()),
                 status: health.status,
+                load,
                 broken: health.broken.into_iter().collect(),
                 offsite: engine.offsite_status().map(|mut state| {
                     state.collections.retain(|name, _| caller.may_use(name));

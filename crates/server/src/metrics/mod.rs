@@ -16,10 +16,18 @@ mod serving;
 mod upkeep;
 mod watch;
 
+use crate::http::AdmissionStatus;
 use crate::shared_cache::SharedCache;
 use bilin_engine::{EncodeObserver, Engine};
 use page::Page;
 use prometheus::{Registry, TextEncoder};
+
+/// How the service bears what is asked of it.
+pub(crate) struct Load {
+    pub(crate) admission: AdmissionStatus,
+    /// Whether the shared cache answers; `None`: there is none.
+    pub(crate) shared_cache: Option<bool>,
+}
 
 /// What is counted while the service runs.
 pub(crate) struct Metrics {
@@ -60,12 +68,13 @@ impl Metrics {
     }
 
     /// All figures as text.
-    pub(crate) fn scrape(&self, engine: &Engine) -> prometheus::Result<String> {
+    pub(crate) fn scrape(&self, engine: &Engine, load: &Load) -> prometheus::Result<String> {
         let mut families = self.registry.gather();
         let page = Page::new();
         self.process.put(&page, &families)?;
         collections::put(&page, engine)?;
         watch::put(&page, engine)?;
+        serving::put_load(&page, load)?;
         families.extend(page.families());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         TextEncoder::new().encode_to_string(&families)

@@ -1,5 +1,6 @@
 //! Answers: where their time went, and how many were there already.
 
+use super::Load;
 use super::page::Page;
 use bilin_engine::{CollectionInfo, Engine, Timings};
 use prometheus::{HistogramOpts, HistogramVec, Registry};
@@ -80,6 +81,40 @@ pub(super) fn put(page: &Page, engine: &Engine, collections: &[CollectionInfo]) 
     )?;
     vectors.with_label_values(&["hit"]).inc_by(status.vector_hits as f64);
     vectors.with_label_values(&["miss"]).inc_by(status.vector_misses as f64);
+    Ok(())
+}
+
+/// What is left out, and who was turned away.
+pub(super) fn put_load(page: &Page, load: &Load) -> prometheus::Result<()> {
+    let Load { admission, shared_cache } = load;
+    let gauges = [
+        (
+            "bilin_degrade_level",
+            "What is left out because many ask: 0 nothing, 1 reranking, 2 search effort, 3 results, 4 all but caches and free places.",
+            admission.level.number() as f64,
+        ),
+        (
+            "bilin_concurrency_limit",
+            "Searches that may be inside at one time, as their times allow.",
+            admission.limit as f64,
+        ),
+        ("bilin_searches_inside", "Places for searches that are taken.", admission.inside as f64),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, &[])?.with_label_values::<&str>(&[]).set(value);
+    }
+    let shed = page.counter(
+        "bilin_shed_total",
+        "Requests turned away: queue (the line is long enough), cached_only (nobody may wait), deadline (waited too long), memory.",
+        &["reason"],
+    )?;
+    for (reason, count) in admission.shed {
+        shed.with_label_values(&[reason]).inc_by(count as f64);
+    }
+    if let Some(is_up) = shared_cache {
+        let up = page.gauge("bilin_shared_cache_up", "1 while the shared cache answers, else 0.", &[])?;
+        up.with_label_values::<&str>(&[]).set(f64::from(u8::from(*is_up)));
+    }
     Ok(())
 }
 

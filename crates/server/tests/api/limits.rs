@@ -13,6 +13,7 @@ fn small() -> StateOptions {
         max_body_bytes: 10_000,
         request_timeout: Duration::from_millis(400),
         max_concurrent_requests: 2,
+        ..Limits::default()
     };
     StateOptions { limits, ..StateOptions::default() }
 }

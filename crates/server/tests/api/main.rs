@@ -13,6 +13,7 @@ mod evaluating;
 mod full_disk;
 mod hostile_pictures;
 mod limits;
+mod load;
 mod metrics;
 #[path = "../../../store/tests/store/mounted.rs"]
 mod mounted;

@@ -3,7 +3,7 @@
 
 use axum::Router;
 use bilin_engine::{Engine, EngineConfig};
-use bilin_server::http::{AppState, Limits, StateOptions, router};
+use bilin_server::http::{AdmissionOptions, AppState, Limits, StateOptions, router};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,9 @@ const PASSES_AHEAD: usize = 8;
 
 /// No deadline that a busy machine could meet.
 fn patient() -> Limits {
-    Limits { request_timeout: Duration::from_secs(3_600), max_concurrent_requests: 64, ..Limits::default() }
+    let hours = Duration::from_secs(3_600);
+    let admission = AdmissionOptions { target: hours, queue: hours, ..AdmissionOptions::default() };
+    Limits { request_timeout: hours, max_concurrent_requests: 64, admission, ..Limits::default() }
 }
 
 struct Listening {

@@ -391,7 +391,7 @@ def test_truncated_items_are_told_and_windows_have_none(tmp_path):
     folder, data, notes = tmp_path / "modernbert", tmp_path / "data", tmp_path / "notes.txt"
     modernbert(folder)
     whole = as_sentence_transformer(folder, "mean", longest=40)
-    long = "近邻检索的索引与距离" * 15
+    long = "近邻检索的索引与距离" * 8
     notes.write_text(f"{long}\n短句。\n", "utf-8")
     added = run("add", "cut", notes, "--model", whole, data=data)
     assert "1 of the items are longer than the model reads" in added.err, added.err

@@ -61,11 +61,11 @@ def ask(port, text):
 
 
 class Service:
-    """A process that serves; ended with the block."""
+    """A process that serves, its log in a file; ended with the block."""
 
-    def __init__(self, command, port, environment=None):
+    def __init__(self, command, port, log, environment=None):
         self.port, started = port, time.perf_counter()
-        self.process = subprocess.Popen([str(word) for word in command], env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([str(word) for word in command], env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=log)
         while True:
             try:
                 ask(port, "a program that finds files")
@@ -112,7 +112,7 @@ def measure(name, service, queries, arguments):
     return rows
 
 
-def repeated(bilin, data, model, queries, arguments):
+def repeated(bilin, data, model, queries, log, arguments):
     """Ours with queries that repeat."""
     few = queries.with_name("few.txt")
     few.write_text("\n".join(queries.read_text("utf-8").splitlines()[:DISTINCT]) + "\n", "utf-8")
@@ -122,7 +122,7 @@ def repeated(bilin, data, model, queries, arguments):
         shared = {"BILIN_CACHE_REDIS_URL": f"redis://127.0.0.1:{redis_port}", "BILIN_CACHE_MEMORY_BYTES": "0"}
         for name, environment in (("bilin, cached in memory", {}), ("bilin, cached in Redis", shared)):
             port = free_port()
-            with Service([bilin, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--model", model], port, environment) as service:
+            with Service([bilin, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--model", model], port, log, environment) as service:
                 for text in few.read_text("utf-8").splitlines():
                     ask(port, text)
                 line(name, 32, load(port, few, 32, arguments.seconds, False, ""))
@@ -152,23 +152,23 @@ def main():
         plain = [text.replace("\\", " ").replace('"', " ") for text in texts[:1000]]
         queries.write_text("\n".join(" ".join(text.split()[:12]) for text in plain) + "\n", "utf-8")
         model, data = model_folder(folder / "model"), folder / "data"
-        bilin = arguments.bilin.resolve()
+        bilin, log = arguments.bilin.resolve(), open(folder / "services.log", "wb")
         run = [bilin, "add", "texts", folder / "texts", "--model", model, "--data", data]
         subprocess.run([str(word) for word in run], check=True, stdout=subprocess.DEVNULL)
         subprocess.run([str(bilin), "export", "faiss", "texts", str(folder), "--data", str(data)], check=True, stdout=subprocess.DEVNULL)
         print(f"# {len(texts)} texts, {arguments.seconds} s a line, {os.cpu_count()} CPUs, {time.strftime('%F %T')}\n")
         print("| | connections | answers/s | p50 ms | p95 ms | p99 ms | p99.9 ms | refused | errors |\n|---|---|---|---|---|---|---|---|---|")
         port = free_port()
-        with Service([sys.executable, HERE / "tutorial.py", folder, port], port) as service:
+        with Service([sys.executable, HERE / "tutorial.py", folder, port], port, log) as service:
             theirs = measure("tutorial's stack", service, queries, arguments)
         port = free_port()
-        with Service([bilin, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--model", model], port) as service:
+        with Service([bilin, "serve", "--data", data, "--listen", f"127.0.0.1:{port}", "--model", model], port, log) as service:
             first, again = ask(port, texts[0]), ask(port, texts[0])
             assert first["results"][0]["text"] == texts[0] == again["results"][0]["text"], first
             ours = measure("bilin", service, queries, arguments)
         for connections, rows in ours.items():
             print(f"# {connections} connections: {rows['qps'] / theirs[connections]['qps']:.1f}x the answers/s, p99 {theirs[connections]['p99'] / rows['p99']:.1f} times as short")
-        repeated(bilin, data, model, queries, arguments)
+        repeated(bilin, data, model, queries, log, arguments)
 
 
 main()

@@ -130,6 +130,7 @@ fn open_or_lose(
         deleted_in_generation,
         pool: Arc::new(ReadPool::new(folder.join(catalog::FILE_NAME))),
         lengths: Arc::default(),
+        postings: Arc::default(),
         missing_items: Arc::default(),
     };
     snapshot.edition = snapshot.edition_of(&layout.collection);

@@ -12,7 +12,7 @@ use bilin_index::{Effort, RowChunks, RowSet};
 use crate::catalog::{self, ReadPool};
 use crate::error::StoreError;
 use crate::filter::Filter;
-use crate::full_text::Lengths;
+use crate::full_text::{KeptPostings, Lengths};
 use crate::generation::{Generation, LiveGeneration, effort_text};
 use crate::settings::{Metadata, Settings};
 use crate::views::View;
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub(crate) pool: Arc<ReadPool>,
     /// How many words each item has.
     pub(crate) lengths: Arc<Lengths>,
+    /// What was read of the index of words for the newest commit.
+    pub(crate) postings: Arc<KeptPostings>,
     /// How often, since the collection was opened, a live row was found to have no item.
     pub(crate) missing_items: Arc<AtomicU64>,
     /// Keeps the items of this commit from being taken away.

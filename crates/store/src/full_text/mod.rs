@@ -10,9 +10,11 @@
 
 mod fill;
 mod lengths;
+mod postings;
 mod search;
 
 pub(crate) use lengths::Lengths;
+pub(crate) use postings::KeptPostings;
 pub use search::{TextHit, TextHits, TextQuery};
 
 use crate::catalog;

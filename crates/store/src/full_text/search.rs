@@ -9,6 +9,7 @@
 //! these as many as have [`MAX_POSTINGS`] together. What is left out is named; it is what would have decided least. A query of
 //! nothing but one such word is ranked among its first occurrences.
 
+use super::postings::Rows;
 use crate::catalog;
 use crate::error::StoreError;
 use crate::settings::Kind;
@@ -78,7 +79,7 @@ struct Chosen {
 /// The occurrences of one term in live rows: slot and how often.
 struct Postings {
     term: String,
-    rows: Vec<(u32, u32)>,
+    rows: Rows,
 }
 
 impl Snapshot {
@@ -161,7 +162,7 @@ impl Search<'_> {
             let weight = idf(count);
             most += weight;
             weights.insert(term, weight as f32);
-            for (row, times) in rows {
+            for &(row, times) in rows.iter() {
                 let (true, Some(score)) = (allowed.contains(row), scores.get_mut(row as usize)) else {
                     continue;
                 };
@@ -189,7 +190,8 @@ impl Search<'_> {
     fn chosen(&self, connection: &Connection) -> rusqlite::Result<Chosen> {
         let (mut counted, mut nowhere) = (Vec::new(), 0);
         for term in self.query.terms.iter().take(MAX_TERMS) {
-            let count = catalog::count_postings(connection, term)?;
+            let (kept, seq) = (&self.snapshot.postings, self.snapshot.seq);
+            let count = kept.count(seq, term, || catalog::count_postings(connection, term))?;
             match count {
                 0 => nowhere += 1,
                 _ => counted.push((count, term.clone())),
@@ -212,20 +214,23 @@ impl Search<'_> {
     }
 
     fn postings(&self, connection: &Connection, term: String) -> rusqlite::Result<Postings> {
-        let live = &self.snapshot.live;
-        let mut rows: Vec<(u32, u32)> = Vec::new();
-        let mut read: usize = 0;
-        catalog::each_posting(connection, &term, MAX_POSTINGS, |slot| {
-            read += 1;
-            if read.is_multiple_of(ASK_EVERY) {
-                self.ask()?;
-            }
-            match rows.last_mut() {
-                Some((last, times)) if *last == slot => *times += 1,
-                _ if live.contains(slot) => rows.push((slot, 1)),
-                _ => {}
-            }
-            Ok(())
+        let Snapshot { live, seq, postings, .. } = self.snapshot;
+        let rows = postings.rows(*seq, &term, || {
+            let mut rows: Vec<(u32, u32)> = Vec::new();
+            let mut read: usize = 0;
+            catalog::each_posting(connection, &term, MAX_POSTINGS, |slot| {
+                read += 1;
+                if read.is_multiple_of(ASK_EVERY) {
+                    self.ask()?;
+                }
+                match rows.last_mut() {
+                    Some((last, times)) if *last == slot => *times += 1,
+                    _ if live.contains(slot) => rows.push((slot, 1)),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            Ok(rows)
         })?;
         Ok(Postings { term, rows })
     }

@@ -20,6 +20,21 @@ COMMAND_TIMEOUT_S = 600
 START_TIMEOUT_S = 20
 
 
+def shown_on(terminal):
+    """All that is written to a terminal until its other side is closed, as bytes; `terminal` is the side that sees it, closed then."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # The other side is closed.
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(terminal)
+    return shown
+
+
 class Result:
     """What a finished command left: `code`, `out` and `err` (bytes decoded), `raw` (stdout as bytes)."""
 

@@ -5,7 +5,7 @@ import pty
 import re
 import subprocess
 
-from bilin import BINARY, COMMAND_TIMEOUT_S, run
+from bilin import BINARY, COMMAND_TIMEOUT_S, run, shown_on
 
 SENTENCES = 1_200
 
@@ -24,16 +24,7 @@ def on_a_terminal(*arguments):
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     with subprocess.Popen([BINARY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:  # The other side is closed.
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(ours)
+        shown = shown_on(ours)
         assert process.wait(COMMAND_TIMEOUT_S) == 0, shown.decode("utf-8", "replace")
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode("utf-8", "replace"))
 

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from bilin import BINARY, COMMAND_TIMEOUT_S, SAMPLES, run
+from bilin import BINARY, COMMAND_TIMEOUT_S, SAMPLES, run, shown_on
 
 PICTURES = SAMPLES / "pictures"
 
@@ -35,16 +35,7 @@ def on_a_terminal(*arguments, **variables):
     command = [BINARY, *map(str, arguments)]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment(**variables)) as process:
         os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # The other side is closed.
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(ours)
+        shown = shown_on(ours)
         error = process.stderr.read()
         assert process.wait(COMMAND_TIMEOUT_S) == 0, error.decode("utf-8", "replace")
     return shown.decode("utf-8", "replace")

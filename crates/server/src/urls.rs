@@ -7,6 +7,7 @@
 //! gains nothing. No proxy is asked, for it would resolve again. Hosts named in `add.url_hosts` are the exception. Bytes, time and
 //! redirects are bounded.
 
+use crate::causes::with_causes;
 use crate::cli::Failure;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Client, Response, Url};
@@ -121,7 +122,7 @@ impl<'a> Fetcher<'a> {
             .user_agent(concat!("bilin/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| format!("cannot set up HTTP: {error}"))?;
-        let response = client.get(url.clone()).send().await.map_err(|error| told(&error))?;
+        let response = client.get(url.clone()).send().await.map_err(|error| with_causes(&error))?;
         // Once more from the other end: what is talked to is what was checked.
         match response.remote_addr() {
             Some(peer) if !is_allowed && !is_global(peer.ip()) => {
@@ -145,7 +146,7 @@ impl<'a> Fetcher<'a> {
         let kind =
             response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| told(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| with_causes(&error))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > most {
                 return Err(too_long());
@@ -153,17 +154,6 @@ impl<'a> Fetcher<'a> {
         }
         Ok(Fetched { name: name(url, kind.as_deref()), bytes })
     }
-}
-
-/// An error of `reqwest` with its causes, which say more than itself.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// See [`Fetched::name`].

@@ -18,6 +18,7 @@ mod write;
 pub(crate) use paths::{add_paths, watch, watch_maintenance};
 pub(crate) use prepare::{CONTENT_HASH, decoded_bytes};
 
+use crate::collection::NewCollection;
 use crate::error::Error;
 use crate::models::TextWishes;
 use bilin_index::IndexSpec;
@@ -56,6 +57,19 @@ pub struct AddOptions {
     pub texts: TextWishes,
     /// Pictures whose folder (or archive) was itself named get its name as `category`, too, as those in folders below do.
     pub category_from_folder: bool,
+}
+
+impl AddOptions {
+    /// The collection that is made when there is none of the name.
+    pub fn new_collection(&self, kind: Kind) -> NewCollection {
+        NewCollection {
+            kind: Some(kind),
+            model: self.model.clone(),
+            index: self.index.clone(),
+            texts: self.texts.clone(),
+            ..NewCollection::default()
+        }
+    }
 }
 
 /// Told of progress; the CLI draws it. Called from the thread that called `add_paths`.

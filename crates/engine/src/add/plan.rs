@@ -5,7 +5,6 @@
 
 use super::{AddOptions, kind_words};
 use crate::Engine;
-use crate::collection::NewCollection;
 use crate::error::{Error, ErrorKind};
 use crate::models::{TextWishes, kind_of, model_ref};
 use crate::storage::VectorStore;
@@ -45,14 +44,7 @@ pub(super) fn plan(
         }
         Err(error) if error.kind == ErrorKind::NotFound => {
             let (kind, walk) = choose_kind(engine, collection, paths, options)?;
-            let new = NewCollection {
-                kind: Some(kind),
-                model: options.model.clone(),
-                index: options.index.clone(),
-                texts: options.texts.clone(),
-                ..NewCollection::default()
-            };
-            let store = engine.create_store(collection, &new)?;
+            let store = engine.create_store(collection, &options.new_collection(kind))?;
             Ok(Plan { store, walk, created: true })
         }
         Err(error) => Err(error),

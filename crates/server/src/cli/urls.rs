@@ -4,8 +4,7 @@ use super::add::{interrupted, problem, summary};
 use super::{Context, Failure};
 use crate::urls::{Fetched, Fetcher, is_url};
 use bilin_engine::{
-    AddOptions, AddReport, DocumentContent, Engine, Error, ErrorKind, Kind, Metadata, NewCollection,
-    NewDocument, Problem,
+    AddOptions, AddReport, DocumentContent, Engine, Error, ErrorKind, Kind, Metadata, NewDocument, Problem,
 };
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -101,15 +100,8 @@ fn one(
     let info = match engine.collection(collection) {
         Err(error) if error.kind == ErrorKind::NotFound => {
             let kind = options.kind.unwrap_or(if is_picture { Kind::Image } else { Kind::Text });
-            let new = NewCollection {
-                kind: Some(kind),
-                model: options.model.clone(),
-                index: options.index.clone(),
-                texts: options.texts.clone(),
-                ..NewCollection::default()
-            };
             *created = true;
-            engine.create(collection, &new)?
+            engine.create(collection, &options.new_collection(kind))?
         }
         found => found?,
     };

@@ -1,6 +1,7 @@
 //! Following a primary by its HTTP routes, over a client that waits.
 
 use super::{FollowConfig, Source};
+use crate::causes::with_causes;
 use crate::cli::Failure;
 use crate::http::{ErrorBody, ReplicaView};
 use bilin_engine::{Backup, BackupFile, Engine, Error, ErrorKind, ReplicaCopy};
@@ -75,10 +76,8 @@ impl Primary {
             None => request,
         };
         let failed = |error: reqwest::Error| {
-            let error = error.without_url();
-            let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-            let why: Vec<String> = causes.map(ToString::to_string).collect();
-            Error::new(ErrorKind::Io, format!("cannot reach {}: {error}: {}", self.url, why.join(": ")))
+            let why = with_causes(&error.without_url());
+            Error::new(ErrorKind::Io, format!("cannot reach {}: {why}", self.url))
         };
         self.runtime.block_on(async {
             let mut response: Response = request.send().await.map_err(failed)?;

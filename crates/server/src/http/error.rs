@@ -2,6 +2,7 @@
 //!
 //! `code` is stable and for programs; `message` says what was expected and what came; `hint` says what to do.
 
+use crate::causes::causes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bilin_engine::{Error, ErrorKind};
@@ -192,17 +193,6 @@ fn wire(kind: ErrorKind) -> (StatusCode, &'static str, &'static str) {
 /// Code of an error, among the extensions of the answer that tells it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorCode(pub(super) &'static str);
-
-/// Everything below an error, outermost first.
-fn causes(error: &Error) -> String {
-    let mut told = Vec::new();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        told.push(cause.to_string());
-        next = cause.source();
-    }
-    told.join(": ")
-}
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {

@@ -7,6 +7,7 @@
 
 use super::digest::Checksum;
 use super::hub::RemoteFile;
+use crate::causes::with_causes;
 use crate::cli::Failure;
 use crate::offsite::is_this_machine;
 use reqwest::header::{
@@ -102,7 +103,7 @@ impl Fetcher {
             return Err(refused(&response, url));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| again(told(&error)))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| again(with_causes(&error)))? {
             body.extend_from_slice(&chunk);
             if body.len() > LISTING_MAX_BYTES {
                 let most = LISTING_MAX_BYTES;
@@ -210,7 +211,7 @@ impl Fetcher {
                     done(have);
                 }
                 Ok(None) => break,
-                Err(error) => return Err(again(told(&error))),
+                Err(error) => return Err(again(with_causes(&error))),
             }
         }
         out.sync_all().map_err(|error| cannot("write", &part.path, &error))?;
@@ -236,7 +237,7 @@ impl Fetcher {
                     request = request.header(IF_RANGE, validator);
                 }
             }
-            let response = request.send().await.map_err(|error| again(told(&error)))?;
+            let response = request.send().await.map_err(|error| again(with_causes(&error)))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
@@ -341,17 +342,6 @@ impl Part {
 
 fn cannot(action: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::mendable(format!("cannot {action} {:?}: {error}", path.display().to_string()))
-}
-
-/// An error of `reqwest` with its causes, which say more than itself.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// First byte and total of `bytes FIRST-LAST/TOTAL`.

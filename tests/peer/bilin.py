@@ -72,15 +72,16 @@ def free_port():
 class Server:
     """`bilin serve` on a free port of this machine, stopped at the end of the `with` block."""
 
-    def __init__(self, data, *arguments, cwd=None):
+    def __init__(self, data, *arguments, cwd=None, environment=None):
         self.url = f"http://127.0.0.1:{free_port()}"
         self.command = [BINARY, "serve", "--listen", self.url.removeprefix("http://"), "--data", str(data), *arguments]
         self.cwd = cwd
+        self.environment = {**os.environ, **(environment or {})}
         self.log = tempfile.TemporaryFile()
 
     def __enter__(self):
         self.started = time.monotonic()
-        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, cwd=self.cwd)
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, cwd=self.cwd, env=self.environment)
         while time.monotonic() - self.started < START_TIMEOUT_S:
             if self.process.poll() is not None:
                 raise AssertionError(f"bilin serve ended with {self.process.returncode}:\n{self.output()}")

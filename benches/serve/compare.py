@@ -171,4 +171,5 @@ def main():
         repeated(bilin, data, model, queries, log, arguments)
 
 
-main()
+if __name__ == "__main__":
+    main()

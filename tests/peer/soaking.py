@@ -371,6 +371,8 @@ class Soak:
             "BILIN_CACHE_REDIS_URL": f"redis://127.0.0.1:{self.redis_port}",
             # So small that Redis has something to do.
             "BILIN_CACHE_MEMORY_BYTES": "8192",
+            # Full soon, so that filling it is no growth.
+            "BILIN_CACHE_VECTOR_BYTES": "1048576",
             "BILIN_RECALL_SAMPLE_EVERY": "20",
             # One that waits long behind a shared disk is not the server's fault; what is refused is.
             "BILIN_ADMISSION_QUEUE_MS": "5000",

@@ -72,11 +72,12 @@ def free_port():
 class Server:
     """`bilin serve` on a free port of this machine, stopped at the end of the `with` block."""
 
-    def __init__(self, data, *arguments, cwd=None, environment=None):
+    def __init__(self, data, *arguments, cwd=None, environment=None, key=None):
         self.url = f"http://127.0.0.1:{free_port()}"
         self.command = [BINARY, "serve", "--listen", self.url.removeprefix("http://"), "--data", str(data), *arguments]
         self.cwd = cwd
         self.environment = {**os.environ, **(environment or {})}
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.log = tempfile.TemporaryFile()
 
     def __enter__(self):
@@ -86,7 +87,7 @@ class Server:
             if self.process.poll() is not None:
                 raise AssertionError(f"bilin serve ended with {self.process.returncode}:\n{self.output()}")
             try:
-                if requests.get(f"{self.url}/readyz", timeout=1).status_code == 200:
+                if requests.get(f"{self.url}/readyz", headers=self.headers, timeout=1).status_code == 200:
                     return self
             except requests.ConnectionError:
                 pass

@@ -38,11 +38,17 @@ impl Engine {
 
     /// The newest commit of a collection as a copy; its files are left out where `have` is this copy.
     pub fn replica(&self, collection: &str, have: Option<u64>) -> Result<ReplicaCopy, Error> {
-        let failed = |error| for_collection(error, collection);
-        let store = self.stores.collection(collection)?;
-        let data = self.stores.data();
-        let copy = data.replica(&store).map_err(failed);
-        let copy = copy.inspect_err(|error| self.suspect(collection, error))?;
+        let make = || {
+            let store = self.stores.collection(collection)?;
+            let copy = self.stores.data().replica(&store);
+            copy.map_err(|error| for_collection(error, collection))
+                .inspect_err(|error| self.suspect(collection, error))
+        };
+        let copy = match make() {
+            // What has taken its place is what is wanted.
+            Err(error) if self.stores.has_successor(collection, &error) => make()?,
+            made => made?,
+        };
         self.told(collection, &copy, have)
     }
 

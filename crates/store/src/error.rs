@@ -217,6 +217,17 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+impl StoreError {
+    /// Whether the collection was replaced or removed since the caller took hold of it.
+    pub fn is_replaced(&self) -> bool {
+        match self {
+            StoreError::Replaced { .. } => true,
+            StoreError::Io { source, .. } => crate::dir::has_left(source),
+            _ => false,
+        }
+    }
+}
+
 /// Names an attempt on a path when a file operation fails.
 pub(crate) fn io_error(verb: &str, path: &Path, source: io::Error) -> StoreError {
     if is_full(&source) {

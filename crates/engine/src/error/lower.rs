@@ -12,6 +12,10 @@ use std::path::Path;
 
 /// Errors of a collection, with its name.
 pub(crate) fn for_collection(error: StoreError, name: &str) -> Error {
+    let error = match error.is_replaced() {
+        true => StoreError::Replaced { name: name.to_owned() },
+        false => error,
+    };
     let (kind, hint) = judge(&error);
     // These name the collection themselves, or speak of the name that was given.
     let named = matches!(

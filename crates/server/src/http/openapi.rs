@@ -59,19 +59,40 @@ pub(super) fn finish(mut description: Description) -> Description {
     description
 }
 
-/// Where there are keys, a route asks for one.
+/// Where there are keys, a route asks for one; and what the layers around every route may answer is told with it.
 fn ask(operation: &mut Operation, role: Role) {
     operation.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
-    let answers = [
-        ("401", "no key, or one that is not good"),
-        ("403", "a key of another role or for other collections, or a page of another site"),
-        ("429", "more requests than the key may make"),
-    ];
-    for (status, about) in answers {
-        let about =
-            if status == "403" { format!("{about}; needs the role {role}") } else { about.to_owned() };
-        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-        let response = ResponseBuilder::new().description(about).content("application/json", body).build();
-        operation.responses.responses.insert(status.to_owned(), response.into());
+    let forbidden = format!(
+        "a key of another role or for other collections, or a page of another site; needs the role {role}"
+    );
+    tell(operation, "401", "no key, or one that is not good");
+    tell(operation, "403", &forbidden);
+    tell(operation, "429", "more requests than the key may make");
+    tell(operation, "500", "something went wrong inside, or the disk failed; the log has the id");
+    tell(operation, "503", "busy, late, or shutting down: try again after the seconds in Retry-After");
+    if operation.request_body.is_some() || operation.parameters.is_some() {
+        tell(operation, "400", "a path, a query string or a body that cannot be read");
+        tell(operation, "404", "there is no such collection, document or model");
+        tell(
+            operation,
+            "409",
+            "what is there already, is under way or leaves open which is meant does not allow it",
+        );
+        tell(operation, "422", "a value that cannot be taken");
     }
+    if role != Role::Read {
+        tell(operation, "507", "the disk is full");
+    }
+    if operation.request_body.is_some() {
+        tell(operation, "408", "the body did not arrive in time");
+        tell(operation, "413", "a body, or something in it, that is too large");
+        tell(operation, "415", "a body of another content type");
+    }
+}
+
+/// An error that an operation may answer with, unless it says so itself.
+fn tell(operation: &mut Operation, status: &str, about: &str) {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+    let response = ResponseBuilder::new().description(about).content("application/json", body).build();
+    operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{StoreError, io_error};
 use crate::map::Map;
-pub(crate) use own::OwnDisk;
+pub(crate) use own::{OwnDisk, has_left};
 pub use paced::Pace;
 pub(crate) use paced::Paced;
 

@@ -10,6 +10,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Disk, DiskFile};
 
+/// Why an operation was not tried.
+#[derive(Debug, thiserror::Error)]
+#[error("the collection was replaced or removed meanwhile")]
+struct Left;
+
+/// Whether an operation was not tried since its collection has left.
+pub(crate) fn has_left(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Left>())
+}
+
 /// Operations on names that end at once when told so.
 pub(crate) struct OwnDisk {
     inner: Arc<dyn Disk>,
@@ -25,7 +35,7 @@ impl OwnDisk {
     fn with<T>(&self, operation: impl FnOnce(&dyn Disk) -> io::Result<T>) -> io::Result<T> {
         let has_left = self.has_left.read().unwrap_or_else(PoisonError::into_inner);
         if *has_left {
-            return Err(io::Error::other("the collection was replaced or removed meanwhile"));
+            return Err(io::Error::other(Left));
         }
         operation(&*self.inner)
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::integer::Rounded;
 pub(crate) use super::panels::DEPTH_STEP;
 use super::panels::Panels;
 pub(crate) use super::tile::Finish;
@@ -24,6 +25,12 @@ pub(crate) struct Linear {
     /// Padded to whole panels.
     bias: Vec<f32>,
     finish: Finish,
+}
+
+/// What a layer multiplies, `[rows, inputs]`: rounded once for all threads where the layer multiplies whole numbers.
+pub(crate) struct Input<'a> {
+    x: &'a [f32],
+    rounded: Option<Rounded>,
 }
 
 impl Linear {
@@ -60,6 +67,17 @@ impl Linear {
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.panels.bytes() + size_of_val(self.bias.as_slice())
+    }
+
+    /// `x [rows, inputs]` as [`Linear::some`] takes it.
+    pub(crate) fn input<'a>(&self, x: &'a [f32]) -> Input<'a> {
+        Input { x, rounded: self.panels.rounded(x, self.panels.inputs) }
+    }
+
+    /// Whether activations are rounded: then a number that differs in its last bit may become another one, so sums must be
+    /// worked out in one order, however many threads there are.
+    pub(crate) fn rounds(&self) -> bool {
+        self.panels.round()
     }
 
     /// `shared`: with the help of the pool's other threads where that pays; else on the calling thread alone. `out` is
@@ -115,11 +133,11 @@ impl Linear {
     fn columns(&self, x: &[f32], range: Range<usize>, out: &mut [f32]) {
         let Panels { outputs, width, inputs, .. } = self.panels;
         let stride = (outputs - range.start * width).min(range.len() * width);
-        self.product(x, 0..inputs, range, true, &mut Place { out, stride, column: 0 });
+        self.product(&self.input(x), 0..inputs, range, true, &mut Place { out, stride, column: 0 });
     }
 
     /// Columns `range` of the result, to `place`; the range begins and ends at multiples of [`Linear::width`].
-    pub(crate) fn some(&self, x: &[f32], range: Range<usize>, place: &mut Place<'_>) {
+    pub(crate) fn some(&self, x: &Input<'_>, range: Range<usize>, place: &mut Place<'_>) {
         let width = self.panels.width;
         self.product(x, 0..self.panels.inputs, range.start / width..range.end.div_ceil(width), true, place);
     }
@@ -128,7 +146,8 @@ impl Linear {
     /// ends at multiples of [`DEPTH_STEP`]. `out [rows, outputs]` is overwritten.
     pub(crate) fn share(&self, x: &[f32], depth: Range<usize>, out: &mut [f32]) {
         let stride = self.outputs();
-        self.product(x, depth, 0..self.panels.count(), false, &mut Place { out, stride, column: 0 });
+        let input = Input { x, rounded: self.panels.rounded(x, depth.len()) };
+        self.product(&input, depth, 0..self.panels.count(), false, &mut Place { out, stride, column: 0 });
     }
 
     /// Columns that go together: whole panels.
@@ -144,7 +163,7 @@ impl Linear {
     /// `x [rows, depth]` times those rows and these panels of the weights; `finished`: with bias and finish.
     fn product(
         &self,
-        x: &[f32],
+        input: &Input<'_>,
         depth: Range<usize>,
         range: Range<usize>,
         finished: bool,
@@ -153,13 +172,18 @@ impl Linear {
         let Linear { panels, bias, finish } = self;
         let Panels { outputs, width, .. } = *panels;
         let columns = (outputs - range.start * width).min(range.len() * width);
+        let Input { x, rounded } = input;
         let mut scratch = Vec::new();
         for (position, panel) in range.enumerate() {
             let column = position * width;
+            let numbers = match rounded {
+                Some(_) => &[],
+                None => panels.panel(panel, depth.clone(), &mut scratch),
+            };
             let job = Job {
                 x,
                 x_stride: depth.len(),
-                panel: panels.panel(panel, depth.clone(), &mut scratch),
+                panel: numbers,
                 bias: if finished { &bias[panel * width..] } else { &[] },
                 finish: if finished { *finish } else { Finish::Keep },
                 rows: x.len() / depth.len(),
@@ -168,7 +192,10 @@ impl Linear {
                 out_stride: place.stride,
                 out_column: place.column + column,
             };
-            multiply(&job, place.out);
+            match rounded {
+                Some(rounded) => rounded.multiply(&panels.packed(panel, depth.clone()), &job, place.out),
+                None => multiply(&job, place.out),
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Panels of block-quantized weights, Q4_0 and Q8_0: a u32 holds the numbers of several inputs of one column, unpacked to f32
-//! just before their use.
+//! Panels of block-quantized weights, Q4_0 and Q8_0: a u32 holds the numbers of several inputs of one column, which are multiplied
+//! as whole numbers or unpacked to f32 just before their use.
 //!
-//! Shapes, with `P = 32 / BITS` numbers to a word: words `[panels, inputs / P, width]`, where input `j` of a word lies in bits
-//! `BITS * j..` with `2^(BITS - 1)` added so that it is not negative, and scales `[panels, inputs / 32, width]`. A query streams
+//! Shapes, with `P = 32 / BITS` numbers to a word: words `[panels, inputs / P, width]`, where input `j` of a word lies from bit
+//! `shift(j)` on with `2^(BITS - 1)` added so that it is not negative, and scales `[panels, inputs / 32, width]`. A query streams
 //! 0.6 (Q4_0) or 1.1 (Q8_0) bytes per weight from memory, not 4.
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::integer::Slice;
 use crate::weights::Q4_BLOCK as BLOCK;
 
 /// Packed panels of numbers with `BITS` bits, 4 or 8.
@@ -18,6 +19,12 @@ pub(super) struct Packed<const BITS: usize> {
 impl<const BITS: usize> Packed<BITS> {
     /// Numbers in one word.
     const IN_WORD: usize = 32 / BITS;
+
+    /// Where input `input` of a word begins. Of 4 bits, the first four inputs are the low halves of the bytes and the last four the
+    /// high ones: both fours are unpacked by one mask.
+    pub(super) const fn shift(input: usize) -> u32 {
+        (if BITS == 4 { input % 4 * 8 + input / 4 * 4 } else { input * BITS }) as u32
+    }
 
     /// Lays out `outputs` rows, each given as its words and its scales, `inputs` deep (a multiple of 32).
     pub(super) fn new<W, D>(
@@ -48,10 +55,15 @@ impl<const BITS: usize> Packed<BITS> {
         size_of_val(self.words.as_slice()) + size_of_val(self.scales.as_slice())
     }
 
+    /// Words and scales of those numbers, `start` and `size` at whole blocks of all columns.
+    pub(super) fn slice(&self, start: usize, size: usize) -> Slice<'_> {
+        let words = &self.words[start / Self::IN_WORD..][..size / Self::IN_WORD];
+        Slice { words, scales: &self.scales[start / BLOCK..][..size / BLOCK] }
+    }
+
     /// The numbers that lie from number `start` of the whole layout on, as f32; both ends are at whole blocks of all columns.
     pub(super) fn unpack(&self, start: usize, out: &mut [f32]) {
-        let words = &self.words[start / Self::IN_WORD..][..out.len() / Self::IN_WORD];
-        let scales = &self.scales[start / BLOCK..][..out.len() / BLOCK];
+        let Slice { words, scales } = self.slice(start, out.len());
         Arch::new().dispatch(Unpack::<BITS> { words, scales, out });
     }
 }
@@ -77,11 +89,11 @@ impl<const BITS: usize> WithSimd for Unpack<'_, BITS> {
         for (index, (out, words)) in out.chunks_exact_mut(in_word).zip(words).enumerate() {
             let scale = &scales[index / (BLOCK / in_word)];
             for half in 0..2 {
-                let mut word = words[half];
-                for out in out.iter_mut() {
+                for (input, out) in out.iter_mut().enumerate() {
+                    let shift = simd.splat_u32s(Packed::<BITS>::shift(input));
+                    let word = simd.wrapping_dyn_shr_u32s(words[half], shift);
                     let number = simd.or_u32s(simd.and_u32s(word, low), base);
                     out[half] = simd.mul_f32s(simd.sub_f32s(bytemuck::cast(number), offset), scale[half]);
-                    word = simd.wrapping_dyn_shr_u32s(word, simd.splat_u32s(BITS as u32));
                 }
             }
         }

@@ -4,13 +4,15 @@
 //! `width` (two vector registers of the machine at hand); within a panel the numbers lie in the order the kernel reads:
 //! `[inputs, width]`, the last panel padded with zeros.
 //!
-//! A panel of quantized weights ([`packed`](super::packed)) is unpacked into cache just before its use, so a query streams less
-//! from memory, and a process keeps that much less.
+//! A panel of quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
+//! ([`integer`](super::integer)), else unpacked into cache just before its use; so a query streams less from memory, and a
+//! process keeps that much less.
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::integer::{Rounded, Slice, kernel};
 use super::packed::Packed;
 use super::tile::width;
 use crate::weights::{Q4_BLOCK, Q4Matrix, Q8Matrix};
@@ -98,6 +100,34 @@ impl Panels {
         }
     }
 
+    /// Whether [`Panels::rounded`] rounds.
+    pub(super) fn round(&self) -> bool {
+        match &self.numbers {
+            Numbers::Full(_) => false,
+            Numbers::Q4(_) => kernel::<4>().is_some(),
+            Numbers::Q8(_) => kernel::<8>().is_some(),
+        }
+    }
+
+    /// `x [rows, depth]` rounded for products with packed panels as they are, where this machine has code for that.
+    pub(super) fn rounded(&self, x: &[f32], depth: usize) -> Option<Rounded> {
+        match &self.numbers {
+            Numbers::Full(_) => None,
+            Numbers::Q4(_) => Some(Rounded::new::<4>(kernel::<4>()?, x, depth)),
+            Numbers::Q8(_) => Some(Rounded::new::<8>(kernel::<8>()?, x, depth)),
+        }
+    }
+
+    /// Inputs `depth` of panel `panel` as they are packed; of f32 weights nothing. The range is as for [`Panels::panel`].
+    pub(super) fn packed(&self, panel: usize, depth: Range<usize>) -> Slice<'_> {
+        let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
+        match &self.numbers {
+            Numbers::Full(_) => Slice { words: &[], scales: &[] },
+            Numbers::Q4(packed) => packed.slice(start, size),
+            Numbers::Q8(packed) => packed.slice(start, size),
+        }
+    }
+
     /// Inputs `depth` of panel `panel` as `[depth, width]` f32: borrowed, or unpacked into `scratch`. The range begins and ends
     /// at multiples of [`DEPTH_STEP`], or with the inputs.
     pub(crate) fn panel<'a>(
@@ -125,16 +155,11 @@ impl Panels {
 
 /// A Q4_0 block's 16 bytes as four words of eight inputs each.
 fn eights(block: &[u8; 16]) -> [u32; 4] {
-    let (first, last) = block.split_at(8);
-    let bytes = |half: &[u8]| half.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-    let squeeze = |bytes: u64| {
-        let x = bytes & 0x0F0F_0F0F_0F0F_0F0F;
-        let x = (x | x >> 4) & 0x00FF_00FF_00FF_00FF;
-        let x = (x | x >> 8) & 0x0000_FFFF_0000_FFFF;
-        (x | x >> 16) as u32
-    };
-    let (first, last) = (bytes(first), bytes(last));
-    [squeeze(first), squeeze(last), squeeze(first >> 4), squeeze(last >> 4)]
+    let fours: [u32; 4] = bytemuck::cast(*block);
+    let fours = fours.map(u32::from_le);
+    let low = |four: u32| four & 0x0F0F_0F0F;
+    let [a, b, c, d] = fours;
+    [[a, b], [c, d], [a >> 4, b >> 4], [c >> 4, d >> 4]].map(|[first, last]| low(first) | low(last) << 4)
 }
 
 #[cfg(test)]

@@ -143,19 +143,53 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
     }
     // A copy: the sums themselves must never be indexed by a variable, or they live in memory.
     let sums = std::hint::black_box(sums);
-    for (v, first) in (0..V).map(|v| (v, v * S::F32_LANES)) {
-        let lanes = S::F32_LANES.min(job.columns.saturating_sub(first));
-        let bias = match job.bias.get(first..first + S::F32_LANES) {
-            Some(bias) => simd.partial_load_f32s(bias),
-            None => simd.splat_f32s(0.0),
-        };
-        for r in 0..ROWS {
-            let out = &mut out[at(r) * job.out_stride + job.out_column + first..][..lanes];
-            let sum = finished(simd, job.finish, simd.add_f32s(sums[r][v], bias));
-            // A partial store is a call.
-            match S::as_mut_simd_f32s(out) {
-                ([whole], []) => *whole = sum,
-                (_, part) => simd.partial_store_f32s(part, sum),
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (v, sum) in sums.into_iter().enumerate() {
+            store_register(simd, job, at(r), v * S::F32_LANES, sum, out);
+        }
+    }
+}
+
+/// A register of sums, which belong to columns `first..` of the panel, to row `row` of the result.
+#[inline(always)]
+fn store_register<S: Simd>(simd: S, job: &Job<'_>, row: usize, first: usize, sum: S::f32s, out: &mut [f32]) {
+    let lanes = S::F32_LANES.min(job.columns.saturating_sub(first));
+    let bias = match job.bias.get(first..first + S::F32_LANES) {
+        Some(bias) => simd.partial_load_f32s(bias),
+        None => simd.splat_f32s(0.0),
+    };
+    let out = &mut out[row * job.out_stride + job.out_column + first..][..lanes];
+    let sum = finished(simd, job.finish, simd.add_f32s(sum, bias));
+    // A partial store is a call.
+    match S::as_mut_simd_f32s(out) {
+        ([whole], []) => *whole = sum,
+        (_, part) => simd.partial_store_f32s(part, sum),
+    }
+}
+
+/// `out[first + row, out_column..][..columns] = finish(bias + sums[row])` for every row of `sums`, as wide as the panel.
+pub(super) fn store(job: &Job<'_>, first: usize, sums: &[f32], out: &mut [f32]) {
+    Arch::new().dispatch(Store { job, first, sums, out });
+}
+
+struct Store<'a> {
+    job: &'a Job<'a>,
+    first: usize,
+    sums: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Store<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Store { job, first, sums, out } = self;
+        let sums: &[[S::f32s; 2]] = bytemuck::cast_slice(sums);
+        for (row, [left, right]) in sums.iter().enumerate() {
+            store_register(simd, job, first + row, 0, *left, out);
+            if job.columns > S::F32_LANES {
+                store_register(simd, job, first + row, S::F32_LANES, *right, out);
             }
         }
     }

@@ -154,10 +154,11 @@ impl Bert {
     /// end of `seconds` have none such.
     pub(crate) fn encode_pairs(&self, texts: &[Vec<u32>], seconds: &[usize], shared: bool) -> Vec<f32> {
         let mut x = self.embed(texts, seconds);
-        let most = if shared { rayon::current_num_threads() } else { 1 };
-        let mut parts = self.layers.first().map_or_else(Vec::new, |layer| Part::of(layer, self.heads, most));
+        let threads = if shared { rayon::current_num_threads() } else { 1 };
+        let mut parts =
+            self.layers.first().map_or_else(Vec::new, |layer| Part::of(layer, self.heads, threads));
         for layer in &self.layers {
-            split::forward(layer, &mut x, texts, self.heads, &mut parts);
+            split::forward(layer, &mut x, texts, self.heads, &mut parts, shared);
         }
         x
     }

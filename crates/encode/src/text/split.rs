@@ -5,6 +5,9 @@
 //! take them in; and likewise through the feed-forward network. So threads meet twice in a layer, where their shares are
 //! added up, and not after each of its five steps: for one query, whose steps take some hundred microseconds, waking a thread
 //! costs as much as its help is worth.
+//!
+//! How a sum is cut shows in its last bits. Where activations are rounded that could turn a number into its neighbour, so there
+//! the parts are as many on every machine, and one thread works out all of them where no other helps.
 
 use std::ops::Range;
 
@@ -12,7 +15,7 @@ use rayon::prelude::*;
 
 use super::bert::Layer;
 use crate::math::attention::{Attention, Scratch};
-use crate::math::linear::{DEPTH_STEP, Place};
+use crate::math::linear::{DEPTH_STEP, Input, Place};
 
 /// What one part works on, and its memory.
 pub(super) struct Part {
@@ -27,9 +30,13 @@ pub(super) struct Part {
     scratch: Scratch,
 }
 
+/// Parts of a layer that rounds its activations.
+const ROUNDED_PARTS: usize = 4;
+
 impl Part {
-    /// At most `most` parts of nearly equal size; one if the layer's shape cannot be cut.
-    pub(super) fn of(layer: &Layer, heads: usize, most: usize) -> Vec<Part> {
+    /// Parts of nearly equal size for `threads` threads; one if the layer's shape cannot be cut.
+    pub(super) fn of(layer: &Layer, heads: usize, threads: usize) -> Vec<Part> {
+        let most = if layer.qkv.rounds() { ROUNDED_PARTS } else { threads };
         let head = layer.dim() / heads;
         let step = layer.qkv.width().max(DEPTH_STEP);
         // A part's columns must be whole panels, and its rows of the next matrix whole blocks.
@@ -57,16 +64,17 @@ impl Part {
     }
 
     /// This part's share of the attention's result.
-    fn attend(&mut self, layer: &Layer, x: &[f32], texts: &[Vec<u32>], head: usize) {
+    fn attend(&mut self, layer: &Layer, x: &Input<'_>, texts: &[Vec<u32>], head: usize) {
         let dim = layer.dim();
-        let tokens = x.len() / dim;
+        let tokens: usize = texts.iter().map(Vec::len).sum();
         let columns = self.heads.start * head..self.heads.end * head;
         let width = columns.len();
         self.numbers.resize(tokens * 3 * width, 0.0);
         self.attended.resize(tokens * width, 0.0);
         self.share.resize(tokens * dim, 0.0);
         if width == dim {
-            layer.qkv.apply(x, &mut self.numbers);
+            let mut place = Place { out: &mut self.numbers, stride: 3 * width, column: 0 };
+            layer.qkv.some(x, 0..3 * dim, &mut place);
         } else {
             for kind in 0..3 {
                 let mut place = Place { out: &mut self.numbers, stride: 3 * width, column: kind * width };
@@ -85,8 +93,7 @@ impl Part {
     }
 
     /// This part's share of the feed-forward network's result.
-    fn feed(&mut self, layer: &Layer, x: &[f32]) {
-        let tokens = x.len() / layer.dim();
+    fn feed(&mut self, layer: &Layer, x: &Input<'_>, tokens: usize) {
         let width = self.wide.len();
         self.numbers.resize(tokens * width, 0.0);
         layer.wide.some(
@@ -98,17 +105,31 @@ impl Part {
     }
 }
 
-/// `x [tokens, dim]` through attention and feed-forward, in place, each part by a thread of its own.
-pub(super) fn forward(layer: &Layer, x: &mut [f32], texts: &[Vec<u32>], heads: usize, parts: &mut [Part]) {
-    let head = layer.dim() / heads;
-    let input: &[f32] = x;
-    parts.par_iter_mut().with_max_len(1).for_each(|part| part.attend(layer, input, texts, head));
+/// `x [tokens, dim]` through attention and feed-forward, in place; `shared`: each part by a thread of its own.
+pub(super) fn forward(
+    layer: &Layer,
+    x: &mut [f32],
+    texts: &[Vec<u32>],
+    heads: usize,
+    parts: &mut [Part],
+    shared: bool,
+) {
+    let (head, tokens) = (layer.dim() / heads, x.len() / layer.dim());
+    let input = layer.qkv.input(x);
+    each(parts, shared, |part| part.attend(layer, &input, texts, head));
     add(x, layer.attended.bias(), parts);
     layer.attention_norm.apply(x);
-    let input: &[f32] = x;
-    parts.par_iter_mut().with_max_len(1).for_each(|part| part.feed(layer, input));
+    let input = layer.wide.input(x);
+    each(parts, shared, |part| part.feed(layer, &input, tokens));
     add(x, layer.narrow.bias(), parts);
     layer.norm.apply(x);
+}
+
+fn each(parts: &mut [Part], shared: bool, work: impl Fn(&mut Part) + Send + Sync) {
+    match shared {
+        true => parts.par_iter_mut().with_max_len(1).for_each(work),
+        false => parts.iter_mut().for_each(work),
+    }
 }
 
 /// `x [tokens, dim] += bias + every part's share`.

@@ -222,11 +222,9 @@ impl Block {
             match &self.expand {
                 Some(expand) => {
                     let stride = some.len();
-                    expand.of_pixels().some(
-                        x,
-                        some.clone(),
-                        &mut Place { out: &mut widened, stride, column: 0 },
-                    );
+                    let expand = expand.of_pixels();
+                    let mut place = Place { out: &mut widened, stride, column: 0 };
+                    expand.some(&expand.input(x), some.clone(), &mut place);
                 }
                 None => {
                     for (to, from) in widened.chunks_exact_mut(some.len()).zip(x.chunks_exact(wide)) {

@@ -1,4 +1,4 @@
-//! Model files as memory: the only `unsafe` of this crate.
+//! Model files as memory, by `unsafe`.
 //!
 //! Invariant: maps are read only, and nobody here writes to a model's files. Whoever changes one in place while it is in use gets
 //! wrong vectors or a bus error, as with every program that maps weights; tools that fetch models put a new file in the place

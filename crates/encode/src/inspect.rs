@@ -12,7 +12,7 @@ use safetensors::SafeTensors;
 
 use crate::model_files::{choose, is_inside, is_support};
 use crate::quantize::Precision;
-use crate::weights::{Element, map, tensors};
+use crate::weights::{Element, Map, tensors};
 
 /// Keys of a safetensors file's metadata that `quantize` writes.
 pub(crate) const MADE_FROM: &str = "bilin.made_from";
@@ -100,7 +100,7 @@ pub fn inspect(path: &Path) -> io::Result<Inspected> {
 impl Inspected {
     /// A file that cannot be read tells nothing; opening the model says why.
     fn look_at_weights(&mut self, path: &Path) {
-        let Ok(bytes) = map(path) else { return };
+        let Ok(bytes) = Map::open(path).map(|map| map.bytes()) else { return };
         if let Ok(tensors) = tensors(&bytes) {
             let mut by_element: BTreeMap<Precision, usize> = BTreeMap::new();
             for (name, tensor) in &tensors {

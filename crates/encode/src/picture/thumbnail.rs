@@ -1,7 +1,6 @@
 //! Small JPEG copies of pictures, for lists of results.
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
+use jpeg_encoder::{ColorType, Encoder};
 
 use super::Picture;
 use super::resize::preview;
@@ -20,16 +19,12 @@ impl Picture {
         let target = longer.min(max_side.clamp(1, u32::from(u16::MAX)));
         let scaled =
             |side: u32| (f64::from(side) * f64::from(target) / f64::from(longer)).round().max(1.0) as u32;
-        let (width, height) = (scaled(self.width), scaled(self.height));
+        // No side is longer than a u16 says.
+        let [width, height] = [self.width, self.height].map(|side| scaled(side) as u16);
         let mut jpeg = Vec::new();
-        let encoded = preview(self, width, height).map(|small| {
-            JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(
-                &small,
-                width,
-                height,
-                ExtendedColorType::Rgb8,
-            )
-        });
+        let small = preview(self, width.into(), height.into());
+        let encoded =
+            small.map(|small| Encoder::new(&mut jpeg, QUALITY).encode(&small, width, height, ColorType::Rgb));
         if matches!(encoded, Some(Ok(()))) { jpeg } else { Vec::new() }
     }
 }

@@ -18,7 +18,7 @@ use crate::inspect::{MADE_BY, MADE_FROM, MADE_FROM_REVISION, local_files};
 use crate::model_files::is_support;
 use crate::models::{ModelError, is_path};
 use crate::parity::Parity;
-use crate::weights::{map, tensors as read_tensors};
+use crate::weights::{Map, tensors as read_tensors};
 use either::Either;
 use file::WriteError;
 
@@ -282,7 +282,7 @@ fn write(
     for (folder, files) in &plan.weights {
         let mut found = std::collections::BTreeMap::new();
         for file in files {
-            let bytes = map(&at(source, file)).map_err(refuse)?;
+            let bytes = Map::open(&at(source, file)).map_err(refuse)?.bytes();
             before += bytes.len() as u64;
             found.extend(read_tensors(&bytes).map_err(refuse)?);
         }

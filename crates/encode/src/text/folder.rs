@@ -29,7 +29,7 @@ use super::tokens::{self, Tokens, WordPieceConfig};
 use super::{TextEncoder, TextModel};
 use crate::encoder::{Encoder, LongTexts, Modality, ModelCard};
 use crate::models::ModelError;
-use crate::weights::{Weights, find, map, read_small};
+use crate::weights::{Map, Weights, find, read_small};
 
 /// A tokenizer says this many tokens, or more, when it knows of no limit.
 const NO_LIMIT: f64 = 1e12;
@@ -93,11 +93,19 @@ impl Prompts {
 pub(crate) struct Reader<'a> {
     folder: &'a Path,
     hash: blake3::Hasher,
+    maps: Vec<Map>,
+}
+
+/// All bytes of a file were read for the hash, and most of what they hold was laid out anew: with the reader they leave memory.
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.maps.iter().for_each(Map::let_go);
+    }
 }
 
 impl Reader<'_> {
     pub(crate) fn new(folder: &Path) -> Reader<'_> {
-        Reader { folder, hash: blake3::Hasher::new() }
+        Reader { folder, hash: blake3::Hasher::new(), maps: Vec::new() }
     }
 
     /// Of all that was read.
@@ -140,7 +148,9 @@ impl Reader<'_> {
 
     /// A file of any length, mapped.
     pub(crate) fn map(&mut self, path: &Path) -> Result<Bytes, String> {
-        let bytes = map(path)?;
+        let map = Map::open(path)?;
+        let bytes = map.bytes();
+        self.maps.push(map);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.seen(&name, &bytes);
         Ok(bytes)

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::encoder::{EncodeError, Encoded, Encoder, Input, Modality, ModelCard, Prompt};
 use crate::math::elementwise::normalise;
 use crate::models::ModelError;
-use crate::weights::{Weights, map};
+use crate::weights::{Map, Weights};
 use efficientnet::EfficientNet;
 use mobilenet::{Kind, MobileNet};
 use preprocess::{EVEN, IMAGENET};
@@ -103,7 +103,7 @@ impl PictureEncoder {
 pub(crate) fn open_file(path: &Path) -> Result<Arc<dyn Encoder>, ModelError> {
     let id = path.to_string_lossy().into_owned();
     let broken = |reason: String| ModelError::Broken { id: id.clone(), reason };
-    let bytes = map(path).map_err(broken)?;
+    let bytes = Map::open(path).map_err(broken)?.bytes();
     let (network, name) = Network::read(&Weights::read(&id, &bytes)?)?;
     let revision = blake3::hash(&bytes).to_hex().to_string();
     let card = ModelCard {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::models::ModelError;
 pub(crate) use files::{find, read_small, tensors};
-pub(crate) use map::map;
+pub(crate) use map::Map;
 pub(crate) use q4::{Q4_BLOCK, Q4Matrix};
 pub(crate) use q8::{Q8_BLOCK, Q8Matrix};
 pub(crate) use tensor::{Element, Tensor};

@@ -17,3 +17,5 @@ pub(crate) mod panels;
 pub(crate) mod rms;
 pub(crate) mod rotation;
 mod tile;
+
+pub(crate) use tile::finished;

@@ -195,8 +195,9 @@ impl WithSimd for Store<'_> {
     }
 }
 
+/// What is stored of a sum.
 #[inline(always)]
-pub(super) fn finished<S: Simd>(simd: S, finish: Finish, sum: S::f32s) -> S::f32s {
+pub(crate) fn finished<S: Simd>(simd: S, finish: Finish, sum: S::f32s) -> S::f32s {
     let zero = simd.splat_f32s(0.0);
     match finish {
         Finish::Keep => sum,

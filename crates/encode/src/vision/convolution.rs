@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
+use super::winograd::Winograd;
 use crate::math::depthwise::DepthwiseRow;
 use crate::math::linear::{Finish, Linear};
 use crate::models::ModelError;
@@ -205,7 +206,14 @@ impl Plan {
 /// A full convolution.
 pub(crate) struct Convolution {
     plan: Plan,
-    linear: Linear,
+    form: Form,
+}
+
+enum Form {
+    /// A matrix product of pixels or of their neighbourhoods.
+    Plain(Linear),
+    /// Fewer products, for 3 x 3 at stride 1.
+    Winograd(Winograd),
 }
 
 impl Convolution {
@@ -230,36 +238,50 @@ impl Convolution {
         for (filter, scale) in turned.chunks_exact_mut(taps * channels).zip(scale) {
             filter.iter_mut().for_each(|weight| *weight *= scale);
         }
-        Convolution { plan, linear: Linear::full(&turned, taps * channels, bias, plan.finish) }
+        let is_centred = (plan.kernel, plan.stride, plan.padding) == (3, 1, Padding::Centred);
+        let form = match is_centred && Winograd::suits(plan.inputs, plan.outputs) {
+            true => Form::Winograd(Winograd::new(&turned, plan.inputs, bias, plan.finish)),
+            false => Form::Plain(Linear::full(&turned, taps * channels, bias, plan.finish)),
+        };
+        Convolution { plan, form }
     }
 
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.linear.bytes()
+        match &self.form {
+            Form::Plain(linear) => linear.bytes(),
+            Form::Winograd(winograd) => winograd.bytes(),
+        }
     }
 
     /// The matrix product that a convolution of 1 x 1 at stride 1 is, pixel by pixel.
     pub(crate) fn of_pixels(&self) -> &Linear {
-        debug_assert!((self.plan.kernel, self.plan.stride) == (1, 1));
-        &self.linear
+        match &self.form {
+            Form::Plain(linear) if (self.plan.kernel, self.plan.stride) == (1, 1) => linear,
+            _ => unreachable!("asked of convolutions of 1 x 1 only"),
+        }
     }
 
     /// `x [side, side, channels]` to `[side', side', outputs]` and that side; `shared` lets the other threads help.
     pub(crate) fn apply(&self, x: &[f32], side: usize, shared: bool) -> (Buffer, usize) {
         let Plan { inputs, kernel, stride, .. } = self.plan;
         let window = self.plan.window(side);
-        let (pixels, outputs) = (window.outputs * window.outputs, self.linear.outputs());
+        let linear = match &self.form {
+            Form::Winograd(winograd) => return (winograd.apply(x, side, shared), window.outputs),
+            Form::Plain(linear) => linear,
+        };
+        let (pixels, outputs) = (window.outputs * window.outputs, linear.outputs());
         let mut out = Buffer::take(pixels * outputs);
         let threads = if shared { rayon::current_num_threads() } else { 1 };
         if (kernel, stride) == (1, 1) {
-            self.linear.run(x, &mut out, shared);
+            linear.run(x, &mut out, shared);
         } else if pixels < PIXEL_BLOCK * threads {
             // Too few pixels to share out: the outputs are.
-            self.linear.run(&gather(x, inputs, window, 0..pixels), &mut out, shared);
+            linear.run(&gather(x, inputs, window, 0..pixels), &mut out, shared);
         } else {
             let block = |(at, out): (usize, &mut [f32])| {
                 let first = at * PIXEL_BLOCK;
-                self.linear.apply(&gather(x, inputs, window, first..first + out.len() / outputs), out);
+                linear.apply(&gather(x, inputs, window, first..first + out.len() / outputs), out);
             };
             match shared {
                 true => out.par_chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(block),
@@ -271,17 +293,24 @@ impl Convolution {
 }
 
 /// The largest of each channel in windows of 3 x 3 at stride 2, with a border of 1 that counts as nothing.
-pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize) -> (Buffer, usize) {
+pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize, shared: bool) -> (Buffer, usize) {
     let window = Window::centred(side, 3, 2);
     let mut out = Buffer::take(window.outputs * window.outputs * channels);
-    out.fill(f32::NEG_INFINITY);
-    for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
-        for (_, iy) in window.taps(pixel / window.outputs) {
-            for (_, ix) in window.taps(pixel % window.outputs) {
-                let x = &x[(iy * side + ix) * channels..][..channels];
-                out.iter_mut().zip(x).for_each(|(most, x)| *most = most.max(*x));
+    let row = |(y, out): (usize, &mut [f32])| {
+        out.fill(f32::NEG_INFINITY);
+        for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+            for (_, iy) in window.taps(y) {
+                for (_, ix) in window.taps(column) {
+                    let x = &x[(iy * side + ix) * channels..][..channels];
+                    // Not `max`, which minds what is no number and is no vector instruction.
+                    out.iter_mut().zip(x).for_each(|(most, x)| *most = if *x > *most { *x } else { *most });
+                }
             }
         }
+    };
+    match shared {
+        true => out.par_chunks_exact_mut(window.outputs * channels).enumerate().for_each(row),
+        false => out.chunks_exact_mut(window.outputs * channels).enumerate().for_each(row),
     }
     (out, window.outputs)
 }
@@ -313,9 +342,15 @@ mod tests {
 
     #[test]
     fn full_equals_the_plain_loops() {
-        for (side, kernel, stride, channels, outputs) in
-            [(40, 3, 1, 5, 7), (9, 3, 2, 4, 33), (30, 7, 2, 3, 6), (8, 1, 2, 6, 5), (7, 1, 1, 3, 4)]
-        {
+        for (side, kernel, stride, channels, outputs) in [
+            (40, 3, 1, 5, 7),
+            (9, 3, 2, 4, 33),
+            (30, 7, 2, 3, 6),
+            (8, 1, 2, 6, 5),
+            (7, 1, 1, 3, 4),
+            (7, 3, 1, 16, 32),
+            (30, 3, 1, 32, 16),
+        ] {
             let number = |i: usize| ((i * 7919) % 101) as f32 / 101.0 - 0.3;
             let x: Vec<f32> = (0..side * side * channels).map(number).collect();
             let weights: Vec<f32> =
@@ -352,7 +387,7 @@ mod tests {
     #[test]
     fn pools_take_the_largest_and_the_mean() {
         let x: Vec<f32> = (0..16).map(|x| x as f32 - 20.0).collect();
-        let (pooled, side) = max_pool(&x, 4, 1);
+        let (pooled, side) = max_pool(&x, 4, 1, true);
         assert_eq!((&*pooled, side), ([-15.0, -13.0, -7.0, -5.0].as_slice(), 2));
         assert_eq!(average_pool(&[1.0, 2.0, 3.0, 6.0], 2), [2.0, 4.0]);
     }

@@ -7,6 +7,7 @@ mod inverted;
 mod mobilenet;
 pub(crate) mod preprocess;
 mod resnet;
+mod winograd;
 
 use std::path::Path;
 use std::sync::Arc;

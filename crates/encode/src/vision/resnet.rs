@@ -4,6 +4,8 @@
 //! mean over the pixels is the vector. Which of the family it is, the tensors tell: how many blocks each stage has, and whether
 //! a block has a third convolution. Batch norms (epsilon 1e-5) are folded into the convolution before them.
 
+use rayon::prelude::*;
+
 use super::buffer::Buffer;
 use super::convolution::{Convolution, Padding, Plan, average_pool, max_pool};
 use super::preprocess::SIDE;
@@ -15,6 +17,8 @@ use crate::weights::Weights;
 const EPSILON: f32 = 1e-5;
 const STEM_CHANNELS: usize = 64;
 const STAGES: usize = 4;
+/// Numbers a thread adds before it asks for more.
+const ADDED_AT_ONCE: usize = 1 << 16;
 
 /// A loaded network.
 pub(crate) struct ResNet {
@@ -75,7 +79,7 @@ impl ResNet {
     /// `[224, 224, 3]` normalised pixels to features; `shared` lets the other threads help.
     pub(crate) fn features(&self, pixels: &[f32], shared: bool) -> Vec<f32> {
         let (x, side) = self.stem.apply(pixels, SIDE, shared);
-        let (mut x, mut side) = max_pool(&x, side, STEM_CHANNELS);
+        let (mut x, mut side) = max_pool(&x, side, STEM_CHANNELS, shared);
         for block in &self.blocks {
             (x, side) = block.forward(&x, side, shared);
         }
@@ -132,7 +136,15 @@ impl Block {
             (out, at) = (Some(next), next_side);
         }
         let mut out = out.unwrap_or_else(|| Buffer::take(0));
-        out.iter_mut().zip(added).for_each(|(out, added)| *out = (*out + added).max(0.0));
+        // As a threshold, which is a vector instruction.
+        let add = |(out, added): (&mut f32, &f32)| *out = if *out + added > 0.0 { *out + added } else { 0.0 };
+        match shared {
+            true => out
+                .par_chunks_mut(ADDED_AT_ONCE)
+                .zip(added.par_chunks(ADDED_AT_ONCE))
+                .for_each(|(out, added)| out.iter_mut().zip(added).for_each(add)),
+            false => out.iter_mut().zip(added).for_each(add),
+        }
         (out, at)
     }
 }

@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// Longest pause after failures; each doubles it.
 const PAUSE_MAX: Duration = Duration::from_secs(900);
 
+/// What [`look`] puts there for a moment.
+const PROBE: &str = "doctor-probe";
+
 /// A place behind `object_store`.
 struct Remote {
     address: String,
@@ -50,6 +53,18 @@ pub(crate) fn connect_folder(engine: &Engine, folder: &std::path::Path) -> Resul
     let defaults = Config::defaults().map_err(|failure| Error::invalid(failure.message()))?;
     engine.set_offsite(Arc::new(Remote::open(&url, &defaults)?));
     Ok(())
+}
+
+/// Puts a small object there, reads it back and takes it away.
+pub(crate) fn look(url: &str, config: &Config) -> Result<(), Error> {
+    let (remote, content) = (Remote::open(url, config)?, b"bilin".to_vec());
+    remote.put(PROBE, content.clone())?;
+    let read = remote.get(PROBE, content.len() as u64)?;
+    remote.delete(vec![PROBE.to_owned()])?;
+    match read.as_ref() == Some(&content) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Io, format!("{url} does not give back what was put there"))),
+    }
 }
 
 impl Remote {

@@ -2,7 +2,10 @@
 
 use crate::support::{vectors, wait_until};
 use crate::upkeep::{DIM, create, job, of, open, quick};
-use bilin_engine::{DocumentContent, Effort, Engine, Job, NewDocument, Outcome, Query, Target, UpkeepPolicy};
+use bilin_engine::{
+    Answer, CancelToken, DocumentContent, Effort, Engine, Job, NewDocument, Outcome, Query, Restraint,
+    Target, UpkeepPolicy,
+};
 
 /// Rows lie in so many dense clouds, so that on rows one list of an IVF holds all neighbours.
 const CLOUDS: usize = 64;
@@ -20,8 +23,12 @@ pub fn rows() -> Vec<Vec<f32>> {
 }
 
 pub fn fill(engine: &Engine) {
+    fill_with(engine, rows());
+}
+
+fn fill_with(engine: &Engine, rows: Vec<Vec<f32>>) {
     create(engine, "points", "IVF64,Flat");
-    let documents = rows().into_iter().enumerate().map(|(number, vector)| NewDocument {
+    let documents = rows.into_iter().enumerate().map(|(number, vector)| NewDocument {
         id: Some(number.to_string()),
         content: Some(DocumentContent::Vector(vector)),
         ..NewDocument::default()
@@ -132,4 +139,61 @@ fn low_live_recall_raises_the_effort_until_the_target_is_met() {
     drop(engine);
     let engine = open(root.path(), quick());
     assert_eq!(effort(&engine), after, "kept over a restart");
+}
+
+/// An answer of a service that many ask, which may make less effort down to this recall.
+fn restrained(engine: &Engine, query: Query, floor: f32) -> Answer {
+    let restraint = Restraint { floor_recall: Some(floor), ..Restraint::default() };
+    engine.serve("points", &query, restraint, &CancelToken::new()).expect("an answer")
+}
+
+fn found(answer: &Answer) -> Vec<f32> {
+    answer.results.iter().map(|found| found.l2_distance).collect()
+}
+
+#[test]
+fn less_effort_is_made_only_where_live_queries_have_shown_that_its_recall_is_enough() {
+    let root = tempfile::tempdir().expect("a folder");
+    let engine = open(root.path(), sampling());
+    let _upkeep = engine.start_upkeep();
+    // Without clouds, so that it takes many lists to find the neighbours.
+    let rows = vectors(ROWS, DIM, 7);
+    fill_with(&engine, rows.clone());
+    wait_until("an index", || engine.collection("points").expect("it").status.generation.is_some());
+    assert!(effort(&engine) >= 4, "{}", effort(&engine));
+    let query = |vector: &[f32]| Query { top_k: 10, ..Query::new(Target::Vector(vector.to_vec())) };
+    let queries = vectors(150, DIM, 8);
+    let answer = restrained(&engine, query(&queries[0]), 0.0);
+    assert!(answer.degraded.is_empty(), "nothing is known of it yet: {:?}", answer.degraded);
+
+    let mut turns = queries.iter().cycle();
+    wait_until("less effort", || {
+        turns.by_ref().take(10).for_each(|vector| drop(ask(&engine, vector, 10)));
+        !restrained(&engine, query(&queries[0]), 0.0).degraded.is_empty()
+    });
+    let mean = |floor: Option<f32>| {
+        let recall_of = |vector: &Vec<f32>| {
+            let found = match floor {
+                Some(floor) => {
+                    let answer = restrained(&engine, query(vector), floor);
+                    assert_eq!(answer.degraded, ["load: less effort"]);
+                    found(&answer)
+                }
+                None => ask(&engine, vector, 10),
+            };
+            recall(&rows, vector, &found)
+        };
+        queries.iter().map(recall_of).sum::<f64>() / queries.len() as f64
+    };
+    let (whole, less) = (mean(None), mean(Some(0.0)));
+    assert!(less < whole, "half the lists find less: {less} {whole}");
+    // A floor well under what it finds is kept by it, one above is not gone under.
+    let floor = less as f32 - 0.2;
+    assert!(mean(Some(floor)) >= f64::from(floor));
+    let answer = restrained(&engine, query(&queries[1]), less as f32 + 0.05);
+    assert!(answer.degraded.is_empty(), "{:?}", answer.degraded);
+    assert_eq!(found(&answer), ask(&engine, &queries[1], 10));
+    // Who asks for an effort gets it.
+    let own = Query { effort: Some(effort(&engine)), ..query(&queries[1]) };
+    assert!(restrained(&engine, own, 0.0).degraded.is_empty());
 }

@@ -35,10 +35,6 @@ fn take(config: Config, before: &Mutex<Vec<Setting>>) -> Result<Fresh, Failure> 
             tracing::warn!("{} has changed, which counts after a restart only", new.key.name);
         }
     }
-    Ok(Fresh {
-        access: config.access,
-        tls: config.service.tls,
-        log_queries: config.service.log_queries,
-        slow_ms: config.service.slow_ms,
-    })
+    let telling = config.service.telling();
+    Ok(Fresh { access: config.access, tls: config.service.tls, telling })
 }

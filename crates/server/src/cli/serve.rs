@@ -96,10 +96,11 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     };
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let options = ServeOptions {
-        telemetry: Arc::new(Telemetry::new(service.log_queries, service.slow_ms, traces)),
+        telemetry: Arc::new(Telemetry::new(service.telling(), traces)),
         following,
         certificate,
         drain: service.drain,
+        lame_duck: service.lame_duck,
         reread: reload::reread(context),
         listen: config.listen,
         text_collection: config.text_collection.clone(),

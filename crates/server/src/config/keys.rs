@@ -43,6 +43,7 @@ const fn number(
 pub const LIVE: &[&str] = &[
     "log",
     "log_queries",
+    "log_requests",
     "log_slow_ms",
     "serve.api_key",
     "serve.rate_limit_per_s",
@@ -77,6 +78,12 @@ pub const KEYS: &[Key] = &[
         "BILIN_LOG_QUERIES",
         Some("no"),
         "whether texts of queries stand in the log: yes or no; their length always does",
+    ),
+    text(
+        "log_requests",
+        "BILIN_LOG_REQUESTS",
+        Some("all"),
+        "which requests get a line in the log: all, or failed (refused, failed and slow ones alone; a seventh more answers from memory)",
     ),
     number(
         "log_slow_ms",
@@ -460,6 +467,12 @@ pub const KEYS: &[Key] = &[
         "BILIN_DRAIN_SECONDS",
         "8",
         "longest that requests under way are waited for after SIGTERM",
+    ),
+    number(
+        "serve.lame_duck_seconds",
+        "BILIN_LAME_DUCK_SECONDS",
+        "0",
+        "how long requests are still taken after SIGTERM while /readyz says no, so that a balancer sends them elsewhere; a second signal ends it",
     ),
     text(
         "audit.log",

@@ -4,7 +4,7 @@ use super::Reader;
 use crate::access::{AccessOptions, AuditOptions};
 use crate::cli::Failure;
 use crate::follow::FollowConfig;
-use crate::http::{AdmissionOptions, ConnectionBounds, TlsFiles};
+use crate::http::{AdmissionOptions, ConnectionBounds, Telling, TlsFiles};
 use crate::shared_cache::SharedCacheConfig;
 use bilin_engine::CacheConfig;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,27 @@ pub struct ServiceConfig {
     pub tls: Option<TlsFiles>,
     /// Longest that requests under way are waited for at the end.
     pub drain: Duration,
+    /// How long new requests are still taken at the end, though it is told that it ends.
+    pub lame_duck: Duration,
     /// Whether logs are JSON; `None`: as `--json` says.
     pub json_logs: Option<bool>,
     /// Whether texts of queries are logged.
     pub log_queries: bool,
+    /// Whether requests that were answered well are logged, too.
+    pub log_all: bool,
     /// From how long on a search is slow, milliseconds; 0: never.
     pub slow_ms: u64,
     /// Where traces are sent.
     pub otlp_url: Option<String>,
     /// Share of requests that are traced.
     pub trace_sample: f64,
+}
+
+impl ServiceConfig {
+    /// What the log is told of requests.
+    pub fn telling(&self) -> Telling {
+        Telling { log_queries: self.log_queries, log_all: self.log_all, slow_ms: self.slow_ms }
+    }
 }
 
 impl Reader<'_> {
@@ -126,15 +137,22 @@ impl Reader<'_> {
             return Err(self.refuse("traces.otlp_url", "an address such as http://127.0.0.1:4318/v1/traces"));
         }
         let seconds = "a whole number of seconds, at most 3600";
-        let drain: u64 = self.parsed("serve.drain_seconds", seconds)?;
-        if drain > 3_600 {
-            return Err(self.refuse("serve.drain_seconds", seconds));
-        }
+        let bounded = |key: &str| match self.parsed(key, seconds)? {
+            count @ 0..=3_600_u64 => Ok(Duration::from_secs(count)),
+            _ => Err(self.refuse(key, seconds)),
+        };
+        let log_all = match self.text("log_requests").as_deref() {
+            Some("all") => true,
+            Some("failed") => false,
+            _ => return Err(self.refuse("log_requests", "all or failed")),
+        };
         Ok(ServiceConfig {
             tls,
-            drain: Duration::from_secs(drain),
+            drain: bounded("serve.drain_seconds")?,
+            lame_duck: bounded("serve.lame_duck_seconds")?,
             json_logs,
             log_queries: self.yes_or_no("log_queries")?,
+            log_all,
             slow_ms: self.parsed("log_slow_ms", "a whole number of milliseconds; 0 for never")?,
             otlp_url,
             trace_sample,

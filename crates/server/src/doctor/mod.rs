@@ -1,10 +1,12 @@
-//! What a person would look at before the first start, and when something is odd: machine, limits, disk, port, models, data.
+//! What a person would look at before the first start, and when something is odd: machine, limits, disk, port, models, data,
+//! and what it talks to.
 //!
 //! Each check says what was found and, where that is not well, what to change. It changes nothing itself, but that opening the
 //! data folder does what every command's opening does. A warning is what will hurt some day, a failure what keeps bilin from
 //! working as it should.
 
 mod machine;
+mod others;
 mod service;
 mod storage;
 
@@ -60,6 +62,11 @@ pub fn examine(config: &Config) -> Vec<Check> {
     checks.extend(data.checks());
     checks.extend([service::port(config, data.is_in_use()), service::key(config)]);
     checks.extend(service::models(config));
+    checks.extend(
+        [others::shared_cache(config), others::followed(config), others::offsite(config)]
+            .into_iter()
+            .flatten(),
+    );
     checks
 }
 

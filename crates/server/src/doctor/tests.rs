@@ -1,6 +1,7 @@
 //! What the checks make of what they read.
 
 use super::machine::{judge_memory, meminfo, soft_files};
+use super::others::judge;
 use super::storage::{file_system, judge_backup, judge_disk};
 use super::*;
 use std::io::{Read, Write};
@@ -49,6 +50,20 @@ fn judgements_say_what_to_change() {
         assert_eq!(check.state, state, "{check:?}");
         assert_eq!(check.advice.is_none(), state == State::Ok, "{check:?}");
     }
+}
+
+#[test]
+fn a_redis_beyond_this_machine_needs_a_password() {
+    let facts = crate::shared_cache::Facts {
+        version: Some("7.0.15".to_owned()),
+        max_bytes: Some(1 << 28),
+        policy: Some("allkeys-lru".to_owned()),
+    };
+    assert_eq!(judge(&facts, true).state, State::Ok);
+    let open = judge(&facts, false);
+    assert!(open.state == State::Warning && open.advice.unwrap().contains("password"));
+    // One that does not tell answers, which is enough.
+    assert_eq!(judge(&crate::shared_cache::Facts::default(), true).state, State::Ok);
 }
 
 #[test]

@@ -115,11 +115,18 @@ impl Primary {
     }
 }
 
-impl Source for Primary {
-    fn collections(&mut self, _: &Engine) -> Result<(BTreeSet<String>, BTreeSet<String>), Error> {
+impl Primary {
+    /// Its collections, and those that it cannot open.
+    pub(super) fn names(&self) -> Result<(BTreeSet<String>, BTreeSet<String>), Error> {
         let list: Listed = self.json(self.client.get(self.at(&["v1", "collections"])?))?;
         let names = |list: Vec<Named>| list.into_iter().map(|one| one.name).collect();
         Ok((names(list.collections), names(list.broken)))
+    }
+}
+
+impl Source for Primary {
+    fn collections(&mut self, _: &Engine) -> Result<(BTreeSet<String>, BTreeSet<String>), Error> {
+        self.names()
     }
 
     fn newest(&mut self, engine: &Engine, name: &str, have: Option<u64>) -> Result<Option<Backup>, Error> {

@@ -199,6 +199,24 @@ pub fn start(config: &Config, engine: &Arc<Engine>) -> Result<Option<(Follower, 
     Ok(Some((Follower { _stop: stop }, following)))
 }
 
+/// What there is to follow, for a person; nothing is taken over.
+///
+/// # Errors
+/// A server that does not answer or refuses, a folder that cannot be read.
+pub fn look(follow: &FollowConfig) -> Result<String, Failure> {
+    let from = &follow.from;
+    if from.starts_with("http://") || from.starts_with("https://") {
+        let there = http::Primary::new(follow, Arc::default())?.names()?;
+        return Ok(format!("{from} answers, with {} collections", there.0.len()));
+    }
+    let read = std::fs::read_dir(from).and_then(|mut entries| entries.next().transpose());
+    match read {
+        Ok(_) => Ok(format!("{from} can be read")),
+        Err(error) => Err(Failure::mendable(format!("cannot read {from:?}: {error}"))
+            .with_hint("expected a folder that a server sends its backups to, or the address of a server")),
+    }
+}
+
 /// The copies that stand in their places, from before this start.
 fn standing(engine: &Engine) -> BTreeMap<String, u64> {
     let mut here = BTreeMap::new();

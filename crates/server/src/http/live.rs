@@ -1,7 +1,7 @@
 //! What is taken over while the service runs: keys and certificates whose files have changed, and on SIGHUP the settings
 //! that need no restart.
 
-use super::telemetry::Telemetry;
+use super::telemetry::{Telemetry, Telling};
 use super::tls::{Certificate, TlsFiles};
 use crate::access::{Access, AccessOptions};
 use std::sync::Arc;
@@ -17,10 +17,8 @@ pub struct Fresh {
     pub access: AccessOptions,
     /// Where the certificate lies.
     pub tls: Option<TlsFiles>,
-    /// Whether texts of queries are logged.
-    pub log_queries: bool,
-    /// From how long on a search is slow, milliseconds; 0: never.
-    pub slow_ms: u64,
+    /// What the log is told of requests.
+    pub telling: Telling,
 }
 
 /// Reads the configuration anew; `None` when it cannot be used, which was told.
@@ -65,7 +63,7 @@ impl Live {
         let mut files = None;
         if hung_up && let Some(fresh) = (self.reread)() {
             self.access.reconfigure(&fresh.access);
-            self.telemetry.reconfigure(fresh.log_queries, fresh.slow_ms);
+            self.telemetry.reconfigure(fresh.telling);
             files = fresh.tls;
         }
         match self.access.refresh(hung_up) {

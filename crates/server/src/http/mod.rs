@@ -45,7 +45,7 @@ pub use live::{Fresh, Reread};
 pub(crate) use replica::ReplicaView;
 pub use router::{description, router};
 pub use state::{AppState, Limits, StateOptions};
-pub use telemetry::Telemetry;
+pub use telemetry::{Telemetry, Telling};
 pub use tls::{Certificate, TlsFiles};
 pub use traces::Traces;
 
@@ -85,6 +85,8 @@ pub struct ServeOptions {
     pub certificate: Option<Arc<Certificate>>,
     /// Longest that requests under way are waited for at the end.
     pub drain: Duration,
+    /// How long new ones are still taken before, while `/readyz` says no.
+    pub lame_duck: Duration,
     /// Reads the configuration anew on SIGHUP.
     pub reread: Reread,
     /// What is aimed at when many come.
@@ -159,10 +161,19 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
         reread: options.reread,
     };
     let _live = live.watch()?;
+    let lame_duck = options.lame_duck;
     let stopped = async move {
         stop.received().await;
         telemetry.drain();
         crate::supervision::stopping();
+        if !lame_duck.is_zero() {
+            tracing::info!(
+                seconds = lame_duck.as_secs(),
+                "leaving: /readyz says no, requests are still taken"
+            );
+            // Who asks twice does not want to wait.
+            let _ = tokio::time::timeout(lame_duck, stop.received()).await;
+        }
         tracing::info!("stopping: requests under way may finish");
     };
     match options.certificate {

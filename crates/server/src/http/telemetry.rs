@@ -1,4 +1,4 @@
-//! What is told of each request: one line in the log, a second one where it was slow, and a trace.
+//! What is told of each request: one line in the log (`log_requests`), a second one where it was slow, and a trace.
 //!
 //! While a request is worked on, [`Notes`] of it are at hand to whoever works on it, without being handed through. The
 //! length of a query is noted always, its text only where `log_queries` says so.
@@ -17,26 +17,39 @@ tokio::task_local! {
     static NOTES: Arc<Notes>;
 }
 
+/// What the log is told of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    /// Texts of queries, too.
+    pub log_queries: bool,
+    /// Also those that were answered well.
+    pub log_all: bool,
+    /// From how long on a search is slow, milliseconds; 0: never.
+    pub slow_ms: u64,
+}
+
 /// How requests are told of, and whether the service is on its way out.
 #[derive(Default)]
 pub struct Telemetry {
     log_queries: AtomicBool,
+    only_failed: AtomicBool,
     slow_ms: AtomicU64,
     draining: AtomicBool,
     traces: Option<Traces>,
 }
 
 impl Telemetry {
-    /// `slow_ms`: from how long on a search is slow; 0: never.
-    pub fn new(log_queries: bool, slow_ms: u64, traces: Option<Traces>) -> Telemetry {
+    /// As `told` says.
+    pub fn new(told: Telling, traces: Option<Traces>) -> Telemetry {
         let telemetry = Telemetry { traces, ..Telemetry::default() };
-        telemetry.reconfigure(log_queries, slow_ms);
+        telemetry.reconfigure(told);
         telemetry
     }
 
-    pub(super) fn reconfigure(&self, log_queries: bool, slow_ms: u64) {
-        self.log_queries.store(log_queries, Ordering::Relaxed);
-        self.slow_ms.store(slow_ms, Ordering::Relaxed);
+    pub(super) fn reconfigure(&self, told: Telling) {
+        self.log_queries.store(told.log_queries, Ordering::Relaxed);
+        self.only_failed.store(!told.log_all, Ordering::Relaxed);
+        self.slow_ms.store(told.slow_ms, Ordering::Relaxed);
     }
 
     /// From now on the service only finishes what it has begun.
@@ -68,8 +81,10 @@ impl Telemetry {
         let part = |of: fn(&Timings) -> f64| times.as_ref().map(|times| round(of(times)));
         let (encode_ms, search_ms) = (part(|t| t.encode_ms), part(|t| t.search_ms));
         let (fetch_ms, rerank_ms) = (part(|t| t.fetch_ms), part(|t| t.rerank_ms).filter(|ms| *ms > 0.0));
-        tracing::info!(target: "bilin::access", id, who, method, route, status, ms, queue_ms, encode_ms, search_ms,
-            fetch_ms, rerank_ms, query_chars, query, error);
+        if status >= 400 || !self.only_failed.load(Ordering::Relaxed) {
+            tracing::info!(target: "bilin::access", id, who, method, route, status, ms, queue_ms, encode_ms, search_ms,
+                fetch_ms, rerank_ms, query_chars, query, error);
+        }
         let slow_ms = self.slow_ms.load(Ordering::Relaxed);
         if slow_ms > 0 && times.is_some() && ms >= slow_ms as f64 {
             tracing::warn!(target: "bilin::slow", id, who, method, route, status, ms, queue_ms, encode_ms, search_ms,

@@ -14,6 +14,7 @@ use super::state::AppState;
 use super::telemetry::note_query;
 use super::top_k::TopK;
 use crate::access::Caller;
+use crate::follow::Following;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::{Extension, Json as Answer};
@@ -274,10 +275,36 @@ pub struct HealthResponse {
     collections: Vec<CollectionView>,
     /// Collections that could not be opened, with the reason.
     broken: BTreeMap<String, String>,
+    /// How following another server goes; null where none is followed.
+    following: Option<FollowingView>,
     /// How sending backups to another place goes; null when none is configured.
     offsite: Option<OffsiteView>,
     /// Folders that are watched, by the collection that they come into.
     watching: BTreeMap<String, WatchView>,
+}
+
+/// A replica, and how far behind it is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FollowingView {
+    /// The address of the primary, or the folder of its backups.
+    from: String,
+    /// Whether it is near enough to be asked: what `/readyz` says.
+    ready: bool,
+    /// Seconds since everything here is known to have been what the primary had.
+    lag_seconds: f64,
+    /// Whether the last look at the primary failed; the log says why.
+    failing: bool,
+}
+
+impl From<&Following> for FollowingView {
+    fn from(following: &Following) -> FollowingView {
+        FollowingView {
+            from: following.from().to_owned(),
+            ready: following.not_ready().is_none(),
+            lag_seconds: following.lag().as_secs_f64(),
+            failing: following.failure().is_some(),
+        }
+    }
 }
 
 /// How many ask, and what is left out because of it.
@@ -389,6 +416,7 @@ pub(super) async fn health(
 ) -> Result<Answer<HealthResponse>, ApiError> {
     let configured = state.text_collection.clone();
     let load = LoadView::of(&state);
+    let following = state.following.as_deref().map(FollowingView::from);
     let response = state
         .crossing
         .run(Lane::Look, &state.engine, move |engine| {
@@ -407,8 +435,12 @@ pub(super) async fn health(
                 total_sentences: count,
                 corpus_source: source.unwrap_or_default(),
                 model_path: model.unwrap_or_else(|| config.default_text_model.clone()),
-                status: health.status,
+                status: match &following {
+                    Some(following) if !following.ready => "degraded".to_owned(),
+                    _ => health.status,
+                },
                 load,
+                following,
                 broken: health.broken.into_iter().collect(),
                 offsite: engine.offsite_status().map(|mut state| {
                     state.collections.retain(|name, _| caller.may_use(name));

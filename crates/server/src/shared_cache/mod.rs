@@ -6,9 +6,11 @@
 //! answer and is bounded in how many are under way; nothing of the address (it may hold a password) is ever logged.
 
 mod breaker;
+mod facts;
 
 use bilin_engine::Lead;
 use breaker::Breaker;
+pub use facts::{Facts, ask};
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -55,6 +57,22 @@ impl fmt::Debug for SharedCacheConfig {
     }
 }
 
+/// The library's own words may quote the address, so they are not passed on.
+fn address(_: RedisError) -> SharedCacheError {
+    let expected = "expected redis://[[user]:password@]host[:port][/database], or rediss:// for TLS";
+    SharedCacheError::Address(expected.to_owned())
+}
+
+impl SharedCacheConfig {
+    fn client(&self) -> Result<Client, SharedCacheError> {
+        let Some(path) = &self.ca else { return Client::open(self.url.as_str()).map_err(address) };
+        let root_cert = std::fs::read(path)
+            .map_err(|source| SharedCacheError::Certificates { path: path.clone(), source })?;
+        let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+        Client::build_with_tls(self.url.as_str(), certificates).map_err(address)
+    }
+}
+
 /// Why a shared cache cannot be used at all. A server that does not answer is no such reason.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedCacheError {
@@ -88,20 +106,7 @@ impl SharedCache {
     /// # Errors
     /// An address that is none, or certificates that cannot be read.
     pub fn new(config: &SharedCacheConfig) -> Result<SharedCache, SharedCacheError> {
-        // The library's own words may quote the address, so they are not passed on.
-        let address = |_: RedisError| {
-            let expected = "expected redis://[[user]:password@]host[:port][/database], or rediss:// for TLS";
-            SharedCacheError::Address(expected.to_owned())
-        };
-        let client = match &config.ca {
-            None => Client::open(config.url.as_str()).map_err(address)?,
-            Some(path) => {
-                let root_cert = std::fs::read(path)
-                    .map_err(|source| SharedCacheError::Certificates { path: path.clone(), source })?;
-                let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
-                Client::build_with_tls(config.url.as_str(), certificates).map_err(address)?
-            }
-        };
+        let client = config.client()?;
         let manager = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_connection_timeout(Some(CONNECT_TIMEOUT))

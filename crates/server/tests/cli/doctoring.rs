@@ -1,11 +1,13 @@
 //! `bilin doctor`, and what a service tells systemd.
 
 use crate::client;
+use crate::operating::Running;
 use crate::workspace::Workspace;
 use serde_json::Value;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The checks by name, and the exit code.
 fn examined(workspace: &Workspace, variables: &[(&str, &str)]) -> (Vec<Value>, Option<i32>) {
@@ -78,6 +80,98 @@ fn what_keeps_bilin_from_working_is_a_failure_with_advice() {
     let found = check(&checks, "collections");
     assert_eq!((code, &found["state"]), (Some(1), &"failure".into()), "{checks:#?}");
     assert!(found["found"].as_str().unwrap().contains("notes"), "{found}");
+}
+
+/// A `redis-server` until it is dropped.
+struct Redis(Child);
+
+impl Redis {
+    fn start(port: u16, more: &[&str]) -> Redis {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]).args(more);
+        let redis = Redis(command.stdout(Stdio::null()).spawn().expect("redis-server: ./check installs it"));
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(started.elapsed() < Duration::from_secs(60), "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        redis
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_redis_is_asked_for_its_version_its_password_and_its_bounds() {
+    let workspace = Workspace::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let with = |user: &str| {
+        let url = format!("redis://{user}127.0.0.1:{port}");
+        let (checks, _) = examined(&workspace, &[("BILIN_CACHE_REDIS_URL", &url)]);
+        check(&checks, "shared cache").clone()
+    };
+    assert!(
+        examined(&workspace, &[]).0.iter().all(|check| check["name"] != "shared cache"),
+        "none is configured"
+    );
+    let told = with("");
+    assert_eq!(told["state"], "failure", "{told}");
+    assert!(told["found"].as_str().unwrap().contains("does not answer"), "{told}");
+    let redis = Redis::start(port, &[]);
+    let told = with("");
+    assert_eq!(told["state"], "warning", "{told}");
+    assert!(told["advice"].as_str().unwrap().contains("maxmemory"), "{told}");
+    drop(redis);
+    let redis = Redis::start(port, &["--maxmemory", "64mb", "--requirepass", "sesame"]);
+    let told = with(":sesame@");
+    assert_eq!(told["state"], "warning", "noeviction: {told}");
+    assert!(told["advice"].as_str().unwrap().contains("allkeys-lru"), "{told}");
+    for wrong in ["", ":open@"] {
+        let told = with(wrong);
+        assert_eq!(told["state"], "failure", "{told}");
+        assert!(
+            told["found"].as_str().unwrap().contains("password") && !told.to_string().contains("open@"),
+            "{told}"
+        );
+    }
+    drop(redis);
+    let _redis = Redis::start(port, &["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
+    let told = with("");
+    assert_eq!((&told["state"], &told["advice"]), (&"ok".into(), &Value::Null), "{told}");
+    assert!(told["found"].as_str().unwrap().contains("at most 64.00 MiB, allkeys-lru"), "{told}");
+}
+
+#[test]
+fn a_primary_and_a_place_for_backups_are_tried() {
+    let workspace = Workspace::new();
+    let told =
+        |variables: &[(&str, &str)], name: &str| check(&examined(&workspace, variables).0, name).clone();
+    let primary = Running::start(&Workspace::with_notes(), &[("BILIN_API_KEY", "sesame")]);
+    let url = format!("http://{}", primary.address);
+    let follow = told(&[("BILIN_FOLLOW", &url), ("BILIN_FOLLOW_KEY", "sesame")], "follow");
+    assert_eq!(follow["state"], "ok", "{follow}");
+    assert!(follow["found"].as_str().unwrap().contains("with 1 collections"), "{follow}");
+    let follow = told(&[("BILIN_FOLLOW", &url)], "follow");
+    assert_eq!(follow["state"], "failure", "{follow}");
+    assert!(follow["advice"].as_str().unwrap().contains("BILIN_FOLLOW_KEY"), "{follow}");
+    assert_eq!(told(&[("BILIN_FOLLOW", "http://127.0.0.1:1")], "follow")["state"], "failure");
+    assert_eq!(told(&[("BILIN_FOLLOW", "/no/such/folder")], "follow")["state"], "failure");
+
+    let place = workspace.path("elsewhere");
+    let url = format!("file://{}", place.display());
+    let backups = told(&[("BILIN_BACKUP_URL", &url)], "backups elsewhere");
+    assert!(backups["state"] == "warning" && !place.exists(), "looking makes nothing: {backups}");
+    std::fs::create_dir(&place).unwrap();
+    assert_eq!(told(&[("BILIN_BACKUP_URL", &url)], "backups elsewhere")["state"], "ok");
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0, "what was tried with is gone");
+    std::fs::remove_dir(&place).unwrap();
+    std::fs::write(&place, "a file").unwrap();
+    assert_eq!(told(&[("BILIN_BACKUP_URL", &url)], "backups elsewhere")["state"], "failure");
 }
 
 #[test]

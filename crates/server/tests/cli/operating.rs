@@ -142,6 +142,39 @@ fn sigterm_finishes_what_is_under_way_and_takes_nothing_new() {
 }
 
 #[test]
+fn a_lame_duck_says_that_it_is_not_ready_and_still_answers_until_its_time_is_over() {
+    let workspace = Workspace::new();
+    let service = Running::start(&workspace, &[("BILIN_LAME_DUCK_SECONDS", "600")]);
+    assert_eq!(service.request("GET", "/readyz", "").0, 200);
+    service.signal("TERM");
+    service.tells(&["leaving"]);
+    let (status, told) = service.request("GET", "/readyz", "");
+    assert!(status == 503 && told.contains("draining"), "{status} {told}");
+    assert_eq!(service.request("PUT", "/v1/collections/points", r#"{"dim": 4}"#).0, 201);
+    assert_eq!(service.request("POST", "/v1/collections/points/documents", DOCUMENT).0, 200);
+    // Who asks twice does not want to wait.
+    service.signal("TERM");
+    assert_eq!(service.ended(), Some(0));
+    let service = Running::start(&workspace, &[("BILIN_LAME_DUCK_SECONDS", "1")]);
+    let started = Instant::now();
+    service.signal("TERM");
+    assert_eq!(service.ended(), Some(0));
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
+}
+
+#[test]
+fn only_what_failed_is_logged_where_that_is_wanted() {
+    let workspace = Workspace::new();
+    let service = Running::start(&workspace, &[("BILIN_LOG_REQUESTS", "failed")]);
+    assert_eq!(service.request("GET", "/version", "").0, 200);
+    assert_eq!(service.request("GET", "/v1/collections/none", "").0, 404);
+    service.tells(&["404", "/v1/collections/{collection}"]);
+    assert!(!service.log().contains("/version"), "{}", service.log());
+    let run = workspace.run_with(("BILIN_LOG_REQUESTS", "some"), &["config"]).exits(1);
+    run.complains(&["log_requests", "all or failed", "some"]);
+}
+
+#[test]
 fn a_request_that_does_not_end_is_not_waited_for_without_end() {
     let workspace = Workspace::new();
     let service = Running::start(&workspace, &[("BILIN_DRAIN_SECONDS", "1")]);

@@ -92,6 +92,12 @@ fn a_replica_takes_over_each_commit_refuses_changes_and_tells_its_lag() {
         assert!(answer["message"].as_str().unwrap().contains(&url), "{answer}");
     }
     assert!(figure(replica.address, "bilin_follow_lag_seconds") < 1.0);
+    let health = |address| call(address, "GET", "/health", &Value::Null).1;
+    assert_eq!(health(primary.address)["following"], Value::Null);
+    let told = health(replica.address);
+    assert_eq!((&told["status"], &told["following"]["from"]), (&json!("healthy"), &json!(url)), "{told}");
+    assert_eq!((&told["following"]["ready"], &told["following"]["failing"]), (&json!(true), &json!(false)));
+    assert!(told["following"]["lag_seconds"].as_f64().unwrap() < 1.0, "{told}");
     let switches = figure(replica.address, "bilin_follow_switches_total");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(
@@ -110,6 +116,9 @@ fn a_replica_takes_over_each_commit_refuses_changes_and_tells_its_lag() {
     assert_eq!(ids(replica.address, "points"), ["a", "c"]);
     assert!(figure(replica.address, "bilin_follow_failing") > 0.0);
     replica.tells(&["cannot follow", &url]);
+    let told = health(replica.address);
+    assert_eq!((&told["status"], &told["following"]["ready"]), (&json!("degraded"), &json!(false)), "{told}");
+    assert!(told["following"]["failing"] == true && told["following"]["lag_seconds"].as_f64().unwrap() > 1.0);
     drop(replica);
     let replica = Running::start(&copy, &variables);
     assert_eq!(ids(replica.address, "points"), ["a", "c"]);

@@ -114,9 +114,9 @@ def main():
         crops(files, arguments.queries, 2, place / "queries")
         queries = encoded(bilin, place / "queries", place)
         vectors = filled(encoded(bilin, place / "seeds", place), arguments.count, 3)
-        index = faiss.IndexFlatIP(DIM)
-        index.add(vectors)
-        faiss.write_index(index, str(place / "big.index"))
+        whole = faiss.IndexFlatIP(DIM)
+        whole.add(vectors)
+        faiss.write_index(whole, str(place / "big.index"))
         started = time.perf_counter()
         command = [bilin, "import", "faiss", "big", place / "big.index", "--model", "efficientnet-lite0", "--data", place / "data"]
         subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
@@ -141,7 +141,7 @@ def main():
             quiet = [arguments.quiet] if arguments.quiet else []
             told = json.loads(subprocess.run([*quiet, *asking], check=True, capture_output=True).stdout)
             with urllib.request.urlopen(f"{url}/v1/collections/big") as answer:
-                chosen = json.load(answer)["index"]["current"]
+                index = json.load(answer)["index"]
         finally:
             service.terminate()
             service.wait()
@@ -154,7 +154,8 @@ def main():
             {
                 "vectors": len(vectors),
                 "dim": DIM,
-                "index": chosen,
+                "index": index["current"],
+                "effort": index["effort"],
                 "import_and_build_s": round(built_s, 1),
                 "queries": len(told),
                 "p50_ms": round(p50, 2),

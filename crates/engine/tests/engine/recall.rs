@@ -196,4 +196,36 @@ fn less_effort_is_made_only_where_live_queries_have_shown_that_its_recall_is_eno
     // Who asks for an effort gets it.
     let own = Query { effort: Some(effort(&engine)), ..query(&queries[1]) };
     assert!(restrained(&engine, own, 0.0).degraded.is_empty());
+
+#[test]
+fn the_first_queries_are_all_measured_and_later_ones_seldom() {
+    let root = tempfile::tempdir().expect("a folder");
+    let seldom = UpkeepPolicy { recall_sample_every: 1_000_000_000, ..sampling() };
+    let engine = open(root.path(), seldom);
+    let upkeep = engine.start_upkeep();
+    fill(&engine);
+    wait_until("an index", || engine.collection("points").expect("it").status.generation.is_some());
+    // Rows as queries: their recall is no reason for more effort, which would let the figure begin anew.
+    let rows = rows();
+    let mut asked = rows.iter().cycle();
+    let mut ask_one = || ask(&engine, asked.next().expect("a row"), 10);
+    let sampled = || of(&engine, "points").recall_sampled;
+    wait_until("the first queries", || {
+        ask_one();
+        sampled() >= 200
+    });
+    // What still waits in the queue is measured too.
+    wait_until("the queue's end", || {
+        let before = sampled();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        sampled() == before
+    });
+    let before = sampled();
+    assert!(before < 200 + 32, "{before}");
+    for _ in 0..300 {
+        ask_one();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!((sampled(), of(&engine, "points").recall_dropped), (before, 0));
+    drop(upkeep);
 }

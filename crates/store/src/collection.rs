@@ -396,20 +396,20 @@ impl Collection {
         self.write_settings(writer, settings)
     }
 
-    /// Searches of generation `number` are made with another effort from now on, also after a restart. Nothing changes when
-    /// it is not the one in use; returns whether it is.
+    /// Searches of generation `number` are made with another effort and refine depth from now on, also after a restart. Nothing
+    /// changes when it is not the one in use; returns whether it is.
     ///
     /// # Errors
     /// Those of the catalog.
-    pub fn set_effort(&self, number: u64, effort: Effort) -> Result<bool, StoreError> {
+    pub fn set_effort(&self, number: u64, effort: Effort, refine: Option<usize>) -> Result<bool, StoreError> {
         let writer = &mut *self.writer()?;
         let in_use = self.snapshot().generation().is_some_and(|generation| generation.number == number);
         if in_use {
             let transaction = self.transaction(writer)?;
-            catalog::set_effort(&transaction, number, &generation::effort_text(effort))
+            catalog::set_effort(&transaction, number, &generation::effort_text((effort, refine)))
                 .map_err(|source| catalog_error("write a search effort", source))?;
             self.end(transaction)?;
-            self.publish(|snapshot| snapshot.effort = Some(effort));
+            self.publish(|snapshot| snapshot.effort = Some((effort, refine)));
         }
         Ok(in_use)
     }

@@ -31,6 +31,9 @@ pub struct Generation {
     pub rows: usize,
     /// Search effort that reached the target recall when it was built.
     pub effort: Effort,
+    /// Candidates measured again behind codes, in multiples of those asked for; `None` = as many as the codes' error asks for,
+    /// which is how indexes are built and calibrated.
+    pub refine: Option<usize>,
     /// The recall measured with that effort.
     pub recall_at_10: Option<f32>,
     /// Seconds since 1970.
@@ -213,22 +216,28 @@ pub(crate) fn remove_leftovers(
     Ok(())
 }
 
-/// As kept in the catalog: `exact`, `nprobe=8`, `ef=64`.
-pub(crate) fn effort_text(effort: Effort) -> String {
-    match effort {
+/// As kept in the catalog: `exact`, `nprobe=8`, `ef=64`, `nprobe=8 refine=4`.
+pub(crate) fn effort_text((effort, refine): (Effort, Option<usize>)) -> String {
+    let effort = match effort {
         Effort::Exact => "exact".to_owned(),
         Effort::Nprobe(lists) => format!("nprobe={lists}"),
         Effort::Ef(candidates) => format!("ef={candidates}"),
-    }
+    };
+    refine.map_or_else(|| effort.clone(), |refine| format!("{effort} refine={refine}"))
 }
 
-pub(crate) fn effort_from_text(text: &str) -> Option<Effort> {
-    match text.split_once('=') {
-        None => (text == "exact").then_some(Effort::Exact),
+pub(crate) fn effort_from_text(text: &str) -> Option<(Effort, Option<usize>)> {
+    let (effort, refine) = match text.split_once(" refine=") {
+        Some((effort, refine)) => (effort, Some(refine.parse().ok().filter(|depth| *depth > 0)?)),
+        None => (text, None),
+    };
+    let effort = match effort.split_once('=') {
+        None => (effort == "exact").then_some(Effort::Exact),
         Some(("nprobe", lists)) => lists.parse().ok().map(Effort::Nprobe),
         Some(("ef", candidates)) => candidates.parse().ok().map(Effort::Ef),
         Some(_) => None,
-    }
+    };
+    effort.map(|effort| (effort, refine))
 }
 
 /// Appends to a file and hashes what it appends.
@@ -248,5 +257,27 @@ impl Write for Sink<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn efforts_are_read_as_they_were_written_also_without_a_depth() {
+        for effort in [Effort::Exact, Effort::Nprobe(8), Effort::Ef(64)] {
+            for refine in [None, Some(4)] {
+                assert_eq!(effort_from_text(&effort_text((effort, refine))), Some((effort, refine)));
+            }
+        }
+        assert_eq!(
+            effort_from_text("nprobe=8"),
+            Some((Effort::Nprobe(8), None)),
+            "as folders of before have it"
+        );
+        for wrong in ["", "ef", "ef=", "ef=x", "ef=8 refine=", "ef=8 refine=0", "ef=8 depth=2", "8"] {
+            assert_eq!(effort_from_text(wrong), None, "{wrong}");
+        }
     }
 }

@@ -20,7 +20,7 @@ const EFFORT_STEPS: usize = 3;
 
 impl Snapshot {
     /// Generation and tail, deletions and filter honoured, reranked in f32; at most `k` per query, nearest first, ties by
-    /// slot. `effort: None` = as calibrated; [`Effort::Exact`] compares with every row.
+    /// slot. `effort: None` = as calibrated or tuned; [`Effort::Exact`] compares with every row.
     ///
     /// # Errors
     /// A query of another dimension, a zero query under cosine, or a `k` out of bounds.
@@ -80,7 +80,7 @@ impl Snapshot {
     ) -> Result<Vec<Hits>, StoreError> {
         let record = &generation.record;
         let rows = record.generation.rows;
-        let mut effort = effort.or(self.effort).unwrap_or(record.generation.effort);
+        let mut effort = effort.or(self.effort()).unwrap_or(record.generation.effort);
         let matching = match allowed {
             Some(allowed) => allowed.count_range(0, rows as u32),
             None => record.indexed,
@@ -95,6 +95,7 @@ impl Snapshot {
         let enough = k.min(matching);
         let mut params = SearchParams::new(k).with_effort(effort);
         params.filter = allowed;
+        params.refine = self.refine();
         let mut found = generation.index.search(queries, &params)?;
         for step in 1..=EFFORT_STEPS {
             if found.iter().all(|hits| hits.len() >= enough) {

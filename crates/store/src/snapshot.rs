@@ -31,8 +31,8 @@ pub struct Snapshot {
     pub(crate) items: usize,
     pub(crate) documents: usize,
     pub(crate) generation: Option<Arc<LiveGeneration>>,
-    /// Search effort that took the place of the generation's own, if one did.
-    pub(crate) effort: Option<Effort>,
+    /// Search effort and refine depth that took the place of the generation's own, if some did.
+    pub(crate) effort: Option<(Effort, Option<usize>)>,
     /// Rows that the generation holds and that were deleted since it was built.
     pub(crate) deleted_in_generation: usize,
     pub(crate) pool: Arc<ReadPool>,
@@ -103,7 +103,7 @@ impl Snapshot {
         if let (Some(generation), Some(effort)) = (self.generation(), self.effort()) {
             hasher.update(&generation.number.to_le_bytes());
             hasher.update(&generation.built_unix_s.to_le_bytes());
-            hasher.update(effort_text(effort).as_bytes());
+            hasher.update(effort_text((effort, self.refine())).as_bytes());
         }
         if let Some(model) = &self.settings.model {
             for name in [&model.id, &model.revision, &model.space] {
@@ -147,7 +147,13 @@ impl Snapshot {
     /// The effort that searches of the generation are made with when none is asked for.
     pub fn effort(&self) -> Option<Effort> {
         let generation = self.generation.as_ref()?;
-        Some(self.effort.unwrap_or(generation.record.generation.effort))
+        Some(self.effort.map_or(generation.record.generation.effort, |(effort, _)| effort))
+    }
+
+    /// The refine depth that searches of the generation are made with; see [`Generation::refine`].
+    pub fn refine(&self) -> Option<usize> {
+        let generation = self.generation.as_ref()?;
+        self.effort.map_or(generation.record.generation.refine, |(_, refine)| refine)
     }
 
     /// Items of these slots, in the order asked, as they were at this commit.

@@ -66,6 +66,7 @@ impl Collection {
             rows_committed: snapshot.rows.len(),
             generation: snapshot.generation().map(|generation| Generation {
                 effort: snapshot.effort().unwrap_or(generation.effort),
+                refine: snapshot.refine(),
                 ..generation.clone()
             }),
             tail_rows: snapshot.tail_rows(),

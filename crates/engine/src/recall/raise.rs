@@ -75,7 +75,7 @@ pub(crate) fn raise(
     let chosen = chosen.unwrap_or(now);
     let after = tried.iter().find(|tried| tried.0 == chosen).map_or(before.0, |tried| tried.1.0);
     let exhausted = reached.is_none().then_some(number);
-    let is_changed = chosen > now && collection.set_effort(number, of(chosen))?;
+    let is_changed = chosen > now && collection.set_effort(number, of(chosen), snapshot.refine())?;
     let told = match (is_changed, exhausted) {
         (true, None) => format!(
             "effort raised from {now} to {chosen}: recall@10 of {} live queries goes from {:.3} to {after:.3}",

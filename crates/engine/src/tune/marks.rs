@@ -1,21 +1,27 @@
 //! The Pareto front of all points, and the point to choose.
 //!
 //! Recall against speed, as ann-benchmarks draws it: a point is on the front when no other finds at least as much at least as
-//! fast, and more or faster. The choice is the fastest point that reaches the target and can be served (collections are
-//! served with the refine depth that the codes ask for) within the memory.
+//! fast, and more or faster. The choice is the fastest point that reaches the target and can be served within the memory. A refine
+//! depth can be served with lists, and where it was measured over (nearly) all rows: deeper candidates are needed among more rows.
 
 use super::outcome::{Measured, Point, Reason};
 
 /// Where exact search takes no longer than this, an approximate one would save little and miss something; unless indexes were named.
 const EXACT_IS_ENOUGH_US: f64 = 200.0;
 
+/// What may be chosen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowed {
+    /// Most bytes that the index may need.
+    pub(super) memory_bytes: Option<u64>,
+    /// Indexes were named, so exact search is not preferred.
+    pub(super) named: bool,
+    /// Points with a refine depth of their own.
+    pub(super) depths: bool,
+}
+
 /// Sets the marks; returns why the chosen point was chosen.
-pub(super) fn mark(
-    indexes: &mut [Measured],
-    target_recall: f32,
-    memory_bytes: Option<u64>,
-    named: bool,
-) -> Option<Reason> {
+pub(super) fn mark(indexes: &mut [Measured], target_recall: f32, may: &Allowed) -> Option<Reason> {
     let all: Vec<(f64, f64)> =
         indexes.iter().flat_map(|index| &index.points).map(|point| (point.recall_at_10, point.qps)).collect();
     for point in indexes.iter_mut().flat_map(|index| &mut index.points) {
@@ -24,28 +30,24 @@ pub(super) fn mark(
             other >= recall && other_qps >= qps && (other > recall || other_qps > qps)
         });
     }
-    let ((index, point), reason) = choose(indexes, f64::from(target_recall), memory_bytes, named)?;
+    let ((index, point), reason) = choose(indexes, f64::from(target_recall), may)?;
     indexes[index].points[point].chosen = true;
     Some(reason)
 }
 
 type At = (usize, usize);
 
-fn choose(
-    indexes: &[Measured],
-    target_recall: f64,
-    memory_bytes: Option<u64>,
-    named: bool,
-) -> Option<(At, Reason)> {
+fn choose(indexes: &[Measured], target_recall: f64, may: &Allowed) -> Option<(At, Reason)> {
+    let can_serve = |point: &Point| point.refine.is_none() || (may.depths && point.nprobe.is_some());
     let mut open: Vec<(At, &Measured, &Point)> = Vec::new();
     for (at, index) in indexes.iter().enumerate().filter(|(_, index)| !index.reference) {
-        let points = index.points.iter().enumerate().filter(|(_, point)| point.refine.is_none());
+        let points = index.points.iter().enumerate().filter(|(_, point)| can_serve(point));
         open.extend(points.map(|(number, point)| ((at, number), index, point)));
     }
-    let fits = |index: &Measured| memory_bytes.is_none_or(|most| index.bytes_for_all <= most);
+    let fits = |index: &Measured| may.memory_bytes.is_none_or(|most| index.bytes_for_all <= most);
     let fitting: Vec<_> = open.iter().filter(|(_, index, _)| fits(index)).collect();
     let reaching = || fitting.iter().filter(|(_, _, point)| point.recall_at_10 >= target_recall);
-    if !named
+    if !may.named
         && let Some((at, ..)) =
             reaching().find(|(_, index, point)| index.index == "Flat" && point.mean_us <= EXACT_IS_ENOUGH_US)
     {
@@ -67,6 +69,8 @@ fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAMED: Allowed = Allowed { memory_bytes: None, named: true, depths: false };
 
     fn point(recall_at_10: f64, mean_us: f64) -> Point {
         Point {
@@ -119,7 +123,7 @@ mod tests {
     #[test]
     fn the_front_is_what_nothing_beats() {
         let mut all = indexes();
-        mark(&mut all, 0.95, None, true);
+        mark(&mut all, 0.95, &NAMED);
         let front: Vec<f64> =
             all.iter().flat_map(|index| &index.points).filter(|p| p.pareto).map(|p| p.mean_us).collect();
         assert_eq!(front, [900.0, 80.0, 200.0, 60.0]);
@@ -135,7 +139,8 @@ mod tests {
             (0.95, Some(1), Reason::NeedsLeast, "IVF9,SQ8 60"),
         ] {
             let mut all = indexes();
-            assert_eq!(mark(&mut all, target, memory, true), Some(reason), "{expected}");
+            let may = Allowed { memory_bytes: memory, ..NAMED };
+            assert_eq!(mark(&mut all, target, &may), Some(reason), "{expected}");
             assert_eq!(chosen(&all), expected);
         }
     }
@@ -143,8 +148,8 @@ mod tests {
     #[test]
     fn fast_exact_search_wins_unless_indexes_were_named() {
         let mut all = vec![index("Flat", 100, &[(1.0, 90.0)]), index("HNSW16", 100, &[(0.96, 40.0)])];
-        assert_eq!(mark(&mut all.clone(), 0.95, None, true), Some(Reason::Fastest));
-        assert_eq!(mark(&mut all, 0.95, None, false), Some(Reason::ExactIsEnough));
+        assert_eq!(mark(&mut all.clone(), 0.95, &NAMED), Some(Reason::Fastest));
+        assert_eq!(mark(&mut all, 0.95, &Allowed::default()), Some(Reason::ExactIsEnough));
         assert_eq!(chosen(&all), "Flat 90");
     }
 
@@ -153,8 +158,24 @@ mod tests {
         let mut all = indexes();
         all[0].reference = true;
         all[2].points[1].refine = Some(4);
-        mark(&mut all, 0.95, None, true);
-        assert_eq!(chosen(&all), "IVF9,Flat 300");
-        assert_eq!(mark(&mut [], 0.95, None, false), None);
+        let depths = Allowed { depths: true, ..NAMED };
+        mark(&mut all, 0.95, &depths);
+        assert_eq!(chosen(&all), "IVF9,Flat 300", "a depth needs lists");
+        assert_eq!(mark(&mut [], 0.95, &Allowed::default()), None);
+    }
+
+    #[test]
+    fn a_refine_depth_is_chosen_where_it_was_measured_over_all_rows() {
+        let with_depth = || {
+            let mut all = indexes();
+            all[3].points.push(Point { nprobe: Some(8), refine: Some(4), ..point(0.97, 150.0) });
+            all
+        };
+        let mut all = with_depth();
+        mark(&mut all, 0.95, &Allowed { depths: true, ..NAMED });
+        assert_eq!(chosen(&all), "IVF9,SQ8 150");
+        let mut all = with_depth();
+        mark(&mut all, 0.95, &NAMED);
+        assert_eq!(chosen(&all), "HNSW16 200");
     }
 }

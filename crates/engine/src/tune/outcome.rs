@@ -30,7 +30,8 @@ pub struct Point {
     pub nprobe: Option<usize>,
     /// HNSW: candidates kept.
     pub ef: Option<usize>,
-    /// Candidates measured again, in multiples of ten; null = as many as the codes' error asks for, which is how collections are served.
+    /// Candidates measured again, in multiples of ten; null = as many as the codes' error asks for, which is how collections are
+    /// served unless a study has chosen a depth and was applied.
     pub refine: Option<usize>,
     /// Share of the true ten nearest that were found, mean over the queries.
     pub recall_at_10: f64,

@@ -4,7 +4,7 @@
 //! reaches it is among them. Bounded by time: what no time is left for is named. Nothing of the collection changes before
 //! the end, and then only when that was asked for.
 
-use super::marks::mark;
+use super::marks::{Allowed, mark};
 use super::outcome::{Measured, Point, QuerySource, Reason, Study, StudyQueries};
 use super::queries::{Material, material};
 use super::wishes::{K, StudyOptions, StudyProgress};
@@ -75,7 +75,12 @@ impl Engine {
         };
         let mut indexes = work.all(&specs)?;
         let memory_bytes = options.memory_bytes.or(self.config.index_memory_bytes);
-        let reason = mark(&mut indexes, target_recall, memory_bytes, !options.specs.is_empty());
+        let may = Allowed {
+            memory_bytes,
+            named: !options.specs.is_empty(),
+            depths: is_nearly_all(material.measured, snapshot.count()),
+        };
+        let reason = mark(&mut indexes, target_recall, &may);
         let left_out = work.left_out;
         if reason.is_none() {
             return Err(nothing_measured(&left_out));
@@ -107,8 +112,14 @@ impl Engine {
             study.applied = apply(&store, &study, &upkeep, token)?;
         }
         study.seconds = started.elapsed().as_secs_f64();
+        self.histories.add_study(&study);
         Ok(study)
     }
+}
+
+/// Whether what was measured holds for all rows, but for those that were held out as queries.
+fn is_nearly_all(measured: usize, rows: usize) -> bool {
+    measured * 10 >= rows * 9
 }
 
 fn pool(threads: usize) -> Result<ThreadPool, Error> {
@@ -146,15 +157,18 @@ fn apply(
         (None, Some(ef)) => Effort::Ef(ef),
         (None, None) => return Ok(Some(told)),
     };
-    // The build was calibrated on rows. What real queries need, measured over all rows, is known better.
-    let is_known_better = study.queries.source != QuerySource::HeldOut
-        && study.measured_rows == study.rows
-        && study.reason == Some(Reason::Fastest);
+    // The build was calibrated on rows, with as deep a refinement as the codes ask for. What real queries need, and what a refine
+    // depth does, measured over all rows, is known better.
+    let is_measured = match point.refine {
+        Some(_) => is_nearly_all(study.measured_rows, study.rows),
+        None => study.queries.source != QuerySource::HeldOut && study.measured_rows == study.rows,
+    };
+    let is_known_better = is_measured && study.reason == Some(Reason::Fastest);
     let snapshot = store.snapshot();
     if let Some(generation) = snapshot.generation().filter(|generation| generation.spec == spec)
         && is_known_better
         && store
-            .set_effort(generation.number, effort)
+            .set_effort(generation.number, effort, point.refine)
             .map_err(|error| for_collection(error, VectorStore::name(store)))?
     {
         told.push_str(&format!(

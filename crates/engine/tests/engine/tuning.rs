@@ -125,6 +125,40 @@ fn the_nprobe_study_says_what_brute_force_says_and_what_is_applied_is_served() {
 }
 
 #[test]
+fn a_refine_depth_is_applied_with_its_lists_and_kept() {
+    let root = tempfile::tempdir().expect("a folder");
+    let engine = open(root.path(), quick());
+    fill(&engine);
+    let options = StudyOptions {
+        specs: vec!["IVF16,RaBitQ,RFlat".parse().expect("a spec")],
+        nprobe: vec![4, 16],
+        refine: vec![1, 2],
+        queries: given(100),
+        target_recall: Some(0.3),
+        apply: true,
+        ..StudyOptions::default()
+    };
+    let study = study(&engine, &options).expect("a study");
+    let (_, chosen) = study.chosen().expect("one");
+    let served = |engine: &Engine| {
+        let generation = engine.collection("points").expect("it").status.generation.expect("built");
+        (generation.effort, generation.refine)
+    };
+    let expected = (Effort::Nprobe(chosen.nprobe.expect("lists")), chosen.refine);
+    assert_eq!(served(&engine), expected);
+    assert!(study.applied.as_ref().expect("applied").contains(&chosen.setting()), "{study:?}");
+    drop(engine);
+    let engine = open(root.path(), quick());
+    assert_eq!(served(&engine), expected, "kept over a restart");
+    let history = engine.history("points").expect("it").studies;
+    assert_eq!((history.len(), &history[0].setting), (1, &chosen.setting()));
+    assert_eq!(history[0].applied, study.applied);
+    engine.remove("points").expect("removed");
+    create(&engine, "points", "auto");
+    assert!(engine.history("points").expect("it").studies.is_empty(), "it went with the collection");
+}
+
+#[test]
 fn a_sample_is_told_as_one_and_the_index_is_sized_to_all_rows() {
     let root = tempfile::tempdir().expect("a folder");
     let engine = open(root.path(), quick());

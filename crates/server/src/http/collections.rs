@@ -206,6 +206,9 @@ pub struct IndexView {
     generation: Option<u64>,
     /// Search effort as calibrated: `nprobe` or `ef`; null for exact search.
     effort: Option<usize>,
+    /// Candidates measured again behind codes, in multiples of those asked for, where a study was applied that chose it; null: as many
+    /// as the codes' error asks for.
+    refine: Option<usize>,
     /// Seconds since 1970 when it was built.
     built_unix_s: Option<i64>,
 }
@@ -242,6 +245,7 @@ impl From<CollectionInfo> for CollectionView {
                 Effort::Exact => None,
                 Effort::Nprobe(value) | Effort::Ef(value) => Some(value),
             }),
+            refine: generation.and_then(|g| g.refine),
             built_unix_s: generation.map(|g| g.built_unix_s),
         };
         CollectionView {

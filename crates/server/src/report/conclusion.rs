@@ -167,11 +167,11 @@ fn depth(study: &Study, language: Language) -> Option<String> {
         told.push(match language {
             Language::En => format!(
                 "With {name}, measuring {least} to {most} times ten candidates again takes recall@10 from {from:.3} to {to:.3} and \
-                 a query from {fast} to {slow} ms; collections are served with as many as the codes' error asks for."
+                 a query from {fast} to {slow} ms; without such a depth as many are measured again as the codes' error asks for."
             ),
             Language::Zh => format!(
                 "{name}:重排候选数由 {least}×10 增至 {most}×10,recall@10 由 {from:.3} 变为 {to:.3},查询时间由 {fast} ms 变为 {slow} ms;\
-                 实际服务时按编码误差界自动决定候选数。"
+                 未指定深度时按编码误差界自动决定候选数。"
             ),
         });
     }

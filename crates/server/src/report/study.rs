@@ -163,12 +163,12 @@ fn points(study: &Study, language: Language) -> Markup {
             } }
             tbody { @for index in &study.indexes { @for point in &index.points {
                 tr.right[point.chosen] {
-                    td { (index.index) } td { (point.setting()) }
+                    td.name { (index.index) } td.name { (point.setting()) }
                     td.number { (format!("{:.3}", point.recall_at_10)) " " span.soft.small { "± " (format!("{:.3}", point.recall_error)) } }
                     td.number { (format!("{:.0}", point.qps)) }
                     td.number { (ms(point.mean_us)) } td.number { (ms(point.p50_us)) } td.number { (ms(point.p99_us)) }
                     td.number { @if let Some(exact) = exact { (format!("{:.1}×", exact / point.mean_us)) } }
-                    td {
+                    td.name {
                         @if point.chosen { span.good { (say("chosen", "推荐")) } " " }
                         @if point.pareto { span.soft { (say("front", "前沿")) } }
                     }
@@ -190,12 +190,12 @@ fn indexes(study: &Study, language: Language) -> Markup {
                 th { }
             } }
             tbody { @for index in &study.indexes { tr {
-                td { (index.index) }
+                td.name { (index.index) }
                 td.number { (format!("{:.2}", index.build_s)) }
                 td.number { (size(index.bytes)) }
                 td.number { (index.bytes / study.measured_rows.max(1) as u64) }
                 @if is_sample { td.number { (size(index.bytes_for_all)) } }
-                td {
+                td.note {
                     @if index.reference { span.soft { (say("to compare with", "仅作对照")) } " " }
                     @for warning in &index.warnings { span.bad { (warning) } " " }
                 }
@@ -218,9 +218,9 @@ fn method(study: &Study, language: Language) -> Markup {
             p { "Queries one at a time on one thread; each setting is measured up to three times and the fastest pass counts. \
                  QPS is the number of queries over the time of the pass. Indexes were built with " (threads) " threads. Memory is \
                  what serving needs, vectors included where searches read them." }
-            p { "The target is met by the mean. Chosen is the fastest setting that meets it within the memory; settings with a \
-                 refine depth of their own show what it buys and are not chosen, since collections are served with the depth \
-                 that the codes' error asks for." }
+            p { "The target is met by the mean. Chosen is the fastest setting that meets it within the memory; a setting with \
+                 a refine depth of its own is among them where it was measured over all items. Without one, as many candidates are measured \
+                 again as the codes' error asks for." }
             p { "All of it took " (format!("{:.0}", study.seconds)) " seconds." }
         },
         Language::Zh => html! {
@@ -228,8 +228,8 @@ fn method(study: &Study, language: Language) -> Markup {
                  距离不大于第十名的结果均算正确,因此并列不影响结果。" }
             p { "查询逐条在单线程上执行;每个设置最多测三遍,取最快的一遍。QPS 为查询数除以该遍总时间。索引用 " (threads) " 个线程构建。\
                  内存为提供检索服务所需的字节数,检索时需要读取原始向量的索引计入原始向量。" }
-            p { "以平均召回率判断是否达到目标;推荐设置是在内存限制内达到目标的最快设置。带有重排深度(refine)的设置仅用于展示其影响,\
-                 不参与推荐,因为实际服务时按编码误差界自动决定深度。" }
+            p { "以平均召回率判断是否达到目标;推荐设置是在内存限制内达到目标的最快设置。指定了重排深度(refine)的设置,\
+                 只有在全部数据上测得时才参与推荐;未指定时按编码误差界自动决定深度。" }
             p { "整个测量用时 " (format!("{:.0}", study.seconds)) " 秒。" }
         },
     }

@@ -208,7 +208,7 @@ pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<Option<Opt
             [],
             |row| {
                 let (spec, effort): (String, String) = (row.get(1)?, row.get(4)?);
-                let (Ok(spec), Some(effort)) = (spec.parse(), effort_from_text(&effort)) else {
+                let (Ok(spec), Some((effort, refine))) = (spec.parse(), effort_from_text(&effort)) else {
                     return Ok(None);
                 };
                 let generation = Generation {
@@ -216,6 +216,7 @@ pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<Option<Opt
                     spec,
                     rows: unsigned(row, 2)? as usize,
                     effort,
+                    refine,
                     recall_at_10: row.get(5)?,
                     built_unix_s: row.get(6)?,
                     build_ms: unsigned(row, 7)?,

@@ -260,7 +260,7 @@ pub(crate) fn set_generation(
             generation.spec.to_string(),
             generation.rows as i64,
             *indexed as i64,
-            crate::generation::effort_text(generation.effort),
+            crate::generation::effort_text((generation.effort, generation.refine)),
             generation.recall_at_10,
             generation.built_unix_s,
             generation.build_ms as i64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bilin_index::{Effort, IndexSpec, Metric};
+use bilin_index::{Effort, IndexSpec, Metric, Rows};
 use bilin_store::{Batch, BuildPolicy, DataDir, Due, LowRecall, MaintainOptions, Pace, StoreError};
 
 use crate::sample::{Model, Random, compare, document, item, settings};
@@ -156,8 +156,8 @@ fn another_effort_serves_until_the_next_build() {
     let policy = BuildPolicy { low_recall: Some(low), ..BuildPolicy::default() };
     assert!(matches!(notes.due(&policy), Due::Effort(_)));
     assert!(notes.maintain_by(&policy, &BY_HAND).unwrap().built.is_none(), "it would be the same again");
-    assert!(!notes.set_effort(7, Effort::Ef(99)).unwrap(), "no such generation");
-    assert!(notes.set_effort(1, Effort::Ef(99)).unwrap());
+    assert!(!notes.set_effort(7, Effort::Ef(99), None).unwrap(), "no such generation");
+    assert!(notes.set_effort(1, Effort::Ef(99), None).unwrap());
     let served = |notes: &bilin_store::Collection| notes.status().generation.unwrap().effort;
     assert_eq!((notes.snapshot().effort(), served(&notes)), (Some(Effort::Ef(99)), Effort::Ef(99)));
     drop((notes, data));
@@ -168,4 +168,43 @@ fn another_effort_serves_until_the_next_build() {
     assert!(matches!(notes.due(&policy), Due::Build(_)), "rows changed by a tenth");
     notes.maintain_by(&policy, &BY_HAND).unwrap();
     assert_ne!(served(&notes), Effort::Ef(99));
+}
+
+#[test]
+fn a_refine_depth_serves_until_the_next_build_and_changes_what_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let spec: IndexSpec = "IVF4,RaBitQ,RFlat".parse().unwrap();
+    let notes = data.create("notes", &settings(DIM, Metric::L2, spec)).unwrap();
+    let mut random = Random(26);
+    notes.apply(batch(0, 2_000, &mut random)).unwrap();
+    notes.maintain(&BY_HAND).unwrap();
+    let queries: Vec<Vec<f32>> = (0..50).map(|_| random.vector(DIM)).collect();
+    let found = |notes: &bilin_store::Collection, effort| -> usize {
+        let snapshot = notes.snapshot();
+        let search = |query: &[f32], effort| {
+            let hits = snapshot.search(Rows::new(query, DIM).unwrap(), 10, effort, None).unwrap();
+            hits[0].iter().map(|hit| hit.row).collect::<Vec<_>>()
+        };
+        let right = |query: &Vec<f32>| {
+            let truth = search(query, Some(Effort::Exact));
+            search(query, effort).iter().filter(|row| truth.contains(row)).count()
+        };
+        queries.iter().map(right).sum()
+    };
+    let as_built = found(&notes, Some(Effort::Nprobe(4)));
+    let edition = notes.snapshot().edition();
+    assert!(notes.set_effort(1, Effort::Nprobe(4), Some(1)).unwrap());
+    assert_ne!(notes.snapshot().edition(), edition, "cached answers are of another edition");
+    let shallow = found(&notes, None);
+    // Of one bit a value, the ten best are seldom the ten nearest.
+    assert!(shallow + 50 < as_built, "{shallow} beside {as_built}");
+    drop((notes, data));
+    let data = DataDir::open(folder.path()).unwrap();
+    let notes = data.open_collection("notes").unwrap();
+    let status = notes.status().generation.unwrap();
+    assert_eq!((status.effort, status.refine), (Effort::Nprobe(4), Some(1)), "also after a restart");
+    assert_eq!(found(&notes, None), shallow);
+    notes.maintain(&MaintainOptions { force: true, ..BY_HAND }).unwrap();
+    assert_eq!(notes.status().generation.unwrap().refine, None);
 }

@@ -6,6 +6,7 @@ number of unit vectors.
 """
 
 import io
+import base64
 import json
 import shutil
 import urllib.parse
@@ -286,11 +287,22 @@ def test_words_and_pictures_find_pictures(tmp_path, folder):
     picture = sorted(folder.iterdir())[3]
     answer = run("search", "pictures", "--image", picture, "--json", data=data).json_lines()[0]
     assert found(answer["results"])[0] == picture.name
+    # Words beside a picture: the mean of the two unit vectors.
+    both = text_vectors(model, tokenizer, WORDS[:1])[0] + expected[picture.name]
+    together = [names[at] for at in numpy.argsort(-(numpy.stack(list(expected.values())) @ both))]
+    answer = run("search", "pictures", WORDS[0], "--image", picture, "-k", len(names), "--json", data=data).json_lines()[0]
+    assert found(answer["results"]) == together
+    cosines = sorted((numpy.stack(list(expected.values())) @ (both / numpy.linalg.norm(both))), reverse=True)
+    assert numpy.abs(numpy.asarray([result["similarity"] for result in answer["results"]]) - cosines).max() < 1e-3
     run("add", "others", folder, "--model", "efficientnet-lite0", data=data)
     with Server(data) as server:
         for words, order in by_words.items():
             answer = server.request("POST", "/v1/collections/pictures/search", json={"text": words, "top_k": len(names)})
             assert found(answer["results"]) == order, words
+        asked = {"text": WORDS[0], "image": base64.b64encode(picture.read_bytes()).decode(), "top_k": len(names)}
+        assert found(server.request("POST", "/v1/collections/pictures/search", json=asked)["results"]) == together
+        refused = server.request("POST", "/v1/collections/others/search", expect=422, json=asked)
+        assert "efficientnet-lite0@" in refused["message"] and "e5-small-zh-en@" in refused["message"], refused
         vectors = server.request("POST", "/v1/embeddings", json={"input": WORDS[:2], "model": str(place)})["data"]
         received = numpy.asarray([one["embedding"] for one in vectors], dtype=numpy.float32)
         assert numpy.abs(received - text_vectors(model, tokenizer, WORDS[:2])).max() <= TEXT_BAR

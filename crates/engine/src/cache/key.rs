@@ -83,7 +83,9 @@ impl Writer {
 
     /// Lists are written with their lengths.
     fn alike(&mut self, alike: &Alike) {
-        let Alike { pictures, like, unlike, unlike_pictures, region } = alike;
+        let Alike { text, pictures, like, unlike, unlike_pictures, region } = alike;
+        self.number(b'T', usize::from(text.is_some()));
+        self.bytes(b't', text.as_deref().unwrap_or("").as_bytes());
         for (tag, list) in [(b'P', pictures), (b'Q', unlike_pictures)] {
             self.number(tag, list.len());
             list.iter().for_each(|picture| self.bytes(b'p', picture));
@@ -124,6 +126,8 @@ mod tests {
         };
         let queries = [
             alike(&|_| ()),
+            alike(&|a| a.text = Some(String::new())),
+            alike(&|a| a.text = Some("b".to_owned())),
             alike(&|a| a.pictures.clear()),
             alike(&|a| a.pictures.push(vec![1])),
             alike(&|a| a.unlike_pictures.push(vec![1])),

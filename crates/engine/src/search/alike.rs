@@ -1,9 +1,9 @@
-//! Several examples at once: like these pictures and documents, unlike those.
+//! Several examples at once: like these pictures and documents and what this text says, unlike those.
 //!
 //! Rocchio's formula with one step (Rocchio 1971; Manning et al., Introduction to Information Retrieval, 9.1.1): the query is
 //! the mean of what is wanted, minus half of the mean of what is not. Under the cosine metric every example counts as its
 //! unit vector and the result is brought to unit length; under the other metrics lengths mean something and are kept.
-//! Documents that were named are not among the results.
+//! Documents that were named are not among the results. A text stands beside pictures where one model reads both into one space.
 
 use super::target::{Asked, QueryVector, mean, unit};
 use crate::error::Error;
@@ -17,9 +17,12 @@ const TAKEN_AWAY: f32 = 0.5;
 /// Of the sides of a picture: by so much a region may stand over, for sums of fractions are not exact.
 const EDGE: f32 = 1e-3;
 
-/// Examples of what is looked for; at least one picture or document that results should be like.
+/// Examples of what is looked for; at least one picture or document that results should be like, or a text beside something
+/// that they should be unlike.
 #[derive(Clone, Debug, Default)]
 pub struct Alike {
+    /// What results should be like, in words; counts as one example.
+    pub text: Option<String>,
     /// Encoded pictures, for picture collections.
     pub pictures: Vec<Vec<u8>>,
     /// Ids of documents inside.
@@ -107,6 +110,12 @@ pub(super) fn vector(asked: &Asked<'_>, alike: &Alike) -> Result<QueryVector, Er
     };
     let mut wanted = side(&alike.pictures, &alike.like, alike.region.as_ref())?;
     let unwanted = side(&alike.unlike_pictures, &alike.unlike, None)?;
+    let mut truncated = false;
+    if let Some(text) = &alike.text {
+        let (vector, cut) = asked.text(text)?;
+        wanted.push(vector);
+        truncated = cut;
+    }
     let vector = match (wanted.len(), unwanted.is_empty()) {
         // As it would be found alone, to the last bit.
         (1, true) => wanted.swap_remove(0),
@@ -117,7 +126,7 @@ pub(super) fn vector(asked: &Asked<'_>, alike: &Alike) -> Result<QueryVector, Er
             unit(asked.settings, left)?
         }
     };
-    Ok(QueryVector { vector, exclude, truncated: false })
+    Ok(QueryVector { vector, exclude, truncated })
 }
 
 #[cfg(test)]

@@ -30,7 +30,10 @@ pub(super) fn check(query: &Query, settings: &Settings, config: &EngineConfig) -
             check_vector(vector, settings).map_err(|error| error.within("query vector"))
         }
         Target::Like(id) => check_id(id),
-        Target::Alike(alike) => check_alike(alike),
+        Target::Alike(alike) => {
+            alike.text.as_ref().map_or(Ok(()), |text| check_text(text, config))?;
+            check_alike(alike)
+        }
     }
 }
 
@@ -44,10 +47,10 @@ fn check_picture(bytes: &[u8]) -> Result<(), Error> {
 
 /// Something to be like, not too much of anything, and a region only where it is clear of which picture.
 fn check_alike(alike: &Alike) -> Result<(), Error> {
-    let Alike { pictures, like, unlike, unlike_pictures, region } = alike;
-    if pictures.is_empty() && like.is_empty() {
+    let Alike { text, pictures, like, unlike, unlike_pictures, region } = alike;
+    if text.is_none() && pictures.is_empty() && like.is_empty() {
         return Err(Error::invalid("nothing was given that results should be like").with_hint(
-            "give a picture (image) or the id of a document inside (like) beside what they should be unlike",
+            "give a picture (image), the id of a document inside (like) or a text beside what they should be unlike",
         ));
     }
     let given = [

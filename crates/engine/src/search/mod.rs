@@ -38,7 +38,7 @@ pub enum Target {
     Vector(Vec<f32>),
     /// A document already inside, by id: its neighbours without itself. Of several items their mean direction counts.
     Like(String),
-    /// Several pictures and documents together, some of them taken away.
+    /// Several pictures and documents together, and a text beside them, some of them taken away.
     Alike(Alike),
 }
 

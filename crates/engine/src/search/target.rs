@@ -36,20 +36,11 @@ pub(super) struct Asked<'a> {
 
 /// Runs on the caller's thread except for the encoding itself.
 pub(super) fn query_vector(asked: &Asked<'_>, target: &Target) -> Result<QueryVector, Error> {
-    let Asked { engine, collection, settings, .. } = *asked;
+    let settings = asked.settings;
     let plain = |vector, truncated| QueryVector { vector, exclude: Vec::new(), truncated };
     match target {
         Target::Vector(vector) => unit(settings, vector.clone()).map(|vector| plain(vector, false)),
-        Target::Text(text) => {
-            let encoder = encoder(engine, collection, settings, Modality::Text)?;
-            let in_windows = settings.model.as_ref().is_some_and(|model| model.reading.windows);
-            let (vector, truncated) = asked.known(&encoder, b't', text.as_bytes(), || {
-                let truncated = !in_windows && !check_tokens(text, &*encoder, &engine.config)?;
-                let input = QueryInput::Text { text: text.clone(), prompt: Prompt::Query };
-                Ok((asked.encoded(&encoder, input)?, truncated))
-            })?;
-            unit(settings, vector).map(|vector| plain(vector, truncated))
-        }
+        Target::Text(text) => asked.text(text).map(|(vector, truncated)| plain(vector, truncated)),
         Target::Picture(bytes) => asked.picture(bytes, None).map(|vector| plain(vector, false)),
         Target::Like(id) => {
             let (vector, exclude) = asked.document(id)?;
@@ -76,6 +67,19 @@ impl Asked<'_> {
             true => self.engine.query_vectors.get_or_encode(encoder, kind, read, encode),
             false => encode(),
         }
+    }
+
+    /// The vector of a text, and whether only its beginning was read.
+    pub(super) fn text(&self, text: &str) -> Result<(Vec<f32>, bool), Error> {
+        let Asked { engine, collection, settings, .. } = *self;
+        let encoder = encoder(engine, collection, settings, Modality::Text)?;
+        let in_windows = settings.model.as_ref().is_some_and(|model| model.reading.windows);
+        let (vector, truncated) = self.known(&encoder, b't', text.as_bytes(), || {
+            let truncated = !in_windows && !check_tokens(text, &*encoder, &engine.config)?;
+            let input = QueryInput::Text { text: text.to_owned(), prompt: Prompt::Query };
+            Ok((self.encoded(&encoder, input)?, truncated))
+        })?;
+        Ok((unit(settings, vector)?, truncated))
     }
 
     /// The vector of a picture, or of a part of it. Decoded one at a time, so that a query never holds several.

@@ -23,11 +23,11 @@ const INDENT: usize = 12;
 /// Exit code 1 when nothing is found.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("target").required(true).multiple(true).args(["query", "image", "like", "vector"])))]
-#[command(group(ArgGroup::new("examples").multiple(true).args(["image", "like"]).conflicts_with_all(["query", "vector"])))]
+#[command(group(ArgGroup::new("examples").multiple(true).args(["query", "image", "like"]).conflicts_with("vector")))]
 pub(super) struct Search {
     /// Collection
     collection: String,
-    /// What to look for, in words
+    /// What to look for, in words; beside --image or --like one more example, where the model reads words and pictures
     query: Option<String>,
     /// What to look for, as a picture; may be repeated, and stand beside --like: the mean of all counts
     #[arg(long, value_name = "FILE")]
@@ -131,11 +131,14 @@ pub(super) fn run(args: &Search, context: &Context) -> Result<Exit, Failure> {
     let read = |files: &[PathBuf]| -> Result<Vec<Vec<u8>>, Failure> {
         files.iter().map(|file| values::read_bounded(file, most)).collect()
     };
+    let by_examples = [&args.image, &args.unlike_image].iter().any(|files| !files.is_empty())
+        || [&args.like, &args.unlike].iter().any(|ids| !ids.is_empty());
     let target = match (&args.query, &args.vector) {
-        (Some(text), _) => Target::Text(text.clone()),
+        (Some(text), _) if !by_examples => Target::Text(text.clone()),
         (_, Some(vector)) => Target::Vector(read_vector(vector)?),
         // clap's group asks for one of them.
-        (None, None) => Target::Alike(Alike {
+        (text, None) => Target::Alike(Alike {
+            text: text.clone(),
             pictures: read(&args.image)?,
             like: args.like.clone(),
             unlike: args.unlike.clone(),

@@ -101,11 +101,12 @@ impl OneOrMany {
     }
 }
 
-/// A search: by `text`, or by `vector`, or by `image` and `like` (one, several or both).
+/// A search: by `vector`, or by `text`, or by `image` and `like` (one, several or both), which a `text` may stand beside.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
-    /// A question or some words, for a text collection; at most 8 000 characters.
+    /// A question or some words, for a text collection, or a picture collection whose model reads words too; at most 8 000
+    /// characters. Beside `image`, `like` or what results should be unlike it counts as one more example: the mean of all.
     #[serde(default)]
     #[schema(example = "哪种索引最省内存?")]
     text: Option<String>,
@@ -119,10 +120,10 @@ pub struct SearchRequest {
     /// the mean of all of them.
     #[serde(default)]
     like: Option<OneOrMany>,
-    /// Ids of documents inside that results should not be like, at most 8; beside `image` or `like`.
+    /// Ids of documents inside that results should not be like, at most 8; beside `image`, `like` or `text`.
     #[serde(default)]
     unlike: Option<OneOrMany>,
-    /// Pictures in base64 that results should not be like, at most 8; beside `image` or `like`.
+    /// Pictures in base64 that results should not be like, at most 8; beside `image`, `like` or `text`.
     #[serde(default)]
     unlike_image: Option<OneOrMany>,
     /// The part of the one picture in `image` that counts: left, top, width and height in fractions of its sides, as it is looked
@@ -294,27 +295,33 @@ pub(super) fn filter(text: Option<&str>) -> Result<Option<Filter>, ApiError> {
 impl SearchRequest {
     fn into_query(self) -> Result<Query, ApiError> {
         let by_examples = self.image.is_some() || self.like.is_some();
-        let has_conditions = self.unlike.is_some() || self.unlike_image.is_some() || self.region.is_some();
+        let is_unlike = self.unlike.is_some() || self.unlike_image.is_some();
+        let has_conditions = is_unlike || self.region.is_some();
         let target = match (self.text, self.vector, by_examples) {
             (Some(text), None, false) if !has_conditions => Target::Text(text),
             (None, Some(vector), false) if !has_conditions => Target::Vector(vector),
-            (None, None, true) => Target::Alike(Alike {
-                pictures: OneOrMany::into_pictures(self.image)?,
-                like: OneOrMany::into_list(self.like),
-                unlike: OneOrMany::into_list(self.unlike),
-                unlike_pictures: OneOrMany::into_pictures(self.unlike_image)?,
-                region: self.region.map(|[left, top, width, height]| Region { left, top, width, height }),
-            }),
+            (text, None, by_examples) if by_examples || (text.is_some() && is_unlike) => {
+                Target::Alike(Alike {
+                    text,
+                    pictures: OneOrMany::into_pictures(self.image)?,
+                    like: OneOrMany::into_list(self.like),
+                    unlike: OneOrMany::into_list(self.unlike),
+                    unlike_pictures: OneOrMany::into_pictures(self.unlike_image)?,
+                    region: self.region.map(|[left, top, width, height]| Region { left, top, width, height }),
+                })
+            }
             (text, vector, _) => {
-                let given = [text.is_some(), vector.is_some(), by_examples];
-                return Err(match given.iter().filter(|given| **given).count() {
+                let given = usize::from(vector.is_some()) + usize::from(text.is_some() || by_examples);
+                return Err(match given {
                     0 | 1 if has_conditions => ApiError::invalid(
-                        "unlike, unlike_image and region stand beside image or like, received them without",
-                        "say in image or like what results should be like",
+                        "unlike and unlike_image stand beside text, image or like, and region beside image; received them without",
+                        "say in text, image or like what results should be like",
                     ),
                     given => ApiError::invalid(
-                        format!("expected exactly one of text, vector, and image or like, received {given}"),
-                        "say what to look for in one of them; image and like may stand together",
+                        format!(
+                            "expected either vector, or text, image and like, received {given} of the two"
+                        ),
+                        "say what to look for in one of them; text, image and like may stand together",
                     ),
                 });
             }
@@ -336,8 +343,8 @@ impl SearchRequest {
 
 /// Search a collection
 ///
-/// By text, by vector, or by examples: pictures (or a part of one) and documents inside, several together, unlike others; with a
-/// filter over metadata. Texts are found by
+/// By text, by vector, or by examples: pictures (or a part of one) and documents inside, several together, unlike others, with a text
+/// beside them where the model reads both; with a filter over metadata. Texts are found by
 /// meaning, by words, or by both; what stands in quotes (`"…"`, `“…”`, `「…」`) must be there word by word.
 #[utoipa::path(post, path = "/v1/collections/{collection}/search", operation_id = "searchCollection", tag = "search",
     params(("collection" = String, Path, description = "name of the collection")),

@@ -126,9 +126,13 @@ async fn examples_stand_together_and_against_others() {
     let body = service.post(path, &part).await.expect(200);
     assert_ne!(ids(&body)[0], "checks.png", "one white square is no checker board");
     for (wrong, word) in [
-        (json!({"unlike": "red.png"}), "beside image or like"),
-        (json!({"text": "x", "region": [0, 0, 1, 1]}), "beside image or like"),
-        (json!({"text": "x", "like": "red.png"}), "exactly one"),
+        (json!({"unlike": "red.png"}), "beside text, image or like"),
+        (json!({"text": "x", "region": [0, 0, 1, 1]}), "region beside image"),
+        (json!({"vector": [1], "like": "red.png"}), "either vector"),
+        // Words stand beside pictures where one model reads both, and this one does not.
+        (json!({"text": "a red square", "image": red}), "e5-small-zh-en@"),
+        (json!({"text": "a red square", "unlike": "red.png"}), "efficientnet-lite0@"),
+        (json!({"text": "??", "image": red}), "only punctuation"),
         (json!({"image": [], "like": []}), "should be like"),
         (json!({"image": vec![&red; 9]}), "at most 8"),
         (json!({"like": 7}), "a text or a list of texts"),
@@ -140,6 +144,20 @@ async fn examples_stand_together_and_against_others() {
         let told = service.post(path, &wrong).await.refused(422, "invalid_input");
         assert!(told.contains(word), "{word}: {told}");
     }
+}
+
+#[tokio::test]
+async fn words_stand_beside_documents_of_a_text_collection() {
+    let service = Service::new().with_sentences().await;
+    let path = "/v1/collections/course/search";
+    let like = json!({"like": "text_corpus.txt/5", "text": "FAISS"});
+    let body = service.post(path, &like).await.expect(200);
+    assert!(!ids(&body).contains(&"text_corpus.txt/5"), "what was named is not answered");
+    assert_eq!((&body["mode"], ids(&body).len()), (&json!("dense"), 2));
+    let alone = service.post(path, &json!({"like": "text_corpus.txt/5"})).await.expect(200);
+    assert_ne!(body["results"][0]["similarity"], alone["results"][0]["similarity"], "another query");
+    let away = service.post(path, &json!({"text": "FAISS", "unlike": "text_corpus.txt/5"})).await.expect(200);
+    assert_eq!(ids(&away).len(), 2);
 }
 
 #[tokio::test]

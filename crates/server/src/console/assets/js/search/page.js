@@ -2,7 +2,7 @@
 // that comes late is dropped. Collection, question and filters stand behind # in the address: they can be shared and never reach a log.
 
 import { Problem, collections, isAborted, search } from "../api.js";
-import { byId } from "../dom.js";
+import { byId, toast } from "../dom.js";
 import { say } from "../words.js";
 import { drawAsked, stopCropping } from "./asked.js";
 import { drawChoices, tickChoice } from "./choices.js";
@@ -26,7 +26,7 @@ const acts = {
   onLike: (result, source) => ask({ items: [item(result, source, 1)] }),
   onJoin(result, source, sign) {
     const items = (state.asked?.items ?? []).filter((one) => one.value !== result.id);
-    ask({ items: [...items, item(result, source, sign)].slice(-MOST_ASKED) });
+    ask({ items: [...items, item(result, source, sign)].slice(-MOST_ASKED), ...words() });
   },
   onFilter(field, value) {
     toggleFilter(field, value);
@@ -44,6 +44,9 @@ const acts = {
   },
 };
 
+/** The words that stay beside examples. */
+const words = () => (state.asked?.text !== undefined && findsByWords(chosen()) ? { text: state.asked.text } : {});
+
 const item = (result, source, sign) => ({ kind: "like", value: result.id, src: source, name: pictureName(result), sign });
 
 const askedActs = {
@@ -52,7 +55,9 @@ const askedActs = {
   onDrop(dropped) {
     const items = state.asked.items.filter((one) => one !== dropped);
     if (dropped.src?.startsWith("blob:")) URL.revokeObjectURL(dropped.src);
-    if (items.some((one) => one.sign > 0)) ask({ items });
+    const { text } = words();
+    if (items.some((one) => one.sign > 0) || (text !== undefined && items.length > 0)) ask({ items, ...words() });
+    else if (text !== undefined) ask({ text });
     else forget();
   },
   onRegion(region) {
@@ -63,18 +68,21 @@ const askedActs = {
 
 const firstOf = (kind) => state.all.find((one) => one.kind === kind && one.count > 0) ?? state.all.find((one) => one.kind === kind);
 
+/** Whether words find pictures in a collection, alone or beside examples. */
+const findsByWords = (one) => one?.kind === "image" && !wordless.has(one.model) && !KNOWN_WORDLESS.test(one.model);
+
 /** Whether the chosen collection can be asked this. */
 function reads(asked) {
   const one = chosen();
   if (!one) return false;
-  if (asked.text !== undefined) return one.kind === "text" || (one.kind === "image" && !wordless.has(one.model) && !KNOWN_WORDLESS.test(one.model));
-  return asked.items.every((each) => each.kind === "like") || one.kind === "image";
+  if (asked.text !== undefined && one.kind !== "text" && !findsByWords(one)) return false;
+  return !asked.items || asked.items.every((each) => each.kind === "like") || one.kind === "image";
 }
 
 /** Another collection when the chosen one cannot read what is asked. */
 function moveFor(asked) {
   if (reads(asked)) return true;
-  const kind = asked.text !== undefined ? "text" : "image";
+  const kind = asked.items ? "image" : "text";
   const other = firstOf(kind);
   if (!other) {
     const command = kind === "image" ? "bilin add pictures FOLDER" : "bilin add notes FOLDER";
@@ -149,7 +157,9 @@ async function run() {
     if (!(problem instanceof Problem)) throw problem;
     if (body.text !== undefined && chosen()?.kind === "image" && problem.status === 422 && !body.filter) {
       wordless.add(chosen().model); // its model reads pictures alone
-      if (moveFor(state.asked)) run();
+      if (state.asked.items) toast(say("wordless", chosen().model));
+      if (state.asked.items) ask({ items: state.asked.items });
+      else if (moveFor(state.asked)) run();
       return;
     }
     state.shown = null;
@@ -161,13 +171,14 @@ async function run() {
 
 /** Asks something else. */
 function ask(asked) {
-  if (asked.text === undefined) {
-    byId("query").value = "";
-    window.scrollTo({ top: 0 });
-  }
+  if (asked.text === undefined) byId("query").value = "";
+  if (asked.items && asked.items !== state.asked?.items) window.scrollTo({ top: 0 });
+  const isSamePictures = asked.items !== undefined && asked.items === state.asked?.items;
   state.asked = asked;
-  state.region = null;
-  stopCropping();
+  if (!isSamePictures) {
+    state.region = null;
+    stopCropping();
+  }
   if (!moveFor(asked)) return undefined;
   drawAsked(askedActs);
   remember();
@@ -176,9 +187,10 @@ function ask(asked) {
 
 function askText(text, isAgain) {
   const trimmed = text.trim();
-  if (!trimmed) return forget();
+  const items = findsByWords(chosen()) ? state.asked?.items : undefined;
+  if (!trimmed) return items ? ask({ items }) : forget();
   if (!isAgain && state.asked?.text === trimmed && state.shown) return undefined;
-  return ask({ text: trimmed });
+  return ask({ text: trimmed, ...(items ? { items } : {}) });
 }
 
 async function askPictures(files, isMore) {
@@ -186,7 +198,7 @@ async function askPictures(files, isMore) {
   try {
     const items = await Promise.all(files.slice(0, MOST_ASKED).map(async (file) =>
       ({ kind: "image", value: await readPicture(file), src: URL.createObjectURL(file), name: file.name || say("picture"), sign: 1 })));
-    await ask({ items: [...kept, ...items].slice(-MOST_ASKED) });
+    await ask({ items: [...kept, ...items].slice(-MOST_ASKED), ...words() });
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     forget();

@@ -1,6 +1,6 @@
 // What the search page knows: one object, so that its parts need not import each other.
 
-/** The page's state. `asked` is {text}, {items: [...]} or null; an item is {kind: "image" | "like", value, src, name, sign: 1 | -1}. */
+/** The page's state. `asked` is {text}, {items: [...]}, both (words beside examples) or null; an item is {kind: "image" | "like", value, src, name, sign: 1 | -1}. */
 export const state = {
   all: [],
   broken: [],
@@ -46,9 +46,8 @@ const oneOrMany = (values) => (values.length === 1 ? values[0] : values);
 export function requestBody() {
   const body = {};
   const { asked, ways } = state;
-  if (asked.text !== undefined) {
-    body.text = asked.text;
-  } else {
+  if (asked.text !== undefined) body.text = asked.text;
+  if (asked.items) {
     for (const [key, kind, sign] of [["image", "image", 1], ["like", "like", 1], ["unlike", "like", -1], ["unlike_image", "image", -1]]) {
       const values = asked.items.filter((item) => item.kind === kind && item.sign === sign).map((item) => item.value);
       if (values.length > 0) body[key] = oneOrMany(values);

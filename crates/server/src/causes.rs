@@ -1,12 +1,27 @@
 //! What stands behind an error: the causes that it names as its sources, which often say more than itself.
+//!
+//! Many messages end with their cause already, and nobody wants to read it twice: what was told above is left out.
 
 use std::error::Error;
-use std::iter;
 
 /// Everything below an error, outermost first.
+pub(crate) fn all(error: &dyn Error) -> Vec<String> {
+    let (mut causes, mut told) = (Vec::new(), error.to_string());
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !told.contains(&text) {
+            causes.push(text.clone());
+        }
+        told.push_str(&text);
+        next = cause.source();
+    }
+    causes
+}
+
+/// The same in one line.
 pub(crate) fn causes(error: &dyn Error) -> String {
-    let below = iter::successors(error.source(), |&cause| cause.source());
-    below.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    all(error).join(": ")
 }
 
 /// An error with everything below it.

@@ -2,6 +2,7 @@
 //!
 //! The one place where an [`ErrorKind`] becomes an exit code.
 
+use crate::causes;
 use bilin_engine::{Error, ErrorKind};
 use std::io;
 
@@ -95,18 +96,7 @@ pub fn exit_of(kind: ErrorKind) -> Exit {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        let mut causes = Vec::new();
-        let mut told = error.message.clone();
-        let mut next = std::error::Error::source(&error);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            // Many messages end with their cause already; nobody wants to read it twice.
-            if !told.contains(&text) {
-                causes.push(text.clone());
-            }
-            told.push_str(&text);
-            next = cause.source();
-        }
+        let causes = causes::all(&error);
         let hint = match error.kind {
             ErrorKind::Locked => Some(
                 "a running bilin serve holds it: use its HTTP routes, or stop it first; --data DIR names another folder"

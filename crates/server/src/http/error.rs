@@ -2,7 +2,7 @@
 //!
 //! `code` is stable and for programs; `message` says what was expected and what came; `hint` says what to do.
 
-use crate::causes::causes;
+use crate::causes::{causes, with_causes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bilin_engine::{Error, ErrorKind};
@@ -197,9 +197,7 @@ pub(super) struct ErrorCode(pub(super) &'static str);
 impl From<Error> for ApiError {
     fn from(error: Error) -> ApiError {
         if error.kind == ErrorKind::Internal {
-            let causes = causes(&error);
-            let colon = if causes.is_empty() { "" } else { ": " };
-            return ApiError::internal(&format!("{}{colon}{causes}", error.message));
+            return ApiError::internal(&with_causes(&error));
         }
         let (status, code, default_hint) = wire(error.kind);
         if status.is_server_error() {

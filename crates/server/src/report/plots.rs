@@ -5,8 +5,10 @@
 
 pub(super) use plotters::chart::SeriesLabelPosition;
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::ops::Range;
 
 const SIZE: (u32, u32) = (680, 320);
 /// Replaced by the style sheet.
@@ -40,26 +42,9 @@ pub(super) fn lines(lines: &[Line], x: &str, y: &str) -> Result<String, String> 
     let lowest = lines.iter().filter_map(|line| line.values.first()).copied().fold(1.0f64, f64::min);
     let bottom = ((lowest - 0.05).max(0.0) * 10.0).floor() / 10.0;
     drawn(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(12)
-            .margin_right(20)
-            .x_label_area_size(42)
-            .y_label_area_size(52)
-            .build_cartesian_2d(1f64..last as f64, bottom..1.0f64)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style((FONT, FONT_SIZE).into_font().color(&INK))
-            .axis_desc_style((FONT, FONT_SIZE).into_font().color(&INK))
-            .x_labels(last.min(20))
-            .y_labels(6)
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{y:.1}"))
-            .x_desc(x)
-            .y_desc(y)
-            .draw()?;
+        let mut chart = chart(area, 52, 1f64..last as f64, bottom..1.0f64)?;
+        let (whole, tenths) = (|x: &f64| format!("{x:.0}"), |y: &f64| format!("{y:.1}"));
+        mesh(&mut chart, &Mesh { words: (x, y), ticks: (last.min(20), 6), labels: (&whole, &tenths) })?;
         for (at, line) in lines.iter().enumerate() {
             let colour = SERIES[at % SERIES.len()];
             let points = || (1..).map(f64::from).zip(line.values.iter().copied());
@@ -72,11 +57,7 @@ pub(super) fn lines(lines: &[Line], x: &str, y: &str) -> Result<String, String> 
             chart.draw_series(points().map(|point| Circle::new(point, 3, colour.filled())))?;
         }
         if lines.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::LowerRight)
-                .label_font((FONT, FONT_SIZE).into_font().color(&INK))
-                .draw()?;
+            names(&mut chart, SeriesLabelPosition::LowerRight)?;
         }
         Ok(())
     })
@@ -90,31 +71,14 @@ pub(super) fn bars(labels: &[String], series: &[Line], x: &str, y: &str) -> Resu
     let is_count = values().all(|value| value.fract() == 0.0);
     let width = 0.8 / series.len().max(1) as f64;
     drawn(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(12)
-            .margin_right(20)
-            .x_label_area_size(42)
-            .y_label_area_size(52)
-            .build_cartesian_2d(0f64..labels.len() as f64, 0f64..top * 1.15)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .disable_x_mesh()
-            .label_style((FONT, FONT_SIZE).into_font().color(&INK))
-            .axis_desc_style((FONT, FONT_SIZE).into_font().color(&INK))
-            .x_labels(0)
-            .y_labels(5)
-            .y_label_formatter(&|y| match is_count {
-                // There is no half question.
-                true if (y - y.round()).abs() > 1e-6 => String::new(),
-                true => format!("{y:.0}"),
-                false => format!("{y:.1}"),
-            })
-            .x_desc(x)
-            .y_desc(y)
-            .draw()?;
+        let mut chart = chart(area, 52, 0f64..labels.len() as f64, 0f64..top * 1.15)?;
+        let label = |y: &f64| match is_count {
+            // There is no half question.
+            true if (y - y.round()).abs() > 1e-6 => String::new(),
+            true => format!("{y:.0}"),
+            false => format!("{y:.1}"),
+        };
+        mesh(&mut chart, &Mesh { words: (x, y), ticks: (0, 5), labels: (&label, &label) })?;
         let centred = (FONT, FONT_SIZE).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Top));
         let above = (FONT, FONT_SIZE).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
         for (at, label) in labels.iter().enumerate() {
@@ -142,11 +106,7 @@ pub(super) fn bars(labels: &[String], series: &[Line], x: &str, y: &str) -> Resu
             }
         }
         if series.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .label_font((FONT, FONT_SIZE).into_font().color(&INK))
-                .draw()?;
+            names(&mut chart, SeriesLabelPosition::UpperRight)?;
         }
         Ok(())
     })
@@ -237,26 +197,9 @@ pub(super) fn curves(
     let (left, right) = bounds(spots().map(|spot| spot.x), x);
     let (low, high) = bounds(spots().map(|spot| spot.y), y);
     drawn(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(12)
-            .margin_right(20)
-            .x_label_area_size(42)
-            .y_label_area_size(60)
-            .build_cartesian_2d(left..right, low..high)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style((FONT, FONT_SIZE).into_font().color(&INK))
-            .axis_desc_style((FONT, FONT_SIZE).into_font().color(&INK))
-            .x_labels(10)
-            .y_labels(7)
-            .x_label_formatter(&|at| x.scale.label(*at))
-            .y_label_formatter(&|at| y.scale.label(*at))
-            .x_desc(x.words)
-            .y_desc(y.words)
-            .draw()?;
+        let mut chart = chart(area, 60, left..right, low..high)?;
+        let (of_x, of_y) = (|at: &f64| x.scale.label(*at), |at: &f64| y.scale.label(*at));
+        mesh(&mut chart, &Mesh { words: (x.words, y.words), ticks: (10, 7), labels: (&of_x, &of_y) })?;
         let mut line = |points: [(f64, f64); 2]| {
             chart.draw_series([PathElement::new(points, INK.stroke_width(1))]).map(drop)
         };
@@ -284,18 +227,61 @@ pub(super) fn curves(
             }
         }
         if curves.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(legend)
-                .label_font((FONT, FONT_SIZE).into_font().color(&INK))
-                .draw()?;
+            names(&mut chart, legend)?;
         }
         Ok(())
     })
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// Two axes with room for their labels, `left` pixels beside the upright one.
+fn chart<'a, 'b>(area: &'a Area<'b>, left: u32, x: Range<f64>, y: Range<f64>) -> Drawn<Chart<'a, 'b>> {
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(12).margin_right(20).x_label_area_size(42).y_label_area_size(left);
+    Ok(builder.build_cartesian_2d(x, y)?)
+}
+
+/// How a value is written at an axis.
+type Label<'a> = &'a dyn Fn(&f64) -> String;
+
+/// What stands along the axes, x before y.
+struct Mesh<'a> {
+    words: (&'a str, &'a str),
+    /// Labels at most; without any there are no lines across either.
+    ticks: (usize, usize),
+    labels: (Label<'a>, Label<'a>),
+}
+
+fn mesh(chart: &mut Chart<'_, '_>, Mesh { words, ticks, labels }: &Mesh<'_>) -> Drawn {
+    let ink = || (FONT, FONT_SIZE).into_font().color(&INK);
+    let mut mesh = chart.configure_mesh();
+    if ticks.0 == 0 {
+        mesh.disable_x_mesh();
+    }
+    mesh.axis_style(INK)
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        .x_labels(ticks.0)
+        .y_labels(ticks.1)
+        .x_label_formatter(labels.0)
+        .y_label_formatter(labels.1)
+        .x_desc(words.0)
+        .y_desc(words.1)
+        .draw()?;
+    Ok(())
+}
+
+/// The names of the series.
+fn names<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) -> Drawn {
+    let ink = (FONT, FONT_SIZE).into_font().color(&INK);
+    chart.configure_series_labels().position(position).label_font(ink).draw()?;
+    Ok(())
+}
 
 fn drawn(draw: impl FnOnce(&Area<'_>) -> Drawn) -> Result<String, String> {
     let mut svg = String::new();

@@ -19,11 +19,9 @@ export function openDialog(title, body, narrow = false) {
 }
 
 /**
- * Asks before something that cannot be taken back. With `typed`, that very text must be typed first. `act` may fail: the dialog then
- * says why and stays.
+ * A dialog with `controls` and a button that does something. `act` may fail: the dialog then says why and stays. Gives the button.
  */
-export function confirm({ title, words, action, typed = null, act }) {
-  const input = typed === null ? null : node("input", { class: "input", autocomplete: "off", spellcheck: "false" });
+export function ask({ title, words, controls = [], action, act, look = "main" }) {
   const told = node("div");
   const go = button(action, async () => {
     go.disabled = true;
@@ -34,10 +32,16 @@ export function confirm({ title, words, action, typed = null, act }) {
       told.replaceChildren(problemBox(problem));
       go.disabled = false;
     }
-  }, "loss");
-  const dialog = openDialog(title, [
-    node("p", { class: "soft" }, words), input ? field(say("typeToConfirm", typed), input) : null, told,
+  }, look);
+  const dialog = openDialog(title, [node("p", { class: "soft" }, words), ...controls, told,
     node("div", { class: "dialog-foot" }, button(say("cancel"), () => dialog.close()), go)], true);
+  return go;
+}
+
+/** Asks before something that cannot be taken back. With `typed`, that very text must be typed first. */
+export function confirm({ title, words, action, typed = null, act }) {
+  const input = typed === null ? null : node("input", { class: "input", autocomplete: "off", spellcheck: "false" });
+  const go = ask({ title, words, controls: input ? [field(say("typeToConfirm", typed), input)] : [], action, act, look: "loss" });
   if (input) {
     go.disabled = true;
     input.addEventListener("input", () => (go.disabled = input.value !== typed));

@@ -2,7 +2,7 @@
 // in the background shows its progress; what it answers when done runs here until then.
 
 import { collections, maintain, merge, reencode, stopReencode, tuning, verify } from "../api.js";
-import { openDialog } from "../dialog.js";
+import { ask } from "../dialog.js";
 import { button, choice, field, node, problemBox } from "../dom.js";
 import { count, say } from "../words.js";
 
@@ -26,23 +26,6 @@ function tuneTask(name, { step, progress }) {
   return node("li", { class: "task" }, node("div", { class: "row" }, node("b", { class: "grow" }, say("tuning")),
     node("a", { class: "link", href: `#/tuning/${encodeURIComponent(name)}` }, say("look", say("tuning")))),
   node("progress", { max: 1, value: progress, "aria-label": say("tuning") }), node("p", { class: "soft small" }, step));
-}
-
-/** A dialog with one field and a button that does something. */
-function asking(title, words, control, action, act) {
-  const told = node("div");
-  const go = button(action, async () => {
-    go.disabled = true;
-    try {
-      await act();
-      dialog.close();
-    } catch (problem) {
-      told.replaceChildren(problemBox(problem));
-      go.disabled = false;
-    }
-  }, "main");
-  const dialog = openDialog(title, [node("p", { class: "soft" }, words), ...[control].flat(), told,
-    node("div", { class: "dialog-foot" }, button(say("cancel"), () => dialog.close()), go)], true);
 }
 
 /** The part of the page with the tasks: {element, draw(collection) → whether something runs, end()}. */
@@ -95,10 +78,11 @@ export function tasksPanel(first, again) {
 
   const reencoder = button(say("reencode"), () => {
     const model = node("input", { class: "input", spellcheck: "false", autocomplete: "off", value: latest.model ?? "" });
-    asking(say("reencode"), say("reencodeWords"), field(say("model"), model), say("start"), async () => {
+    const act = async () => {
       await reencode(name, { model: model.value.trim(), force: model.value.trim() === latest.model });
       again();
-    });
+    };
+    ask({ title: say("reencode"), words: say("reencodeWords"), controls: [field(say("model"), model)], action: say("start"), act });
   });
   const merger = button(say("merge"), async () => {
     const { collections: all } = await collections();
@@ -106,12 +90,14 @@ export function tasksPanel(first, again) {
     if (others.length === 0) return told.replaceChildren(node("p", { class: "why" }, say("noneToMerge")));
     const from = choice(others.map((one) => [one.name, `${one.name} (${count(one.count)})`]), others[0].name);
     const conflict = choice([["fail", say("conflictFail")], ["keep", say("conflictKeep")], ["replace", say("conflictReplace")]], "fail");
-    return asking(say("merge"), say("mergeWords", name), [field(say("mergeFrom"), from), field(say("conflict"), conflict)], say("start"), async () => {
+    const act = async () => {
       run(say("merging", from.value), async () => {
         const done = await merge(name, { sources: [from.value], on_conflict: conflict.value });
         return say("merged", count(done.added), count(done.updated), count(done.kept));
       });
-    });
+    };
+    const controls = [field(say("mergeFrom"), from), field(say("conflict"), conflict)];
+    return ask({ title: say("merge"), words: say("mergeWords", name), controls, action: say("start"), act });
   });
   const keeper = button(say("maintain"), () => run(say("maintaining"), async () => {
     await maintain(name);

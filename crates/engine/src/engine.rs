@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::faiss::{self, ExportOptions, Exported, ImportOptions, Imported};
 use crate::full_text::Fillers;
 use crate::health::{self, Health};
+use crate::history::Histories;
 use crate::lookup::{self, FoundDocument};
 use crate::models::ModelPool;
 use crate::offsite::Offsite;
@@ -70,6 +71,8 @@ pub struct Engine {
     pub(crate) offsite: Offsite,
     /// Full texts that are being filled.
     pub(crate) fillers: Fillers,
+    /// What evaluations and studies came to.
+    pub(crate) histories: Histories,
 }
 
 impl std::fmt::Debug for Engine {
@@ -89,6 +92,7 @@ impl Engine {
         Ok(Engine {
             answers: Arc::new(AnswerCache::new(&config)),
             query_vectors: QueryVectors::new(config.cache.vector_bytes),
+            histories: Histories::new(&config.data),
             config,
             stores,
             models: ModelPool::default(),
@@ -152,6 +156,9 @@ impl Engine {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         self.stores.remove(name)?;
         self.answers.forget(name);
+        if let Err(error) = self.histories.forget(name) {
+            tracing::warn!(collection = name, %error, "the history of its evaluations cannot be removed");
+        }
         Ok(())
     }
 

@@ -60,6 +60,7 @@ pub mod eval;
 pub mod faiss;
 mod full_text;
 mod health;
+mod history;
 mod keeping;
 mod letters;
 mod lookup;
@@ -98,6 +99,7 @@ pub use encoding::{
 pub use engine::{Engine, MAX_TEXTS_PER_REQUEST};
 pub use error::{Error, ErrorKind};
 pub use health::Health;
+pub use history::{History, PastEvaluation, PastRun, PastStudy};
 pub use keeping::{BACKUPS_KEPT, BackupList};
 pub use lookup::{FoundDocument, FoundItem, MAX_FACETS};
 pub use merging::Merged;

@@ -94,7 +94,8 @@ pub struct EvalProgress {
 }
 
 impl Engine {
-    /// Asks the questions in every way of the options and judges what comes. Changes nothing.
+    /// Asks the questions in every way of the options and judges what comes. Changes nothing but the history of the collection that is
+    /// asked first ([`Engine::history`]).
     ///
     /// # Errors
     /// Those of a search, naming the question; [`crate::ErrorKind::Cancelled`]; limits by name.
@@ -105,7 +106,9 @@ impl Engine {
         token: &CancelToken,
         progress: &(dyn Fn(EvalProgress) + Sync),
     ) -> Result<Evaluation, Error> {
-        run::evaluate(self, questions, options, token, progress)
+        let evaluation = run::evaluate(self, questions, options, token, progress)?;
+        self.histories.add_evaluation(&evaluation);
+        Ok(evaluation)
     }
 
     /// Questions made of the headings of a collection, one for each section, for a person to edit.

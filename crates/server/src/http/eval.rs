@@ -9,9 +9,11 @@ use super::extract::{Json, PathParts};
 use super::state::AppState;
 use axum::Json as Answer;
 use axum::extract::State;
-use bilin_engine::eval::{EvalOptions, EvalSetting, Evaluation, questions_of};
+use bilin_engine::eval::{EvalOptions, EvalProgress, EvalSetting, EvalStage, Evaluation, questions_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use utoipa::ToSchema;
 
 /// Questions times settings of one request.
@@ -20,6 +22,8 @@ const MAX_SEARCHES: usize = 1_000;
 const EXPLAINED: usize = 50;
 /// Resamples behind an interval at most.
 const MAX_RESAMPLES: usize = 10_000;
+/// Longest name of a run, characters.
+const MAX_RUN_CHARS: usize = 64;
 
 /// What to ask, and how.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -42,6 +46,80 @@ pub struct EvalRequest {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 10000)]
     resamples: Option<usize>,
+    /// A name for this run, at most 64 characters: `GET` of the same address tells under it how far the run is.
+    #[serde(default)]
+    #[schema(max_length = 64)]
+    run: Option<String>,
+}
+
+/// Evaluations of a collection that are not answered yet.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EvaluationsUnderWay {
+    /// Oldest first.
+    under_way: Vec<EvaluationProgress>,
+}
+
+/// How far an evaluation is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct EvaluationProgress {
+    /// As it was named; null when it was not.
+    run: Option<String>,
+    /// `waiting` (for its turn), `counting` (right passages in the collection), `asking` (the questions) or `explaining` (failures).
+    #[schema(example = "asking")]
+    stage: &'static str,
+    /// How much of the stage is done: questions times settings while asking.
+    done: usize,
+    /// Of how much; 0 while it is not known.
+    total: usize,
+}
+
+/// All of them, each with its collection, in the order they came.
+#[derive(Default)]
+pub struct UnderWay(Mutex<BTreeMap<u64, (String, EvaluationProgress)>>);
+
+impl UnderWay {
+    /// Figures are whole at any time, so a panic elsewhere does not spoil them.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (String, EvaluationProgress)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(self: &Arc<Self>, collection: &str, run: Option<String>) -> Told {
+        let mut all = self.lock();
+        let number = all.last_key_value().map_or(0, |(last, _)| last + 1);
+        let progress = EvaluationProgress { run, stage: "waiting", done: 0, total: 0 };
+        all.insert(number, (collection.to_owned(), progress));
+        Told { number, under_way: Arc::clone(self) }
+    }
+
+    fn of(&self, collection: &str) -> Vec<EvaluationProgress> {
+        let all = self.lock();
+        all.values().filter(|(of, _)| of == collection).map(|(_, progress)| progress.clone()).collect()
+    }
+}
+
+/// One of them, until it is answered or given up.
+struct Told {
+    number: u64,
+    under_way: Arc<UnderWay>,
+}
+
+impl Told {
+    fn tell(&self, now: EvalProgress) {
+        if let Some((_, progress)) = self.under_way.lock().get_mut(&self.number) {
+            progress.stage = match now.stage {
+                EvalStage::Counting => "counting",
+                EvalStage::Asking => "asking",
+                EvalStage::Explaining => "explaining",
+            };
+            (progress.done, progress.total) = (now.done, now.total);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.under_way.lock().remove(&self.number);
+    }
 }
 
 /// What was found: `questions`, `nowhere` (positions of questions that nothing in the collection answers), `runs` (each with
@@ -75,6 +153,12 @@ impl EvalRequest {
             return Err(ApiError::invalid(
                 format!("resamples: expected 1 to {MAX_RESAMPLES}, received {}", options.resamples),
                 "leave it out for the usual number",
+            ));
+        }
+        if self.run.as_ref().is_some_and(|run| run.chars().count() > MAX_RUN_CHARS) {
+            return Err(ApiError::invalid(
+                format!("run: expected at most {MAX_RUN_CHARS} characters"),
+                "a random number is name enough",
             ));
         }
         options.explained = EXPLAINED;
@@ -111,12 +195,26 @@ pub(super) async fn evaluate(
     Json(request): Json<EvalRequest>,
 ) -> Result<Answer<EvaluationView>, ApiError> {
     let options = request.options(&name)?;
+    let told = state.evaluations.begin(&name, request.run.clone());
     let evaluation = state
         .crossing
         .search_for(Weight::LONG, &state.engine, move |engine, token| {
             let questions = questions_of(&request.questions)?;
-            engine.evaluate(&questions, &options, token, &|_| {})
+            engine.evaluate(&questions, &options, token, &|now| told.tell(now))
         })
         .await?;
     Ok(Answer(EvaluationView(evaluation)))
+}
+
+/// Evaluations under way
+///
+/// Of this collection: how far each is that was asked for and is not answered yet.
+#[utoipa::path(get, path = "/v1/collections/{collection}/eval", operation_id = "evaluationsUnderWay", tag = "search",
+    params(("collection" = String, Path, description = "name of the collection")),
+    responses((status = 200, body = EvaluationsUnderWay)))]
+pub(super) async fn under_way(
+    State(state): State<AppState>,
+    PathParts(name): PathParts<String>,
+) -> Answer<EvaluationsUnderWay> {
+    Answer(EvaluationsUnderWay { under_way: state.evaluations.of(&name) })
 }

@@ -17,6 +17,7 @@ mod errors;
 mod eval;
 mod extract;
 mod facets;
+mod history;
 mod keeping;
 mod listen;
 mod live;

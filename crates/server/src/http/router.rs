@@ -6,8 +6,8 @@
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    access, backups, collections, documents, duplicates, embeddings, errors, eval, facets, keeping, merge,
-    openapi, page, probes, reencode, replica, requests, search, tune, tutorial,
+    access, backups, collections, documents, duplicates, embeddings, errors, eval, facets, history, keeping,
+    merge, openapi, page, probes, reencode, replica, requests, search, tune, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -29,7 +29,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(search::search))
         .routes(routes!(facets::facets))
         .routes(routes!(duplicates::duplicates))
-        .routes(routes!(eval::evaluate))
+        .routes(routes!(eval::evaluate, eval::under_way))
+        .routes(routes!(history::get, history::forget))
         .routes(routes!(embeddings::embeddings))
         .routes(routes!(documents::add))
         .routes(routes!(documents::get, documents::delete))

@@ -2,6 +2,7 @@
 
 use super::admission::AdmissionOptions;
 use super::crossing::Crossing;
+use super::eval::UnderWay;
 use super::telemetry::Telemetry;
 use crate::access::Access;
 use crate::follow::Following;
@@ -78,6 +79,8 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     pub(super) engine: Arc<Engine>,
     pub(super) crossing: Crossing,
+    /// Evaluations that are asked for and not answered yet.
+    pub(super) evaluations: Arc<UnderWay>,
     /// `None` when the library refused a name of ours, which a test excludes.
     pub(super) metrics: Option<Metrics>,
     pub(super) text_collection: Option<String>,
@@ -101,6 +104,7 @@ impl AppState {
         }
         AppState(Arc::new(Inner {
             engine,
+            evaluations: Arc::default(),
             crossing: Crossing::new(
                 options.limits.max_concurrent_requests,
                 options.limits.request_timeout,

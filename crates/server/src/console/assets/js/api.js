@@ -67,6 +67,9 @@ export const search = (name, body, signal) => post(`${at(name)}/search`, body, s
 export const facets = (name, wishes, signal) => get(`${at(name)}/facets?${query(wishes)}`, signal);
 export const duplicates = (name, wishes, signal) => get(`${at(name)}/duplicates?${query(wishes)}`, signal);
 export const evaluate = (name, wishes, signal) => post(`${at(name)}/eval`, wishes, signal);
+export const evaluations = (name) => get(`${at(name)}/eval`);
+export const pastRuns = (name) => get(`${at(name)}/history`);
+export const forgetPastRuns = (name) => call("DELETE", `${at(name)}/history`);
 export const startTuning = (name, wishes) => post(`${at(name)}/tune`, wishes);
 export const tuning = (name) => get(`${at(name)}/tune`);
 export const stopTuning = (name) => call("DELETE", `${at(name)}/tune`);

@@ -97,6 +97,7 @@ export function linePlot({ title, caption, series, x: xAxis, y: yAxis, target = 
 export function barPlot({ title, caption, bars, xLabel, yLabel }) {
   const bottom = HEIGHT - BOTTOM;
   const y = scale([], false, [0, 1.05 * Math.max(1, ...bars.map(([, height]) => height))], bottom, TOP);
+  if (bars.every(([, height]) => Number.isInteger(height))) y.ticks = y.ticks.filter(Number.isInteger); // there is no half question
   const step = (WIDTH - LEFT - RIGHT) / bars.length;
   const drawn = frame({ at: () => 0, ticks: [] }, y, { x: xLabel, y: yLabel });
   bars.forEach(([word, height], at) => {

@@ -1,18 +1,15 @@
-// The evaluation page: questions whose answers are known are given, asked in one way or several, and the figures drawn. Past runs are kept in
-// this browser; the server keeps nothing.
+// The evaluation page: questions whose answers are known are given, asked in one way or several, and the figures drawn. The server keeps what
+// past runs came to.
 
-import { collections, evaluate, isAborted } from "../api.js";
+import { collections, evaluate, evaluations, forgetPastRuns, isAborted, pastRuns } from "../api.js";
+import { poll } from "../collections/poll.js";
 import { button, choice, field, node, problemBox } from "../dom.js";
-import { keepValue, keptValue } from "../kept.js";
 import { count, say } from "../words.js";
-import { historyPanel, remember } from "./history.js";
+import { historyPanel } from "./history.js";
 import { EXAMPLE, readQuestions } from "./questions.js";
 import { report } from "./report.js";
 
-/** Questions times ways of one request, as the server bounds it. */
-const MOST_SEARCHES = 1000;
-/** How long a search takes as long as no run has said. */
-const GUESSED_MS = 60;
+const PROGRESS_MS = 200;
 const WAYS = ["configured", "dense", "lexical", "hybrid"];
 const DEPTHS = ["3", "5", "10", "20", "100"];
 
@@ -23,25 +20,21 @@ function settings() {
   return left.ways.map((way) => (way === "configured" ? { k: Number(left.k) } : { k: Number(left.k), mode: way }));
 }
 
-/** Counts down while the server works; its answer comes whole, so this is an estimate from the run before, and says so. */
-function progressBox(searches, box) {
-  const expected = Math.max(500, searches * keptValue("evalMs", GUESSED_MS));
-  const bar = node("progress", { max: 1, value: 0, "aria-label": say("running") });
-  const line = node("p", { class: "soft small number" });
-  const started = performance.now();
-  const draw = () => {
-    const spent = performance.now() - started;
-    bar.value = Math.min(0.98, spent / expected);
-    const seconds = Math.ceil((expected - spent) / 1000);
-    line.textContent = seconds > 0 ? say("evalLeft", count(searches), count(seconds)) : say("evalSoon", count(searches));
-  };
-  draw();
-  const timer = setInterval(draw, 250);
+/** Shows how far the server is with the run of this name; gives what ends it. */
+function progressBox(collection, run, box) {
+  const bar = node("progress", { max: 1, "aria-label": say("running") });
+  const line = node("p", { class: "soft small number" }, say("evalStage_waiting"));
   box.replaceChildren(bar, line);
-  return () => {
-    clearInterval(timer);
-    keepValue("evalMs", (performance.now() - started) / searches);
-  };
+  return poll(async () => {
+    const { under_way: all } = await evaluations(collection).catch(() => ({ under_way: [] })); // the run itself tells what is wrong
+    const now = all.find((one) => one.run === run);
+    if (now) {
+      if (now.total > 0) bar.value = now.done / now.total;
+      else bar.removeAttribute("value");
+      line.textContent = say(`evalStage_${now.stage}`, count(now.done), count(now.total));
+    }
+    return PROGRESS_MS;
+  });
 }
 
 /** Shows the page in `box`; gives what ends it. */
@@ -80,7 +73,15 @@ export async function show(box, [wanted]) {
   const told = node("div", { class: "added", "aria-live": "polite" });
   const shown = node("div", { id: "report" });
   const history = node("div");
-  const drawHistory = () => history.replaceChildren(...historyPanel(left.collection, drawHistory));
+  const drawHistory = async () => {
+    const of = left.collection;
+    const { evaluations: past } = await pastRuns(of).catch(() => ({ evaluations: [] })); // not for this key
+    if (of !== left.collection) return;
+    history.replaceChildren(...historyPanel(past, async () => {
+      await forgetPastRuns(of);
+      drawHistory();
+    }));
+  };
   which.addEventListener("change", drawHistory);
 
   let asking = null;
@@ -94,14 +95,15 @@ export async function show(box, [wanted]) {
       const questions = readQuestions(text.value);
       const ways = settings();
       if (ways.length === 0) ways.push({ k: Number(left.k) });
-      const searches = questions.length * ways.length;
-      ended = progressBox(Math.min(searches, MOST_SEARCHES), told);
-      left.evaluation = await evaluate(left.collection, { questions, settings: ways }, asking.signal);
+      const run = `page-${Math.random().toString(36).slice(2)}`;
+      const answer = evaluate(left.collection, { questions, settings: ways, run }, asking.signal);
+      answer.catch(() => {}); // told below, also when it fails before the first look is done
+      ended = await progressBox(left.collection, run, told);
+      left.evaluation = await answer;
       ended();
       ended = null;
       told.replaceChildren(node("p", { role: "status", class: "hidden" }, say("evalDone")));
       shown.replaceChildren(...report(left.evaluation));
-      remember(left.collection, left.evaluation);
       drawHistory();
       shown.scrollIntoView({ block: "start", behavior: "auto" });
     } catch (problem) {

@@ -4,7 +4,7 @@ import { node } from "../dom.js";
 import { barPlot, linePlot } from "../plots.js";
 import { count, isSaid, ms, say } from "../words.js";
 
-const HEADLINE = ["hit_at_1", "hit_at_3", "mrr", "mrr_at_10", "recall_at_10", "ndcg_at_10"];
+export const HEADLINE = ["hit_at_1", "hit_at_3", "mrr", "mrr_at_10", "recall_at_10", "ndcg_at_10"];
 const RANKS = [1, 2, 3, 5, 10, 20, 50];
 const PLOTTED_K = 20;
 const MOST_QUESTIONS = 300;
@@ -52,7 +52,7 @@ function rankPlot(evaluation) {
     return [word, inside];
   });
   bars.push([say("missed"), answers.filter((one) => !one.rank || one.rank > low).length]);
-  return barPlot({ title: say("rankPlot"), caption: evaluation.runs[0].label, bars, xLabel: say("rankOfFirst"), yLabel: say("questions") });
+  return barPlot({ title: say("rankPlot"), caption: evaluation.runs.length > 1 ? evaluation.runs[0].label : "", bars, xLabel: say("rankOfFirst"), yLabel: say("questions") });
 }
 
 function comparisons(evaluation) {
@@ -103,9 +103,10 @@ function questions(evaluation) {
 /** The evaluation as parts of a page. */
 export function report(evaluation) {
   const [first] = evaluation.runs;
-  const about = say("evalAbout", first.setting.collection, count(evaluation.questions.length), count(evaluation.questions.length - evaluation.nowhere.length), first.model ?? "–");
+  const { collection } = first.setting;
+  const about = say("evalAbout", count(evaluation.questions.length), count(evaluation.questions.length - evaluation.nowhere.length), first.model ?? "–");
   return [
-    node("section", { class: "panel" }, node("h2", {}, first.label), node("p", { class: "soft small" }, about), node("div", { class: "added" }, tiles(first)),
+    node("section", { class: "panel" }, node("h2", {}, first.label === collection ? collection : `${collection} · ${first.label}`), node("p", { class: "soft small" }, about), node("div", { class: "added" }, tiles(first)),
       evaluation.warnings.map((warning) => node("p", { class: "why" }, warning)), node("div", { class: "plots added" }, hitPlot(evaluation), rankPlot(evaluation))),
     comparisons(evaluation), node("section", { class: "panel" }, node("h2", {}, say("figures")), figuresTable(evaluation)), latencies(first), questions(evaluation),
   ].filter(Boolean);

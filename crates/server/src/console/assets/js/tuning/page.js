@@ -1,41 +1,25 @@
 // The tuning page: a sweep over indexes and their settings on a collection's own vectors, its progress, and what it found.
 
-import { collections, startTuning, stopTuning, tuning, tuningReport } from "../api.js";
+import { collections, pastRuns, startTuning, stopTuning, tuning, tuningReport } from "../api.js";
 import { poll } from "../collections/poll.js";
 import { DRAWN, button, choice, drawing, field, node, problemBox, toast } from "../dom.js";
-import { keepValue, keptValue } from "../kept.js";
 import { count, say, time } from "../words.js";
 import { study } from "./study.js";
 
 const IDLE_MS = 3000;
 const RUNNING_MS = 250;
 const LEAST_ITEMS = 20;
-const MOST_KEPT = 30;
 const MB = 1e6;
 
-/** Keeps a study's choice in this browser, once. */
-function remember(found, endedUnixS) {
-  const chosen = found.indexes.flatMap((index) => index.points.filter((point) => point.chosen).map((point) => ({ index, point })))[0];
-  const all = keptValue("studies", []);
-  if (!chosen || all.some((one) => one.at === endedUnixS && one.collection === found.collection)) return;
-  const { index, point } = chosen;
-  const entry = {
-    at: endedUnixS, collection: found.collection, target: found.target_recall, index: index.index_for_all, nprobe: point.nprobe, ef: point.ef,
-    recall: point.recall_at_10, qps: point.qps, p99_us: point.p99_us, applied: found.applied,
-  };
-  keepValue("studies", [...all, entry].slice(-MOST_KEPT));
-}
-
-function historyPanel(name) {
-  const all = keptValue("studies", []).filter((one) => one.collection === name);
+function historyPanel(all) {
   if (all.length === 0) return [];
   const heads = [say("when"), say("target"), say("index"), say("setting"), "recall@10", "QPS", "p99"];
-  const setting = (one) => (one.nprobe ? `nprobe ${one.nprobe}` : one.ef ? `ef ${one.ef}` : say("exactSearch"));
-  return [node("section", { class: "panel" }, node("h2", {}, say("history")),
+  const setting = (one) => (one.setting === "exact" ? say("exactSearch") : one.setting);
+  return [node("section", { class: "panel", id: "history" }, node("h2", {}, say("history")),
     node("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": say("history") }, node("table", {},
       node("thead", {}, node("tr", {}, heads.map((head) => node("th", { scope: "col" }, head)))),
-      node("tbody", {}, all.toReversed().map((one) => node("tr", {}, [time(one.at), one.target, one.index, setting(one), one.recall.toFixed(3), count(Math.round(one.qps)), `${Math.round(one.p99_us)} µs`]
-        .map((cell) => node("td", {}, String(cell)))))))))];
+      node("tbody", {}, all.toReversed().map((one) => node("tr", {}, [time(one.at_unix_s), one.target_recall.toFixed(2), one.index, setting(one), one.recall_at_10.toFixed(3), count(Math.round(one.qps)), `${Math.round(one.p99_us)} µs`]
+        .map((cell) => node("td", {}, cell))))))))];
 }
 
 function progress(state, onStop) {
@@ -66,6 +50,11 @@ export async function show(box, [wanted]) {
   let ends = null;
   let drawn = null;
 
+  const drawHistory = async () => {
+    const { studies } = await pastRuns(one.name).catch(() => ({ studies: [] })); // not for this key
+    history.replaceChildren(...historyPanel(studies));
+  };
+
   const starter = button(say("sweep"), () => begin(apply.checked), "main", { id: "run-tuning" });
   async function begin(isApplied) {
     starter.disabled = true;
@@ -95,13 +84,12 @@ export async function show(box, [wanted]) {
     told.replaceChildren(...(state.state === "failed" ? [problemBox({ message: state.error ?? say("stage_failed"), hint: "" })] : []));
     if (state.state === "cancelled") toast(say("stage_cancelled"));
     if (!state.study) return;
-    remember(state.study, state.ended_unix_s);
     const language = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
     const links = node("div", { class: "row added" },
       node("a", { class: "button", href: tuningReport(one.name, language), target: "_blank", rel: "noopener", id: "tuning-report" }, say("reportLink"), drawing(...DRAWN.out)),
       state.study.applied ? node("span", { class: "badge good" }, say("applied", state.study.applied)) : button(say("applyNow"), () => begin(true)));
     found.replaceChildren(...study(state.study, links));
-    history.replaceChildren(...historyPanel(one.name));
+    drawHistory();
   }
 
   box.replaceChildren(head,
@@ -109,7 +97,7 @@ export async function show(box, [wanted]) {
       node("div", { class: "fields" }, field(say("collection"), which), field(say("targetRecall"), target, say("targetHelp")), field(say("memory"), memory, say("memoryHelp"))),
       node("div", { class: "row added" }, node("label", { class: "check grow" }, apply, say("applyAfter")), starter), told),
     running, found, history);
-  history.replaceChildren(...historyPanel(one.name));
+  await drawHistory();
   ends = await poll(async () => {
     try {
       const state = await tuning(one.name);

@@ -16,21 +16,25 @@ test("questions are asked two ways, drawn, explained and remembered", () =>
     await page.setInputFiles("#questions-file", { name: "questions.jsonl", mimeType: "application/json", buffer: Buffer.from(few) });
     await page.waitForFunction((text) => document.querySelector("#questions").value === text, few);
     await page.locator('#page input[value="dense"]').check();
+    const looked = page.waitForResponse((one) => one.request().method() === "GET" && one.url().endsWith("/eval"));
+    const drawn = page.locator("#page progress").waitFor();
     await page.click("#run-evaluation");
-    await page.locator("#page progress").waitFor();
+    await drawn;
+    assert.equal((await looked).status(), 200, "how far it is, is asked for");
     await page.locator("#report .plot").first().waitFor();
     assert.equal(await page.locator("#report .plot svg").count(), 2);
     assert.ok((await page.locator("#report .headline b").allInnerTexts()).every((value) => /^[01]\.\d{3}$/.test(value)));
     await page.locator("#report", { hasText: "Compared with" }).waitFor();
     assert.equal(await page.locator("#report td", { hasText: "老师在演讲者备注里写的话能被检索到吗" }).count(), 1);
+    await page.locator("#history tbody tr").nth(1).waitFor();
     assert.equal(await page.locator("#history tbody tr").count(), 2);
     await page.click('.pages a[data-page="collections"]');
     await page.locator(".tile").first().waitFor();
     await page.goBack();
     await page.locator("#report .plot").first().waitFor(); // what was found is still there
-    await page.reload();
-    await page.locator("#history tbody tr").first().waitFor();
+    await withPage({ locale: "en-US", hash: "#/evaluation/course" }, (other) => other.locator("#history tbody tr").nth(1).waitFor()); // another browser
     await page.locator("#history button").click();
+    await page.locator("dialog button.loss").click();
     await page.locator("#history").waitFor({ state: "detached" });
   }));
 

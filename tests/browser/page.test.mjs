@@ -1,13 +1,17 @@
 // The page in a real browser against the real binary. One service and one browser for all flows, which stand in flows/.
 
 import { after, before } from "node:test";
+import { join } from "node:path";
+import { clipFolder } from "./clip.mjs";
 import { shotsFolder, startBrowser, startService } from "./service.mjs";
 import { session } from "./session.mjs";
 
 before(async () => {
   session.shots = await shotsFolder();
   console.log(`screenshots: ${session.shots}`);
-  [session.service, session.browser] = await Promise.all([startService(), startBrowser()]);
+  session.clip = join(session.shots, "clip");
+  await clipFolder(session.clip);
+  [session.service, session.browser] = await Promise.all([startService({ args: ["--model", session.clip] }), startBrowser()]);
 });
 
 after(async () => {

@@ -36,8 +36,8 @@ export async function samplePicture(category) {
   return join(PICTURES, category, names[0]);
 }
 
-/** `bilin serve` over the sample course and pictures, or over nothing at all; `env` adds to its environment. */
-export async function startService({ isEmpty = false, env = {} } = {}) {
+/** `bilin serve` over the sample course and pictures, or over nothing at all; `env` adds to its environment, `args` to its command line. */
+export async function startService({ isEmpty = false, env = {}, args = [] } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "bilin-browser-"));
   const data = join(folder, "data");
   const run = promisify(execFile);
@@ -47,7 +47,7 @@ export async function startService({ isEmpty = false, env = {} } = {}) {
   }
   const url = `http://127.0.0.1:${await freePort()}`;
   const listen = url.slice("http://".length);
-  const server = spawn(BINARY, ["serve", "--listen", listen, "--data", data], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
+  const server = spawn(BINARY, ["serve", "--listen", listen, "--data", data, ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   let log = "";
   for (const stream of [server.stdout, server.stderr]) {
     stream.on("data", (piece) => {

@@ -8,7 +8,7 @@ import { basename } from "node:path";
 export const QUESTION = "FAISS的架构包含哪些模块？";
 
 /** Set before the first test. */
-export const session = { service: null, browser: null, shots: null };
+export const session = { service: null, browser: null, shots: null, clip: null };
 
 /**
  * Opens the page, hands it to `use`, and fails on any error that the page logged and `use` did not take out of the list, and on any request

@@ -293,7 +293,7 @@ def test_words_and_pictures_find_pictures(tmp_path, folder):
     answer = run("search", "pictures", WORDS[0], "--image", picture, "-k", len(names), "--json", data=data).json_lines()[0]
     assert found(answer["results"]) == together
     cosines = sorted((numpy.stack(list(expected.values())) @ (both / numpy.linalg.norm(both))), reverse=True)
-    assert numpy.abs(numpy.asarray([result["similarity"] for result in answer["results"]]) - cosines).max() < 1e-3
+    assert numpy.abs(numpy.asarray([result["similarity"] for result in answer["results"]]) - cosines).max() < 0.02  # both sides resize the picture by themselves
     run("add", "others", folder, "--model", "efficientnet-lite0", data=data)
     with Server(data) as server:
         for words, order in by_words.items():

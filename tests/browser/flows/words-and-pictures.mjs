@@ -1,18 +1,14 @@
 // A model that reads words and pictures: words find pictures, alone and beside an example.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { clipFolder } from "../clip.mjs";
 import { samplePicture } from "../service.mjs";
 import { call, searchOf, session, settled, withCollection, withPage } from "../session.mjs";
 
 test("words find pictures, stand beside an example, and go again", async () => {
-  const model = join(session.shots, "clip");
-  await clipFolder(model);
   const documents = await Promise.all(["animals", "birds", "fish"].map(async (kind) => ({ id: kind, image: (await readFile(await samplePicture(kind))).toString("base64") })));
-  await withCollection("seen", { kind: "image", model }, documents, () =>
+  await withCollection("seen", { kind: "image", model: session.clip }, documents, () =>
     withPage({ locale: "en-US", hash: "#c=seen" }, async (page) => {
       const alone = await settled(page, () => page.fill("#query", "car"));
       assert.deepEqual([alone.text, alone.image], ["car", undefined]);

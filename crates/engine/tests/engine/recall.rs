@@ -196,6 +196,7 @@ fn less_effort_is_made_only_where_live_queries_have_shown_that_its_recall_is_eno
     // Who asks for an effort gets it.
     let own = Query { effort: Some(effort(&engine)), ..query(&queries[1]) };
     assert!(restrained(&engine, own, 0.0).degraded.is_empty());
+}
 
 #[test]
 fn the_first_queries_are_all_measured_and_later_ones_seldom() {

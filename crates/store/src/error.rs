@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bilin_index::IndexError;
 
+use crate::collection::Collection;
 use crate::filter::FilterError;
 
 /// Why an operation of the store failed. Nothing was changed unless a variant says otherwise.
@@ -218,6 +219,15 @@ fn list(names: &[String]) -> String {
 }
 
 impl StoreError {
+    /// What it means of a collection that something else may have replaced meanwhile: then its folder, and what was being made
+    /// beside it, is gone, whatever the file system said of that.
+    pub fn of(self, collection: &Collection) -> StoreError {
+        match collection.is_closed() {
+            true => StoreError::Replaced { name: collection.name().to_owned() },
+            false => self,
+        }
+    }
+
     /// Whether the collection was replaced or removed since the caller took hold of it.
     pub fn is_replaced(&self) -> bool {
         match self {

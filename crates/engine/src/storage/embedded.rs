@@ -158,7 +158,7 @@ impl EmbeddedStores {
     pub(crate) fn backup(&self, name: &str, keep: usize) -> Result<Backup, Error> {
         let collection = self.collection(name)?;
         self.backup_of(&collection, keep, &Arc::new(Pace::new(None)))
-            .map_err(|error| for_collection(error, name))
+            .map_err(|error| for_collection(error.of(&collection), name))
     }
 
     /// As [`EmbeddedStores::backup`], at a pace.

@@ -8,6 +8,7 @@ use bilin_engine::{
     Target,
 };
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn engine(folder: &std::path::Path) -> Engine {
     Engine::open(EngineConfig::new(folder)).unwrap()
@@ -89,4 +90,34 @@ fn only_what_is_missing_is_fetched_and_only_what_is_whole_counts() {
     assert_eq!(replica.backups(Some("points")).unwrap()[0].good.len(), 1, "older copies are gone");
     let gone = primary.replica_piece("points", first, 0, 0).unwrap_err();
     assert_eq!(gone.kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn a_copy_of_a_collection_that_is_replaced_meanwhile_is_of_what_has_taken_its_place_or_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    engine.create("points", &NewCollection { dim: Some(4), ..NewCollection::default() }).unwrap();
+    add(&engine, 0..300);
+    let backup = engine.backup("points", 3).unwrap();
+    let goes_on = AtomicBool::new(true);
+    let made = std::thread::scope(|scope| {
+        let copying = scope.spawn(|| {
+            let mut made = 0;
+            while goes_on.load(Ordering::Acquire) {
+                // What the file system says of a folder that has left is nobody's fault.
+                match engine.replica("points", None) {
+                    Ok(_) => made += 1,
+                    Err(error) => assert_eq!(error.kind, ErrorKind::Busy, "{error:?}"),
+                }
+            }
+            made
+        });
+        for _ in 0..40 {
+            engine.restore("points", Some(backup.taken_unix_s)).unwrap();
+        }
+        goes_on.store(false, Ordering::Release);
+        copying.join().unwrap()
+    });
+    assert!(made > 0);
+    assert!(!engine.replica("points", None).unwrap().files.is_empty());
 }

@@ -5,7 +5,7 @@ use super::Failure;
 use crate::recent;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
@@ -28,7 +28,9 @@ pub(super) fn start(filter: Option<&str>, serves: bool, json: bool) -> Result<()
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours).with_target(false);
     let lines = if json { lines.json().boxed() } else { lines.compact().boxed() };
-    let kept = serves.then(|| recent::Recent.with_filter(filter_fn(recent::wants)));
+    // With the hint, for a filter that may want anything has every line of every library made for it to look at.
+    let wants = || FilterFn::new(recent::wants).with_max_level_hint(LevelFilter::INFO);
+    let kept = serves.then(|| recent::Recent.with_filter(wants()));
     let started = tracing_subscriber::registry().with(lines.with_filter(filter)).with(kept).try_init();
     // A second start in one process (tests of the library) keeps the first.
     if started.is_ok() {

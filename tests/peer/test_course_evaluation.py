@@ -65,7 +65,7 @@ def test_the_right_page_comes_first(evaluated):
     values = figures(found, DEFAULT, first["setting"]["mode"])["all"]
     # Issue 6 asks for 0.80, 0.95 and 0.87 (docs/decisions/0058 says why the built-in model does not reach them: a third of the
     # questions share no word with their answer). What was reached must not be lost, less one question for another CPU.
-    for measure, reached in {"hit_at_1": 0.725, "hit_at_3": 0.825, "mrr": 0.787}.items():
+    for measure, reached in {"hit_at_1": 0.750, "hit_at_3": 0.825, "mrr": 0.802}.items():
         assert values[measure] >= reached - ONE_QUESTION, values
 
 

@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub search_mode: Mode,
     /// How candidates by meaning and by words become one ranking.
     pub fusion: Fusion,
+    /// How much the best sentence's cosine counts beside its passage's under [`Fusion::Share`], 0 (not at all) to 1.
+    pub sentence_weight: f32,
     /// Candidates of each kind that are ranked where more than the nearest count; at least as many as results are wanted.
     pub search_candidates: usize,
     /// Longest passage in tokens when text is split (headings in front of it not counted).
@@ -48,6 +50,8 @@ pub struct EngineConfig {
     pub overlap_tokens: usize,
     /// Whether new text collections encode chapter and section with a text, where nothing else is wished for.
     pub headings: bool,
+    /// Whether sentences of passages are encoded as well, for [`EngineConfig::sentence_weight`].
+    pub sentences: bool,
     /// What a document or archive may unfold into.
     pub document_limits: Limits,
     /// Model of new text collections.
@@ -81,10 +85,12 @@ impl EngineConfig {
             max_top_k: 1_000,
             search_mode: DEFAULT_MODE,
             fusion: Fusion::default(),
+            sentence_weight: 0.5,
             search_candidates: 100,
             max_passage_tokens: 128,
             overlap_tokens: 28,
             headings: true,
+            sentences: true,
             document_limits: Limits::default(),
             default_text_model: bilin_encode::DEFAULT_TEXT_MODEL.to_owned(),
             default_image_model: bilin_encode::DEFAULT_IMAGE_MODEL.to_owned(),

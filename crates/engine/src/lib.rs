@@ -19,6 +19,7 @@
 //! | `watch` | what changes in folders comes in by itself |
 //! | `recall` | what live queries find |
 //! | `rerank` | what was found, in order anew by a cross-encoder |
+//! | `sentences` | vectors of sentences beside those of passages |
 //! | `reencode` | moving a collection to another model |
 //! | `models` | the encoder pool |
 //! | `passes` | queries that come together share a forward pass |
@@ -76,6 +77,7 @@ mod reencode;
 mod replica;
 mod rerank;
 mod search;
+mod sentences;
 mod storage;
 mod tune;
 mod upkeep;

@@ -146,12 +146,15 @@ pub struct Problem {
     pub reason: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Some pages of a document cannot be read, and the rest of it was: a warning, not a failure.
+    pub is_partial: bool,
 }
 
 impl Problem {
     /// The problem of a whole file.
     #[must_use]
     pub fn of_file(path: &Path, error: &IngestError) -> Self {
-        Self { path: path.to_path_buf(), reason: error.to_string(), hint: error.hint().map(str::to_owned) }
+        let hint = error.hint().map(str::to_owned);
+        Self { path: path.to_path_buf(), reason: error.to_string(), hint, is_partial: false }
     }
 }

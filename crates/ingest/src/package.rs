@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
+use std::time::{Duration, Instant};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -23,11 +24,16 @@ pub(crate) const COMPOUND_MAGIC: &[u8] = &[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0
 /// Unpacked bytes that are always allowed, whatever the ratio: small files may compress well.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
 
-/// Bytes that may still be unpacked from one file, shared by what lies within.
+/// Bytes read between two looks at the clock.
+const BYTES_BETWEEN_LOOKS: u64 = 1 << 20;
+
+/// Bytes that may still be unpacked from one file, shared by what lies within, and when its document is given up.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
     left: Cell<u64>,
     limit: u64,
+    seconds: u64,
+    begun: Cell<Instant>,
 }
 
 impl Unpacked {
@@ -35,7 +41,20 @@ impl Unpacked {
     pub(crate) fn of_file(file_bytes: u64, limits: &Limits) -> Self {
         let by_ratio = file_bytes.saturating_mul(limits.unpacking_ratio).max(RATIO_FREE_BYTES);
         let limit = limits.unpacked_bytes.min(by_ratio);
-        Self { left: Cell::new(limit), limit }
+        let (seconds, begun) = (limits.seconds, Cell::new(Instant::now()));
+        Self { left: Cell::new(limit), limit, seconds, begun }
+    }
+
+    /// The next document of an archive has its own time.
+    pub(crate) fn begin_document(&self) {
+        self.begun.set(Instant::now());
+    }
+
+    fn check_time(&self) -> Result<(), IngestError> {
+        match self.begun.get().elapsed() >= Duration::from_secs(self.seconds) {
+            true => Err(IngestError::TooSlow { seconds: self.seconds }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -112,15 +131,25 @@ impl<'a> Package<'a> {
         self.part(name)?.map(encoding::decode).transpose()
     }
 
+    /// An error when the document's time is over; asked wherever much may follow.
+    pub(crate) fn check_time(&self) -> Result<(), IngestError> {
+        self.unpacked.check_time()
+    }
+
     /// The bytes of the entry at `index`.
     pub(crate) fn unpack(&mut self, index: usize) -> Result<Vec<u8>, IngestError> {
         let format = self.format;
         let file = self.archive.by_index(index).map_err(|error| damaged(format, &error))?;
         let left = self.unpacked.left.get();
         let mut bytes = Vec::new();
-        file.take(left.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| IngestError::Damaged { format, reason: error.to_string() })?;
+        let mut file = file.take(left.saturating_add(1));
+        loop {
+            self.unpacked.check_time()?;
+            let read = file.by_ref().take(BYTES_BETWEEN_LOOKS).read_to_end(&mut bytes);
+            if read.map_err(|error| IngestError::Damaged { format, reason: error.to_string() })? == 0 {
+                break;
+            }
+        }
         let taken = bytes.len() as u64;
         if taken > left {
             return Err(IngestError::Unfolds { unit: "bytes", limit: self.unpacked.limit });

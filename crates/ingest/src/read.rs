@@ -152,6 +152,7 @@ fn named_if_wordless(found: &Found, mut read: ReadFile) -> ReadFile {
             path: found.path.clone(),
             reason: "it holds no text".to_owned(),
             hint: Some("text within pictures is not read".to_owned()),
+            is_partial: false,
         });
     }
     read

@@ -190,7 +190,7 @@ pub fn read_tables(walk: &mut Walk) {
             Ok(None) => walk.passed_over += 1,
             Err(reason) => {
                 let hint = Some("a table beside pictures tells their fields, a row each".to_owned());
-                walk.problems.push(Problem { path, reason, hint });
+                walk.problems.push(Problem { path, reason, hint, is_partial: false });
             }
         }
     }
@@ -232,6 +232,7 @@ fn assign_in_folder(walk: &mut Walk, path: &Path, table: &Table) {
             path: path.to_path_buf(),
             reason,
             hint: Some("a row names its picture by file_name, relative to the table".to_owned()),
+            is_partial: false,
         })),
     }
 }

@@ -234,7 +234,8 @@ impl Walker<'_> {
     }
 
     fn problem(&mut self, path: PathBuf, reason: &str, hint: &str) {
-        let problem = Problem { path, reason: reason.to_owned(), hint: Some(hint.to_owned()) };
+        let problem =
+            Problem { path, reason: reason.to_owned(), hint: Some(hint.to_owned()), is_partial: false };
         if !self.walk.problems.contains(&problem) {
             self.walk.problems.push(problem);
         }

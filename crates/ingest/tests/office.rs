@@ -234,6 +234,25 @@ fn limits_hold_for_what_lies_within() {
 }
 
 #[test]
+fn the_time_of_a_document_is_bounded_in_every_format() {
+    let at_once = |name: &str| {
+        let late = Limits { seconds: 0, ..Limits::default() };
+        read(&found(name), load(&found(name), 1 << 24).unwrap(), &options(Split::Auto, late))
+    };
+    for name in ["deck.pptx", "handout.docx", "grades.xlsx", "book.epub"] {
+        assert!(matches!(at_once(name), Err(IngestError::TooSlow { seconds: 0 })), "{name}");
+    }
+    // Each document of an archive has the time for itself, and is named.
+    let archive = at_once("archive.zip").unwrap();
+    assert!(archive.documents.iter().all(|document| document.items.is_empty()));
+    let reasons: Vec<&str> = archive.problems.iter().map(|problem| problem.reason.as_str()).collect();
+    assert!(
+        reasons.iter().filter(|reason| reason.contains("took longer than 0 s")).count() > 1,
+        "{reasons:?}"
+    );
+}
+
+#[test]
 fn a_new_document_under_an_old_name_is_read() {
     let mut renamed = found("handout.docx");
     let bytes = load(&renamed, 1 << 20).unwrap();

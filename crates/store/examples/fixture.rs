@@ -9,7 +9,13 @@ use serde_json::{Value, json};
 
 fn item(vector: [f32; 3], text: &str, metadata: Value) -> NewItem {
     let metadata = metadata.as_object().cloned().unwrap_or_default();
-    NewItem { vector: vector.to_vec(), text: Some(text.to_owned()), metadata, thumbnail: None }
+    NewItem {
+        vector: vector.to_vec(),
+        text: Some(text.to_owned()),
+        metadata,
+        thumbnail: None,
+        sentences: None,
+    }
 }
 
 fn document(id: &str, file: Option<&str>, items: Vec<NewItem>) -> NewDocument {

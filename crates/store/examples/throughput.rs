@@ -73,7 +73,7 @@ fn documents(start: usize, count: usize, dim: usize) -> Batch {
         metadata.insert("page".into(), json!(number % 100));
         metadata.insert("source".into(), json!(format!("/docs/chapter-{}.md", number % 50)));
         let text = Some("a passage of the usual length, ".repeat(8));
-        let item = NewItem { vector: vector(number, dim), text, metadata, thumbnail: None };
+        let item = NewItem { vector: vector(number, dim), text, metadata, thumbnail: None, sentences: None };
         NewDocument { id: format!("document-{number}"), file: None, items: vec![item] }
     };
     Batch { upsert: (start..start + count).map(document).collect(), ..Batch::default() }

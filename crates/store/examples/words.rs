@@ -60,8 +60,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let upsert = (first..items.min(first + BATCH)).map(|number| {
             let vector = (0..DIM).map(|_| random(&mut state) as f32 - 0.5).collect();
             let text: Vec<String> = (0..WORDS).map(|_| word(&mut state)).collect();
-            let item =
-                NewItem { vector, text: Some(text.join(" ")), metadata: Default::default(), thumbnail: None };
+            let item = NewItem {
+                vector,
+                text: Some(text.join(" ")),
+                metadata: Default::default(),
+                thumbnail: None,
+                sentences: None,
+            };
             NewDocument { id: number.to_string(), file: None, items: vec![item] }
         });
         notes.apply(Batch { upsert: upsert.collect(), ..Batch::default() })?;

@@ -21,6 +21,8 @@ pub const MAX_TEXT_BYTES: usize = 16 << 20;
 pub const MAX_METADATA_BYTES: usize = 1 << 20;
 /// Largest thumbnail.
 pub const MAX_THUMBNAIL_BYTES: usize = 1 << 20;
+/// Longest vectors of an item's sentences together.
+pub const MAX_SENTENCES_BYTES: usize = 1 << 20;
 
 /// Changes applied as one commit. Order: deletes, then upserts.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +62,8 @@ pub struct NewItem {
     pub metadata: Metadata,
     /// A small JPEG of a picture item, kept in the catalog in a table of its own.
     pub thumbnail: Option<Vec<u8>>,
+    /// Vectors of the text's sentences as the caller writes them, kept in a table of their own; they go where the item goes.
+    pub sentences: Option<Vec<u8>>,
 }
 
 /// What was read of a file: canonical path, length, modification time and content hash (blake3, hex).
@@ -100,12 +104,13 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Bytes of rows, texts and their terms, metadata and thumbnails.
+    /// Bytes of rows, texts and their terms, metadata, thumbnails and sentences.
     pub(crate) fn bytes(&self) -> u64 {
         let items = self.batch.upsert.iter().flat_map(|document| &document.items);
         let texts: usize = items
             .map(|item| {
-                item.text.as_ref().map_or(0, String::len) + item.thumbnail.as_ref().map_or(0, Vec::len)
+                let blobs = [&item.thumbnail, &item.sentences].into_iter().flatten().map(Vec::len);
+                item.text.as_ref().map_or(0, String::len) + blobs.sum::<usize>()
             })
             .sum();
         let metadata: usize = self.metadata.iter().map(String::len).sum();
@@ -151,10 +156,11 @@ impl Batch {
             check_size("path of a document", document.file.as_ref().map_or(0, String::len), 0, MAX_ID_BYTES)?;
             for (position, item) in document.items.iter().enumerate() {
                 let json = serde_json::Value::Object(item.metadata.clone()).to_string();
-                let thumbnail_bytes = item.thumbnail.as_ref().map_or(0, Vec::len);
+                let length = |blob: &Option<Vec<u8>>| blob.as_ref().map_or(0, Vec::len);
                 check_size("text of an item", item.text.as_ref().map_or(0, String::len), 0, MAX_TEXT_BYTES)?;
                 check_size("metadata of an item", json.len(), 0, MAX_METADATA_BYTES)?;
-                check_size("thumbnail of an item", thumbnail_bytes, 0, MAX_THUMBNAIL_BYTES)?;
+                check_size("thumbnail of an item", length(&item.thumbnail), 0, MAX_THUMBNAIL_BYTES)?;
+                check_size("sentences of an item", length(&item.sentences), 0, MAX_SENTENCES_BYTES)?;
                 metadata.push(json);
                 push_vector(&mut vectors, &item.vector, settings).map_err(|fault| {
                     let document = document.id.clone();

@@ -21,7 +21,7 @@
 //!     target_recall: 0.95,
 //! };
 //! let points = data.create("points", &settings)?;
-//! let item = NewItem { vector: vec![1.0, 2.0], text: None, metadata: Default::default(), thumbnail: None };
+//! let item = NewItem { vector: vec![1.0, 2.0], text: None, metadata: Default::default(), thumbnail: None, sentences: None };
 //! let document = NewDocument { id: "a".into(), file: None, items: vec![item] };
 //! points.apply(Batch { upsert: vec![document], ..Batch::default() })?;
 //!
@@ -63,8 +63,8 @@ mod witness;
 
 pub use backup::{Backup, BackupFile, Backups, Receiving};
 pub use batch::{
-    Applied, Batch, FileStamp, MAX_BATCH_ITEMS, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES,
-    MAX_THUMBNAIL_BYTES, NewDocument, NewItem,
+    Applied, Batch, FileStamp, MAX_BATCH_ITEMS, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_SENTENCES_BYTES,
+    MAX_TEXT_BYTES, MAX_THUMBNAIL_BYTES, NewDocument, NewItem,
 };
 pub use collection::Collection;
 pub use compact::{CompactOptions, Compacted};

@@ -241,8 +241,8 @@ fn as_new(document: MovedDocument) -> (NewDocument, Vec<u32>, Vec<String>) {
     for item in document.items {
         slots.push(item.slot);
         metadata.push(item.metadata);
-        let (text, thumbnail) = (item.text, item.thumbnail);
-        items.push(NewItem { vector: Vec::new(), text, metadata: Default::default(), thumbnail });
+        let (text, thumbnail, sentences) = (item.text, item.thumbnail, item.sentences);
+        items.push(NewItem { vector: Vec::new(), text, metadata: Default::default(), thumbnail, sentences });
     }
     (NewDocument { id: document.id, file: document.file, items }, slots, metadata)
 }

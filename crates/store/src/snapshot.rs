@@ -231,6 +231,16 @@ impl Snapshot {
         self.pool.read("read a thumbnail", |connection| catalog::thumbnail(connection, self.seq, id))
     }
 
+    /// Vectors of the sentences of the items in these slots, in the order asked, as they were given; `None` for items without.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub fn sentences(&self, slots: &[u32]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.pool.read("read vectors of sentences", |connection| {
+            slots.iter().map(|slot| catalog::sentences(connection, *slot)).collect()
+        })
+    }
+
     /// The vector of a slot (unit length under cosine); empty for a slot behind the last row.
     pub fn vector(&self, slot: u32) -> &[f32] {
         if (slot as usize) < self.rows.len() { self.rows.row(slot) } else { &[] }

@@ -250,14 +250,21 @@ impl<'a> Successor<'a> {
             .read("look at a document", |connection| catalog::is_newest(connection, carried.number))
     }
 
-    /// Takes documents with the vectors of their items, `[items, dim]` in the order of documents and items, as one commit.
+    /// Takes documents with the vectors of their items, `[items, dim]` in the order of documents and items, and those of the
+    /// items' sentences (none behind the end of `sentences`), as one commit.
     ///
     /// # Errors
     /// [`StoreError::Dimension`] and [`StoreError::Vector`] naming document and item, or those of the disk.
-    pub fn take(&mut self, documents: Vec<Carried>, vectors: &[f32]) -> Result<(), StoreError> {
+    pub fn take(
+        &mut self,
+        documents: Vec<Carried>,
+        vectors: &[f32],
+        sentences: Vec<Option<Vec<u8>>>,
+    ) -> Result<(), StoreError> {
         let next = self.next()?;
         let settings = next.settings();
         let mut rows = vectors.chunks(settings.dim);
+        let mut sentences = sentences.into_iter();
         let mut checked =
             Checked { batch: Batch::default(), metadata: Vec::new(), vectors: Vec::new(), terms: Vec::new() };
         let mut files = Vec::new();
@@ -269,8 +276,14 @@ impl<'a> Successor<'a> {
                 push_vector(&mut checked.vectors, row, &settings)
                     .map_err(|fault| refused(fault, &id, at, settings.dim))?;
                 checked.metadata.push(item.metadata);
-                let (text, thumbnail) = (item.text, item.thumbnail);
-                new.push(NewItem { vector: Vec::new(), text, metadata: Default::default(), thumbnail });
+                new.push(NewItem {
+                    vector: Vec::new(),
+                    text: item.text,
+                    metadata: Default::default(),
+                    thumbnail: item.thumbnail,
+                    // Those of the source are of its model.
+                    sentences: sentences.next().flatten(),
+                });
             }
             files.extend(file.clone());
             checked.batch.upsert.push(NewDocument { id, file, items: new });

@@ -13,6 +13,7 @@ use super::{
 use crate::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::models::{encode_in_batches, encoded_text};
+use crate::sentences::{self, Told};
 use bilin_encode::{Encoder, Input, Picture, Prompt};
 use bilin_index::Metric;
 use bilin_ingest::{Format, Limits, ReadOptions, Split, split_text};
@@ -69,6 +70,18 @@ struct Ready {
     id: String,
     sources: Vec<Source>,
     metadata: Metadata,
+}
+
+impl Ready {
+    /// Each item that is a text, with the fields that it is encoded with.
+    fn told(&self) -> impl Iterator<Item = Option<Told<'_>>> {
+        self.sources.iter().map(|source| match source {
+            Source::Text { text, own } => {
+                Some((text.as_str(), if own.is_empty() { &self.metadata } else { own }))
+            }
+            Source::Picture { .. } | Source::Vector(_) => None,
+        })
+    }
 }
 
 /// What documents are checked against.
@@ -308,13 +321,8 @@ fn encode(
     upsert: &mut Vec<bilin_store::NewDocument>,
 ) -> Result<usize, Error> {
     let mut texts = Vec::new();
-    for document in &ready {
-        for source in &document.sources {
-            if let Source::Text { text, own } = source {
-                let fields = if own.is_empty() { &document.metadata } else { own };
-                texts.push(encoded_text(text, fields, headings));
-            }
-        }
+    for (text, fields) in ready.iter().flat_map(Ready::told).flatten() {
+        texts.push(encoded_text(text, fields, headings));
     }
     let mut told = texts.iter();
     let inputs: Vec<Input<'_>> = ready
@@ -338,6 +346,17 @@ fn encode(
     };
     drop(inputs);
     drop(texts);
+    let mut sentences = Vec::new();
+    if let Some(encoder) = encoder.filter(|_| engine.config.sentences) {
+        let told = ready.iter().flat_map(Ready::told);
+        let go_on = || {
+            engine.passes.precedence().give_way();
+            true
+        };
+        let encoded = engine.background.install(|| sentences::encode(encoder, told, headings, go_on))?;
+        sentences = encoded.unwrap_or_default();
+    }
+    let mut sentences = sentences.into_iter();
     let mut vectors = encoded
         .iter()
         .flat_map(|encoded| encoded.vectors.chunks_exact(encoded.dim.max(1)))
@@ -358,7 +377,7 @@ fn encode(
                     (vectors.next().unwrap_or_default(), None, Some(thumbnail))
                 }
             };
-            NewItem { vector, text, metadata, thumbnail }
+            NewItem { vector, text, metadata, thumbnail, sentences: sentences.next().flatten() }
         });
         let items = items.collect();
         upsert.push(bilin_store::NewDocument { id, file: None, items });

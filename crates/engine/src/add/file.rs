@@ -110,7 +110,7 @@ fn is_fresh(metadata: &Metadata) -> bool {
 
 /// A problem of this file.
 pub(super) fn problem(found: &Found, reason: &str) -> Problem {
-    Problem { path: found.path.clone(), reason: reason.to_owned(), hint: None }
+    Problem { path: found.path.clone(), reason: reason.to_owned(), hint: None, is_partial: false }
 }
 
 /// Hints read better at the end.

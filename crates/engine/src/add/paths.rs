@@ -80,6 +80,7 @@ fn add_walked(
             max_tokens: engine.config.max_passage_tokens,
             overlap_tokens: engine.config.overlap_tokens,
             headings: settings.model.as_ref().is_some_and(|model| model.reading.headings),
+            sentences: engine.config.sentences,
             max_file_bytes: engine.config.max_file_bytes,
             limits: engine.config.document_limits,
             picture_limits: engine.config.picture_limits,

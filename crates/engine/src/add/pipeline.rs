@@ -11,11 +11,12 @@
 //! stage and one in each queue, of at most [`GROUP_FILES`], [`GROUP_BYTES`] and [`GROUP_DECODED_BYTES`] (or one file).
 
 use super::file::{Content, content, key};
-use super::prepare::{Job, Preparation, Prepared, PreparedDocument, Source, decoded_bytes};
+use super::prepare::{Job, Preparation, Prepared, PreparedDocument, PreparedItem, Source, decoded_bytes};
 use super::write::{EncodedFile, Portion, Written, write};
 use crate::error::{Error, ErrorKind};
 use crate::models::encode_in_batches;
 use crate::passes::Precedence;
+use crate::sentences;
 use crate::storage::VectorStore;
 use bilin_encode::{Encoded, Input};
 use bilin_ingest::{Found, Problem};
@@ -304,12 +305,8 @@ impl Pipeline<'_> {
         touched: Vec<FileStamp>,
         to_write: &SyncSender<Portion>,
     ) -> Result<bool, Error> {
-        let inputs: Vec<Input<'_>> = pieces
-            .iter()
-            .flat_map(|piece| &piece.documents)
-            .flat_map(|document| &document.items)
-            .filter_map(|item| item.source.input())
-            .collect();
+        let items = || pieces.iter().flat_map(|piece| &piece.documents).flat_map(|document| &document.items);
+        let inputs: Vec<Input<'_>> = items().filter_map(|item| item.source.input()).collect();
         let encoder = self.preparation.encoder;
         let go_on = || {
             self.precedence.give_way();
@@ -318,7 +315,16 @@ impl Pipeline<'_> {
         let encoded = self.pool.install(|| encode_in_batches(encoder, &inputs, go_on))?;
         drop(inputs);
         let Some(encoded) = encoded else { return Ok(false) };
-        let portion = assemble(pieces, touched, &encoded);
+        let mut sentences = None;
+        if self.preparation.sentences {
+            let told = items().map(PreparedItem::told);
+            let headings = self.preparation.headings;
+            sentences = self.pool.install(|| sentences::encode(encoder, told, headings, go_on))?;
+            if sentences.is_none() {
+                return Ok(false);
+            }
+        }
+        let portion = assemble(pieces, touched, &encoded, sentences.unwrap_or_default());
         Ok(to_write.send(portion).is_ok())
     }
 
@@ -373,8 +379,14 @@ fn cut(file: Prepared) -> Vec<Piece> {
     pieces
 }
 
-/// Joins documents and their vectors, which come in the same order.
-fn assemble(pieces: Vec<Piece>, touched: Vec<FileStamp>, encoded: &Encoded) -> Portion {
+/// Joins documents, their vectors and those of their sentences, which come in the same order.
+fn assemble(
+    pieces: Vec<Piece>,
+    touched: Vec<FileStamp>,
+    encoded: &Encoded,
+    sentences: Vec<Option<Vec<u8>>>,
+) -> Portion {
+    let mut sentences = sentences.into_iter();
     let mut vectors = encoded.vectors.chunks_exact(encoded.dim.max(1));
     let files = pieces.into_iter().map(|piece| EncodedFile {
         first: piece.first,
@@ -400,6 +412,7 @@ fn assemble(pieces: Vec<Piece>, touched: Vec<FileStamp>, encoded: &Encoded) -> P
                         text: item.text,
                         metadata: item.metadata,
                         thumbnail: item.thumbnail,
+                        sentences: sentences.next().flatten(),
                     })
                     .collect(),
             })

@@ -10,6 +10,7 @@ use super::file::problem;
 use crate::error::Error;
 use crate::letters::has_letters;
 use crate::models::{encode_in_batches, encoded_text};
+use crate::sentences::Told;
 use bilin_encode::{Encoder, Input, Picture, PictureLimits, Prompt};
 use bilin_ingest::{Content, Format, Found, Limits, Problem, ReadOptions, Split};
 use bilin_store::{FileStamp, Metadata};
@@ -74,6 +75,12 @@ impl Source {
         }
     }
 }
+impl PreparedItem {
+    /// Its text with its fields, where that is what is encoded.
+    pub(super) fn told(&self) -> Option<Told<'_>> {
+        matches!(self.source, Source::Text(_)).then_some((self.text.as_deref()?, &self.metadata))
+    }
+}
 
 /// Fields of a picture that its bytes tell: `width` and `height` in pixels as it is looked at, `taken` where the camera says so,
 /// and `blake3` (of the file, 128 bits in hexadecimal), by which copies are known. Fields that are there stay.
@@ -99,6 +106,8 @@ pub(super) struct Preparation<'a> {
     pub(super) overlap_tokens: usize,
     /// Whether headings are encoded with a text.
     pub(super) headings: bool,
+    /// Whether sentences of texts are encoded as well.
+    pub(super) sentences: bool,
     pub(super) max_file_bytes: u64,
     /// What a file may unfold into.
     pub(super) limits: Limits,

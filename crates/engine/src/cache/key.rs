@@ -23,9 +23,10 @@ impl fmt::Display for Key {
 /// What the configuration says about answers.
 pub(super) fn configured(config: &EngineConfig) -> [u8; 32] {
     let told = format!(
-        "{VERSION} {:?} {:?} {} {} {} {} {:?} {:?} {:?}",
+        "{VERSION} {:?} {:?} {} {} {} {} {} {:?} {:?} {:?}",
         config.search_mode,
         config.fusion,
+        config.sentence_weight,
         config.search_candidates,
         config.max_query_chars,
         config.min_query_letters,
@@ -39,7 +40,7 @@ pub(super) fn configured(config: &EngineConfig) -> [u8; 32] {
 
 impl Key {
     pub(super) fn of(edition: &[u8; 32], configured: &[u8; 32], form: &str, query: &Query) -> Key {
-        let Query { target, top_k, filter, effort, mode, per, fusion, rerank } = query;
+        let Query { target, top_k, filter, effort, mode, per, fusion, sentences, rerank } = query;
         let mut writer = Writer(blake3::Hasher::new());
         writer.0.update(edition);
         writer.0.update(configured);
@@ -68,6 +69,7 @@ impl Key {
             Some(Fusion::Weighted { dense }) => writer.number(b'd', dense.to_bits() as usize),
             Some(Fusion::Share { words }) => writer.number(b's', words.to_bits() as usize),
         }
+        writer.number(b'n', sentences.map_or(0, |weight| 1 + weight.to_bits() as usize));
         writer.number(b'x', rerank.map_or(0, |rerank| 1 + usize::from(rerank)));
         Key(*writer.0.finalize().as_bytes())
     }
@@ -151,6 +153,8 @@ mod tests {
             with(&|q| q.fusion = Some(Fusion::Rrf { k: 60 })),
             with(&|q| q.fusion = Some(Fusion::Weighted { dense: 0.5 })),
             with(&|q| q.fusion = Some(Fusion::Share { words: 0.5 })),
+            with(&|q| q.sentences = Some(0.0)),
+            with(&|q| q.sentences = Some(0.5)),
             with(&|q| q.rerank = Some(false)),
             with(&|q| q.rerank = Some(true)),
         ];

@@ -9,27 +9,33 @@ use crate::Engine;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
 use crate::search::{Found, Mode, Query, Target};
-use std::collections::BTreeSet;
+use bilin_ingest::terms::{Shared, shared};
 
 /// Results that are looked through for the right passage.
 const DEEP_RESULTS: usize = 1_000;
 /// Passages named as winners.
 const WINNERS: usize = 3;
-/// Shared words named of a passage.
-const MATCHED_WORDS: usize = 20;
+/// Words of a question named of a passage as shared, and as missing.
+const NAMED_WORDS: usize = 20;
 /// Below this difference of cosines a pair counts as tied.
 const TIED_COSINE: f32 = 0.005;
 /// From this rank on a passage counts as far down.
 const FAR_RANK: usize = 20;
 
 /// Both rankings of a question, deep enough to meet what was missed.
-struct Deep {
+struct Deep<'q> {
+    question: &'q str,
     dense: Vec<Found>,
     lexical: Vec<Found>,
 }
 
-impl Deep {
-    fn look(engine: &Engine, setting: &EvalSetting, text: &str, token: &CancelToken) -> Result<Deep, Error> {
+impl<'q> Deep<'q> {
+    fn look(
+        engine: &Engine,
+        setting: &EvalSetting,
+        text: &'q str,
+        token: &CancelToken,
+    ) -> Result<Deep<'q>, Error> {
         let top_k = DEEP_RESULTS.min(engine.config.max_top_k);
         let look = |mode| {
             let target = Target::Text(text.to_owned());
@@ -41,7 +47,7 @@ impl Deep {
             Err(error) if error.kind == ErrorKind::InvalidInput => Vec::new(),
             found => found?,
         };
-        Ok(Deep { dense: look(Mode::Dense)?, lexical })
+        Ok(Deep { question: text, dense: look(Mode::Dense)?, lexical })
     }
 
     fn in_list<'a>(list: &'a [Found], id: &str, ordinal: u32) -> Option<&'a Found> {
@@ -52,6 +58,11 @@ impl Deep {
     fn contender(&self, shown: &Shown, rank: Option<usize>) -> Contender {
         let dense = Deep::in_list(&self.dense, &shown.id, shown.ordinal);
         let lexical = Deep::in_list(&self.lexical, &shown.id, shown.ordinal);
+        let text = dense.or(lexical).and_then(|found| found.text.as_deref());
+        let words = text.map(|text| shared(self.question, text)).unwrap_or_default();
+        let Shared { mut found, mut missing } = words;
+        found.truncate(NAMED_WORDS);
+        missing.truncate(NAMED_WORDS);
         Contender {
             id: shown.id.clone(),
             ordinal: shown.ordinal,
@@ -62,7 +73,8 @@ impl Deep {
             similarity: Some(dense.map_or(shown.similarity, |found| found.similarity)),
             lexical_rank: lexical.map(|found| found.rank),
             lexical: lexical.and_then(|found| found.lexical).or(shown.lexical),
-            matched: lexical.map(matched).unwrap_or_default(),
+            matched: found,
+            missing,
         }
     }
 }
@@ -110,15 +122,6 @@ fn shown(found: &Found) -> Shown {
         place: Place::of(&found.metadata),
         excerpt: excerpt(found.text.as_deref().unwrap_or_default()),
     }
-}
-
-/// The words that a snippet highlights, each once.
-fn matched(found: &Found) -> Vec<String> {
-    let Some(snippet) = &found.snippet else { return Vec::new() };
-    let characters: Vec<char> = snippet.text.chars().collect();
-    let words = snippet.highlights.iter().filter_map(|range| characters.get(range.clone()));
-    let words: BTreeSet<String> = words.map(|word| word.iter().collect::<String>().to_lowercase()).collect();
-    words.into_iter().take(MATCHED_WORDS).collect()
 }
 
 fn reasons(winners: &[Contender], expected: Option<&Contender>, answered: &Answered) -> Vec<Reason> {

@@ -92,7 +92,7 @@ pub struct Group {
 /// The times of one stage, milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// `encode`, `search`, `fetch`, `total`.
+    /// `encode`, `search`, `fetch`, `rerank` where there was any, `total`.
     pub stage: String,
     /// Median.
     pub p50_ms: f64,
@@ -186,9 +186,12 @@ pub struct Contender {
     /// BM25 of question and passage, where a word is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lexical: Option<f32>,
-    /// Words of the question that are in it, as they stand there.
+    /// Words of the question that are in its text, as they stand in the question; function words are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matched: Vec<String>,
+    /// Those that are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// Why a passage won.

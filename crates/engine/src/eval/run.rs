@@ -330,10 +330,13 @@ fn latency(times: &[Timings]) -> Vec<Latency> {
         };
         Latency { stage: stage.to_owned(), p50_ms: at(0.5), p95_ms: at(0.95), p99_ms: at(0.99) }
     };
-    vec![
+    // Only where there was any.
+    let is_reranked = times.iter().any(|times| times.rerank_ms > 0.0);
+    let rerank = is_reranked.then(|| stage("rerank", |times| times.rerank_ms));
+    let stages = [
         stage("encode", |times| times.encode_ms),
         stage("search", |times| times.search_ms),
         stage("fetch", |times| times.fetch_ms),
-        stage("total", |times| times.total_ms),
-    ]
+    ];
+    stages.into_iter().chain(rerank).chain([stage("total", |times| times.total_ms)]).collect()
 }

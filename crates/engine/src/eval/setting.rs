@@ -86,6 +86,12 @@ pub struct EvalSetting {
     /// How hybrid rankings are joined; `None` = as configured.
     #[serde(default, with = "by_name", skip_serializing_if = "Option::is_none")]
     pub fusion: Option<FusionName>,
+    /// How much the best sentence counts beside its passage, 0 to 1; `None` = as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentences: Option<f32>,
+    /// Whether the best found are put in order by the reranker that is configured; `None` = as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<bool>,
     /// What counts as one result; `None` = every item.
     #[serde(default, with = "by_name", skip_serializing_if = "Option::is_none")]
     pub per: Option<Per>,
@@ -98,7 +104,16 @@ impl EvalSetting {
     /// A collection with everything else as its users get it.
     pub fn new(collection: impl Into<String>) -> EvalSetting {
         let collection = collection.into();
-        EvalSetting { collection, k: DEFAULT_EVAL_K, mode: None, fusion: None, per: None, effort: None }
+        EvalSetting {
+            collection,
+            k: DEFAULT_EVAL_K,
+            mode: None,
+            fusion: None,
+            sentences: None,
+            rerank: None,
+            per: None,
+            effort: None,
+        }
     }
 
     /// Changes one part by name.
@@ -118,10 +133,21 @@ impl EvalSetting {
             "k" => self.k = count(value)?,
             "mode" => self.mode = Some(value.parse::<Mode>().map_err(|told| format!("mode: {told}"))?),
             "fusion" => self.fusion = Some(value.parse().map_err(|told| format!("fusion: {told}"))?),
+            "sentences" => {
+                let weight = value.parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight));
+                let told = || format!("sentences: expected a number from 0 to 1, received {value:?}");
+                self.sentences = Some(weight.ok_or_else(told)?);
+            }
+            "rerank" => {
+                let told = |_| format!("rerank: expected true or false, received {value:?}");
+                self.rerank = Some(value.parse().map_err(told)?);
+            }
             "per" => self.per = Some(value.parse::<Per>().map_err(|told| format!("per: {told}"))?),
             "effort" => self.effort = Some(count(value)?),
             _ => {
-                return Err(format!("expected collection, mode, k, fusion, per or effort, received {key:?}"));
+                return Err(format!(
+                    "expected collection, mode, k, fusion, sentences, rerank, per or effort, received {key:?}"
+                ));
             }
         }
         Ok(())
@@ -166,7 +192,7 @@ impl EvalSetting {
         if told.is_empty() { self.collection.clone() } else { told.join(" ") }
     }
 
-    fn parts(&self) -> [(&'static str, String); 6] {
+    fn parts(&self) -> [(&'static str, String); 8] {
         fn named<T: ToString>(value: Option<T>, otherwise: &str) -> String {
             value.map_or_else(|| otherwise.to_owned(), |value| value.to_string())
         }
@@ -175,6 +201,8 @@ impl EvalSetting {
             ("mode", named(self.mode, "configured")),
             ("k", self.k.to_string()),
             ("fusion", named(self.fusion, "configured")),
+            ("sentences", named(self.sentences, "configured")),
+            ("rerank", named(self.rerank, "configured")),
             ("per", named(self.per, "item")),
             ("effort", named(self.effort, "calibrated")),
         ]
@@ -187,6 +215,8 @@ impl EvalSetting {
             effort: self.effort,
             mode: self.mode,
             fusion: self.fusion.map(|named| named.0),
+            sentences: self.sentences,
+            rerank: self.rerank,
             per: self.per.unwrap_or_default(),
             ..Query::new(Target::Text(question.to_owned()))
         }
@@ -220,21 +250,28 @@ mod tests {
         );
         assert_eq!(grid[0].label(&grid[..1]), "a");
         let mut setting = EvalSetting::new("a");
-        for (key, value) in
-            [("mode", "hybrid"), ("fusion", "weighted:0.7"), ("per", "section"), ("effort", "8")]
-        {
+        for (key, value) in [
+            ("mode", "hybrid"),
+            ("fusion", "weighted:0.7"),
+            ("sentences", "0.25"),
+            ("rerank", "false"),
+            ("per", "section"),
+            ("effort", "8"),
+        ] {
             setting.set(key, value).expect(key);
         }
         let json = serde_json::to_string(&setting).expect("json");
         assert_eq!(serde_json::from_str::<EvalSetting>(&json).expect("read back"), setting, "{json}");
         assert_eq!(
             setting.to_string(),
-            "collection=a mode=hybrid k=100 fusion=weighted:0.7 per=section effort=8"
+            "collection=a mode=hybrid k=100 fusion=weighted:0.7 sentences=0.25 rerank=false per=section effort=8"
         );
         for (key, value) in [
             ("mode", "dance"),
             ("fusion", "weighted:2"),
             ("per", "page"),
+            ("sentences", "1.5"),
+            ("rerank", "perhaps"),
             ("k", "0"),
             ("k", "many"),
             ("kk", "3"),

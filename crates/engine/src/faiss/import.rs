@@ -322,7 +322,13 @@ fn write(
             let Some(Arranged { row, document, entry }) = arranged.next() else { break };
             let mut vector = vec![0.0; decoder.dim()];
             decoder.decode(row, &mut vector)?;
-            let item = NewItem { vector, text: entry.text, metadata: entry.metadata, thumbnail: None };
+            let item = NewItem {
+                vector,
+                text: entry.text,
+                metadata: entry.metadata,
+                thumbnail: None,
+                sentences: None,
+            };
             match upsert.last_mut() {
                 Some(last) if follows => last.items.push(item),
                 _ => upsert.push(NewDocument { id: document, file: None, items: vec![item] }),

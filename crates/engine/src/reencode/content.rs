@@ -12,9 +12,10 @@ use crate::Engine;
 use crate::add::decoded_bytes;
 use crate::error::{Error, ErrorKind};
 use crate::models::{encode_in_batches, encoded_text};
+use crate::sentences;
 use bilin_encode::{Encoded, Input, Picture, Prompt};
 use bilin_ingest::Format;
-use bilin_store::{Carried, FileStamp, Kind, Lag, StoreError, Successor};
+use bilin_store::{Carried, FileStamp, Kind, Lag, Metadata, StoreError, Successor};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::borrow::Cow;
 use std::fs::File;
@@ -86,7 +87,8 @@ impl Content<'_> {
         let encoded = self.encode(&inputs, &whole)?;
         drop(inputs);
         drop(texts);
-        self.take(successor, whole, &encoded)
+        let sentences = self.sentences(&whole, headings)?;
+        self.take(successor, whole, &encoded, sentences)
     }
 
     fn pictures(&self, successor: &mut Successor<'_>, portion: Vec<Carried>) -> Result<(), Stop> {
@@ -140,7 +142,7 @@ impl Content<'_> {
         let inputs: Vec<Input<'_>> = pictures.iter().map(Input::Picture).collect();
         let encoded = self.encode(&inputs, &whole)?;
         drop(inputs);
-        self.take(successor, whole, &encoded)
+        self.take(successor, whole, &encoded, Vec::new())
     }
 
     fn encode(&self, inputs: &[Input<'_>], documents: &[Carried]) -> Result<Encoded, Stop> {
@@ -157,15 +159,37 @@ impl Content<'_> {
         Ok(encoded.ok_or(StoreError::Cancelled)?)
     }
 
+    /// Those of the items' texts, where they are kept.
+    fn sentences(&self, documents: &[Carried], headings: bool) -> Result<Vec<Option<Vec<u8>>>, Stop> {
+        if !self.engine.config.sentences {
+            return Ok(Vec::new());
+        }
+        let texts = || documents.iter().flat_map(Carried::texts);
+        let metadata = documents.iter().flat_map(Carried::metadata);
+        // Metadata is parsed only where it is read.
+        let fields: Vec<Metadata> = metadata
+            .map(
+                |json| {
+                    if headings { serde_json::from_str(json).unwrap_or_default() } else { Metadata::new() }
+                },
+            )
+            .collect();
+        let told = texts().zip(&fields).map(|(text, fields)| Some((text?, fields)));
+        let (encoder, go_on) = (&*self.plan.encoder, || self.go_on().is_ok());
+        let encoded = self.engine.background.install(|| sentences::encode(encoder, told, headings, go_on));
+        Ok(encoded.map_err(Error::from)?.ok_or(StoreError::Cancelled)?)
+    }
+
     fn take(
         &self,
         successor: &mut Successor<'_>,
         documents: Vec<Carried>,
         encoded: &Encoded,
+        sentences: Vec<Option<Vec<u8>>>,
     ) -> Result<(), Stop> {
         if !documents.is_empty() {
             let items = documents.iter().map(|carried| carried.texts().len()).sum();
-            successor.take(documents, &encoded.vectors)?;
+            successor.take(documents, &encoded.vectors, sentences)?;
             self.job.encoded(items, encoded.truncated);
         }
         Ok(())

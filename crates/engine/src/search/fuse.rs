@@ -16,6 +16,8 @@ pub(super) struct Ranked {
     pub(super) key: ItemKey,
     /// What decides its rank, higher is better; `None` = the collection's own score does.
     pub(super) score: Option<f64>,
+    /// The cosine within the score, where there is one: what its best sentence is weighed against.
+    pub(super) cosine: Option<f64>,
     /// BM25, where words were found in it.
     pub(super) lexical: Option<f32>,
 }
@@ -43,6 +45,11 @@ pub(super) fn fuse(
     let nearest = near.first().map_or(0.0, |near| f64::from(near.distance));
     let farthest = near.last().map_or(0.0, |near| f64::from(near.distance));
     let most = words.first().map_or(0.0, |(_, score)| f64::from(*score));
+    // The cosine that a score counts; who is not among the nearest is no nearer than the last of them.
+    let counted = |both: &Both| match fusion {
+        Fusion::Share { .. } => Some(cosine(metric, both.dense.map_or(farthest, |(_, far)| f64::from(far)))),
+        Fusion::Rrf { .. } | Fusion::Weighted { .. } => None,
+    };
     let score = |both: &Both| match fusion {
         Fusion::Rrf { k } => {
             let part = |rank: usize| 1.0 / (f64::from(k) + (rank + 1) as f64);
@@ -61,13 +68,11 @@ pub(super) fn fuse(
             dense * near + (1.0 - dense) * words
         }
         Fusion::Share { words } => {
-            // Who is not among the nearest is no nearer than the last of them.
-            let distance = both.dense.map_or(farthest, |(_, distance)| f64::from(distance));
             let share = both.lexical.map_or(0.0, |(_, score)| match most_possible > 0.0 {
                 true => f64::from(score) / f64::from(most_possible),
                 false => 0.0,
             });
-            cosine(metric, distance) + f64::from(words) * share * share
+            counted(both).unwrap_or(0.0) + f64::from(words) * share * share
         }
     };
     let mut fused: Vec<(f64, usize, Ranked)> = known
@@ -76,7 +81,7 @@ pub(super) fn fuse(
             let score = score(both);
             let place = both.dense.map_or(usize::MAX, |(rank, _)| rank);
             let lexical = both.lexical.map(|(_, score)| score);
-            (score, place, Ranked { key: *key, score: Some(score), lexical })
+            (score, place, Ranked { key: *key, score: Some(score), cosine: counted(both), lexical })
         })
         .collect();
     fused.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.key.cmp(&b.2.key)));

@@ -1,12 +1,13 @@
 //! Finding things: what may be asked, what is answered.
 //!
 //! A query is checked ([`check`]), settled ([`plan`]), becomes a vector ([`target`]; of several things, [`alike`]), is searched in one view of the collection
-//! by meaning, by words, or by both ([`fuse`]), and only the survivors' texts and fields are fetched ([`pick`]); [`run`] is
+//! by meaning, by words, or by both ([`fuse`]), the best looked at sentence by sentence ([`closer`]), and only the survivors' texts and fields are fetched ([`pick`]); [`run`] is
 //! the way of it. Scores are made here, at the edge, from the vectors themselves ([`score`]); inside, a smaller distance is
 //! closer.
 
 mod alike;
 mod check;
+mod closer;
 mod fuse;
 mod mode;
 mod pick;
@@ -60,6 +61,8 @@ pub struct Query {
     pub per: Per,
     /// How the candidates of [`Mode::Hybrid`] become one ranking; `None` = as configured.
     pub fusion: Option<Fusion>,
+    /// How much the best sentence counts beside its passage under [`Fusion::Share`], 0 to 1; `None` = as configured.
+    pub sentences: Option<f32>,
     /// Whether the best found are put in order by the cross-encoder that is configured; `None` = as the configuration says.
     pub rerank: Option<bool>,
 }
@@ -75,6 +78,7 @@ impl Query {
             mode: None,
             per: Per::Item,
             fusion: None,
+            sentences: None,
             rerank: None,
         }
     }

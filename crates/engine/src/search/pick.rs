@@ -8,7 +8,7 @@ use super::fuse::Ranked;
 use super::{Per, Snippet};
 use crate::error::Error;
 use crate::storage::{ItemKey, View, ViewItem};
-use bilin_ingest::terms::{Excerpt, Wanted, excerpt};
+use bilin_ingest::terms::{Excerpt, UNIT_MARK, Wanted, excerpt, is_function_word};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Items that are fetched besides those that are still wanted.
@@ -35,10 +35,14 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// Function words are no match that anybody wants to see, unless nothing else was asked for.
     fn excerpt(&self, text: &str) -> Excerpt {
+        let all_count = self.wanted.says_nothing();
         let most = self.weights.values().copied().fold(0.0, f32::max);
         excerpt(text, &self.wanted, &|term| {
-            self.weights.get(term).copied().filter(|weight| *weight >= SHOWN_SHARE * most).unwrap_or(0.0)
+            let weight = self.weights.get(term).copied().filter(|weight| *weight >= SHOWN_SHARE * most);
+            let counts = all_count || !is_function_word(term.trim_start_matches(UNIT_MARK));
+            weight.filter(|_| counts).unwrap_or(0.0)
         })
     }
 }

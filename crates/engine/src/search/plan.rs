@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub(super) mode: Mode,
     pub(super) per: Per,
     pub(super) fusion: Fusion,
+    /// How much the best sentence counts beside its passage.
+    pub(super) sentences: f32,
     /// Terms of the query, where words count.
     pub(super) wanted: Option<Wanted>,
     /// Candidates of each kind.
@@ -42,6 +44,7 @@ impl Plan {
             mode: Mode::Dense,
             per: query.per,
             fusion: query.fusion.unwrap_or(config.fusion),
+            sentences: query.sentences.unwrap_or(config.sentence_weight).clamp(0.0, 1.0),
             wanted: None,
             depth: query.top_k,
             degraded: Vec::new(),

@@ -4,6 +4,7 @@
 //! are picked and fetched. Whatever decided a rank, the scores of a result come from the vectors themselves.
 
 use super::check::check;
+use super::closer::look_closer;
 use super::fuse::{Ranked, fuse};
 use super::pick::{Picked, Words, pick};
 use super::plan::Plan;
@@ -201,15 +202,22 @@ impl Run<'_> {
         ranking.ranked = match self.plan.mode {
             Mode::Dense => {
                 let near = ranking.near.iter();
-                near.map(|near| Ranked { key: near.key, score: None, lexical: None }).collect()
+                near.map(|near| Ranked { key: near.key, score: None, cosine: None, lexical: None }).collect()
             }
             Mode::Lexical => {
-                let ranked =
-                    |&(key, score)| Ranked { key, score: Some(f64::from(score)), lexical: Some(score) };
+                let ranked = |&(key, score): &(ItemKey, f32)| Ranked {
+                    key,
+                    score: Some(f64::from(score)),
+                    cosine: None,
+                    lexical: Some(score),
+                };
                 hits.iter().map(ranked).collect()
             }
             Mode::Hybrid => fuse((&ranking.near, self.metric), (&hits, most), self.plan.fusion),
         };
+        if let (Mode::Hybrid, Some(target)) = (self.plan.mode, self.target) {
+            look_closer(&**self.view, &target.vector, self.plan.sentences, &mut ranking.ranked)?;
+        }
         Ok(ranking)
     }
 

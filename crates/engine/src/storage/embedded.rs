@@ -566,6 +566,10 @@ impl View for EmbeddedView {
         let items = self.snapshot.items(&slots).map_err(|error| for_collection(error, &self.collection))?;
         Ok(self.with_vectors(items))
     }
+    fn sentences(&self, keys: &[ItemKey]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let slots: Vec<u32> = slots(keys).collect();
+        self.snapshot.sentences(&slots).map_err(|error| for_collection(error, &self.collection))
+    }
     fn vector(&self, key: ItemKey) -> Vec<f32> {
         slots(&[key]).next().map_or_else(Vec::new, |slot| self.snapshot.vector(slot).to_vec())
     }

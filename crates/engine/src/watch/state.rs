@@ -328,8 +328,12 @@ mod tests {
     #[test]
     fn a_problem_is_told_once_until_the_file_changes() {
         let mut world = World::new();
-        let problem =
-            Problem { path: PathBuf::from("/f/bad.txt"), reason: "it is no text".to_owned(), hint: None };
+        let problem = Problem {
+            path: PathBuf::from("/f/bad.txt"),
+            reason: "it is no text".to_owned(),
+            hint: None,
+            is_partial: false,
+        };
         let problems = std::slice::from_ref(&problem);
         assert_eq!(world.pass(&[("bad.txt", 1, 9_000)], problems), 1);
         assert_eq!(world.decide(&[("bad.txt", 1, 9_000)]), Decision::Nothing);

@@ -62,6 +62,10 @@ fn figures_are_those_that_can_be_counted_by_hand() {
     let expected = analysis.expected.as_ref().expect("it was found");
     assert!(analysis.winners[0].similarity > expected.similarity && expected.excerpt.contains("HNSW"));
     assert_eq!(expected.dense_rank, Some(late));
+    let winner = &analysis.winners[0];
+    assert!(winner.matched.contains(&"P95".to_owned()) && !winner.missing.contains(&"P95".to_owned()));
+    assert!(winner.missing.contains(&"意思".to_owned()), "{:?}", winner.missing);
+    assert!(expected.matched.is_empty() && expected.missing.contains(&"延迟".to_owned()), "{expected:?}");
     assert!(run.answers[0].analysis.is_none() && run.answers[3].analysis.is_none());
 }
 

@@ -165,6 +165,23 @@ fn phrases_bind_and_snippets_mark_what_matched_as_it_is_written() {
 }
 
 #[test]
+fn function_words_are_marked_only_where_nothing_else_is_asked_for() {
+    let place = with_texts(&NOTES);
+    let question = "What do the indexes of a graph do? 信息熵是什么的度量?";
+    let answer = find(&place, question, Mode::Lexical);
+    let marks: Vec<String> = (0..answer.results.len()).flat_map(|at| marked(&answer, at)).collect();
+    for word in ["The", "of", "a", "by", "是", "的"] {
+        assert!(marks.iter().all(|mark| mark != word), "{word}: {marks:?}");
+    }
+    for word in ["indexes", "度量"] {
+        assert!(marks.iter().any(|mark| mark.contains(word)), "{word}: {marks:?}");
+    }
+    // The rank counts them all the same.
+    assert_eq!(marked(&find(&place, "the", Mode::Lexical), 0), ["The", "the"]);
+    assert!(marked(&find(&place, "是的", Mode::Lexical), 0).iter().any(|mark| mark == "是"));
+}
+
+#[test]
 fn what_words_cannot_find_is_refused_or_done_by_meaning() {
     let place = with_texts(&NOTES);
     place

@@ -18,6 +18,7 @@ mod reencode;
 mod replica;
 mod reranking;
 mod search;
+mod sentences;
 mod small_model;
 mod support;
 mod tuning;

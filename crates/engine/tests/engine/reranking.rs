@@ -2,6 +2,7 @@
 
 use crate::small_model::{small_model, small_reranker};
 use crate::support::{config, text_query};
+use bilin_engine::eval::{EvalOptions, EvalSetting, read_questions};
 use bilin_engine::{
     AddOptions, Answer, CancelToken, Engine, EngineConfig, ErrorKind, Query, RERANK_BUDGET, RerankConfig,
     Reranked,
@@ -132,4 +133,30 @@ fn what_is_no_reranker_is_named() {
     let told =
         engine.add_paths("other", &[root.path().join("files")], &options, &()).expect_err("it gives labels");
     assert!(told.message.contains("may be a reranker"), "{told}");
+}
+
+#[test]
+fn an_evaluation_compares_with_and_without() {
+    let root = tempfile::tempdir().expect("a folder");
+    let rerank = RerankConfig { budget: Duration::from_secs(60), ..with_model(root.path()) };
+    let reranking = engine(root.path(), rerank);
+    let asked = r#"{"question": "what is line 7 about?", "contains": "Line 7 "}"#;
+    let questions = read_questions(asked.as_bytes().to_vec()).expect("questions");
+    let axes = [("rerank".to_owned(), vec!["false".to_owned(), "true".to_owned()])];
+    let mut options = EvalOptions::new(EvalSetting::new("lines"));
+    options.settings = EvalSetting::grid(&options.settings[0], &axes).expect("a grid");
+    let evaluate = |engine: &Engine| engine.evaluate(&questions, &options, &CancelToken::new(), &|_| {});
+    let evaluation = evaluate(&reranking).expect("an evaluation");
+    let stages = |run: usize| -> Vec<&str> {
+        evaluation.runs[run].latency.iter().map(|latency| latency.stage.as_str()).collect()
+    };
+    assert_eq!(stages(0), ["encode", "search", "fetch", "total"]);
+    assert_eq!(stages(1), ["encode", "search", "fetch", "rerank", "total"]);
+    assert_eq!(evaluation.runs[1].label, "rerank=true");
+    let first = |run: usize| evaluation.runs[run].answers[0].results[0].ordinal;
+    let answer = reranking.search("lines", &reranked("what is line 7 about?", 100)).expect("an answer");
+    assert_eq!(first(1), answer.results[0].ordinal);
+    drop(reranking);
+    let without = Engine::open(config(root.path())).expect("an engine");
+    assert!(evaluate(&without).expect_err("no reranker").hint.is_some());
 }

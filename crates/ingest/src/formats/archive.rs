@@ -64,6 +64,7 @@ pub(crate) fn read(
             path: found.path.clone(),
             reason: format!("{unreported} more files in the archive could not be read"),
             hint: Some(format!("the first {MAX_PROBLEMS} are listed")),
+            is_partial: false,
         });
     }
     Ok(read)
@@ -94,6 +95,7 @@ fn tell(
         path: found.path.clone(),
         reason: format!("{name}: {reason}"),
         hint: Some("a row names its picture by file_name, relative to the table".to_owned()),
+        is_partial: false,
     };
     let Some(format) = TableFormat::of_path(Path::new(name)) else { return Ok(()) };
     let table = match Table::read(format, package.unpack(entry.index)?) {
@@ -138,6 +140,7 @@ fn read_entry(
     if matches!(format, Format::Archive | Format::PictureArchive) {
         return Err(IngestError::NestedArchive);
     }
+    unpacked.begin_document();
     let content = package.unpack(entry.index)?;
     let inner = Found {
         path: found.path.join(name),

@@ -52,6 +52,7 @@ pub(crate) fn sections(package: &mut Package<'_>, limits: &Limits) -> Result<Vec
     let footnotes = footnotes.as_deref().map(|text| xml::parse(text, FORMAT, limits)).transpose()?;
     let endnotes = endnotes.as_deref().map(|text| xml::parse(text, FORMAT, limits)).transpose()?;
 
+    package.check_time()?;
     let root = tree.root_element();
     let mut body = Body::new(&styles, numbering, states_pages(root, &styles), !has_headings(root, &styles));
     if let Some(notes) = &footnotes {

@@ -218,6 +218,7 @@ impl Unread {
                 path: path.to_path_buf(),
                 reason: format!("{}: {reason}", ranges(pages)),
                 hint: Some(hint.to_owned()),
+                is_partial: true,
             })
             .collect()
     }

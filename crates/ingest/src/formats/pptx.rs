@@ -5,6 +5,7 @@
 //! section header or of the title slide. Notes of the speaker are passages of their own with `notes`, and slides that are
 //! hidden are read and marked `hidden`. Footers, dates and slide numbers are left out: they repeat on every slide.
 
+mod places;
 mod shapes;
 
 use crate::Metadata;
@@ -14,6 +15,7 @@ use crate::outline::{Block, Outline, Section, Show};
 use crate::package::Package;
 use crate::package::relations::Relations;
 use crate::xml;
+use places::Places;
 use roxmltree::Node;
 use shapes::Slide;
 use std::collections::HashMap;
@@ -72,11 +74,19 @@ fn named_sections(presentation: Node<'_, '_>) -> HashMap<String, String> {
     named
 }
 
+/// What a slide takes from its layout.
+#[derive(Clone, Default)]
+struct Layout {
+    /// `title`, `secHead` and others.
+    kind: String,
+    places: Places,
+}
+
 struct Deck<'d, 'p> {
     package: &'d mut Package<'p>,
     limits: &'d Limits,
-    /// Kind of each layout by its part: `title`, `secHead`.
-    layouts: HashMap<String, String>,
+    /// Layouts by their parts.
+    layouts: HashMap<String, Layout>,
     outline: Outline,
     /// Title of the last slide that opens a chapter.
     chapter: Option<String>,
@@ -89,9 +99,10 @@ impl Deck<'_, '_> {
         let relations = Relations::of(self.package, part, FORMAT, self.limits)?;
         let layout = match relations.of_kind("slideLayout") {
             Some(layout) => self.layout(layout)?,
-            None => String::new(),
+            None => Layout::default(),
         };
-        let mut slide = Slide::new(layout == "title" || layout == "secHead");
+        let Layout { kind: layout, places } = layout;
+        let mut slide = Slide::new(layout == "title" || layout == "secHead", places);
         if let Some(shapes) = xml::at(tree.root_element(), &["cSld", "spTree"]) {
             slide.read(shapes);
         }
@@ -154,19 +165,29 @@ impl Deck<'_, '_> {
         Ok(())
     }
 
-    fn layout(&mut self, part: &str) -> Result<String, IngestError> {
-        if let Some(kind) = self.layouts.get(part) {
-            return Ok(kind.clone());
+    fn layout(&mut self, part: &str) -> Result<Layout, IngestError> {
+        if let Some(layout) = self.layouts.get(part) {
+            return Ok(layout.clone());
         }
-        let kind = match self.package.text_part(part)? {
-            Some(text) => {
-                let tree = xml::parse(&text, FORMAT, self.limits)?;
-                xml::attribute(tree.root_element(), "type").unwrap_or_default().to_owned()
-            }
-            None => String::new(),
-        };
-        self.layouts.insert(part.to_owned(), kind.clone());
-        Ok(kind)
+        let mut layout = Layout::default();
+        if let Some(text) = self.package.text_part(part)? {
+            let tree = xml::parse(&text, FORMAT, self.limits)?;
+            layout.kind = xml::attribute(tree.root_element(), "type").unwrap_or_default().to_owned();
+            let relations = Relations::of(self.package, part, FORMAT, self.limits)?;
+            let above = match relations.of_kind("slideMaster") {
+                Some(master) => self.master(master)?,
+                None => Places::default(),
+            };
+            layout.places = Places::of(xml::at(tree.root_element(), &["cSld", "spTree"]), &above);
+        }
+        self.layouts.insert(part.to_owned(), layout.clone());
+        Ok(layout)
+    }
+
+    fn master(&mut self, part: &str) -> Result<Places, IngestError> {
+        let Some(text) = self.package.text_part(part)? else { return Ok(Places::default()) };
+        let tree = xml::parse(&text, FORMAT, self.limits)?;
+        Ok(Places::of(xml::at(tree.root_element(), &["cSld", "spTree"]), &Places::default()))
     }
 
     /// The words of a diagram (SmartArt): the texts of its points, in the order of its data.

@@ -88,6 +88,7 @@ impl<'a> Records<'a> {
             path: self.found.path.clone(),
             reason: format!("line {line}: {reason}"),
             hint: Some(hint.to_owned()),
+            is_partial: false,
         });
     }
 
@@ -97,6 +98,7 @@ impl<'a> Records<'a> {
                 path: self.found.path.clone(),
                 reason: format!("{} more records could not be read", self.unreported),
                 hint: Some(format!("the first {MAX_PROBLEMS} are listed")),
+                is_partial: false,
             });
         }
         self.read

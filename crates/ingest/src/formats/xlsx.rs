@@ -49,6 +49,7 @@ pub(crate) fn read(
     let mut tables = Vec::new();
     for (name, part) in std::mem::take(&mut workbook.sheets) {
         tables.push((name, workbook.rows(package, &part, limits)?));
+        package.check_time()?;
     }
     let total = tables.iter().map(|(_, rows)| rows.len()).sum();
     let mut items = Vec::new();

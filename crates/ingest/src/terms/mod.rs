@@ -15,14 +15,18 @@
 
 mod cut;
 mod fold;
+mod shared;
 mod snippet;
+mod stop;
 mod wanted;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use shared::{Shared, shared};
 pub use snippet::{Excerpt, excerpt};
+pub use stop::is_function_word;
 pub use wanted::Wanted;
 pub use words::warm_up;
 

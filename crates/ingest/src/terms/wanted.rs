@@ -4,7 +4,7 @@
 //! what stands in quotes (`"…"`, `“…”`, `「…」`) must be there unit by unit. A quote that is never closed holds nothing
 //! together. At most [`MAX_WANTED`] terms are looked for, the first ones.
 
-use super::{Layer, each_term};
+use super::{Layer, each_term, is_function_word};
 use std::collections::BTreeSet;
 
 /// Most terms of one query, phrases included.
@@ -59,6 +59,11 @@ impl Wanted {
         wanted.phrases = phrases;
         each_term(&around, &mut |_, _, _| wanted.asks_around_phrases = true);
         wanted
+    }
+
+    /// Whether it holds nothing but function words.
+    pub fn says_nothing(&self) -> bool {
+        self.words.iter().chain(&self.units).all(|term| is_function_word(term))
     }
 
     /// Whether there is nothing to look for.

@@ -67,6 +67,9 @@ struct Problem<'a> {
     path: String,
     reason: &'a str,
     hint: Option<&'a str>,
+    /// The rest of the file was added: a warning.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 /// The summary line of `--json`.
@@ -82,6 +85,8 @@ struct Added<'a> {
     items_truncated: usize,
     items_left_out: usize,
     problems: usize,
+    /// Files that were added but for some pages.
+    partial: usize,
     seq: u64,
     elapsed_ms: u64,
 }
@@ -133,7 +138,9 @@ pub(super) fn run(args: &Add, context: &Context) -> Result<Exit, Failure> {
         remove_empty(data);
     }
     let report = result?;
-    Ok(if report.problems.is_empty() { Exit::Success } else { Exit::Mendable })
+    // Pages without text are told; what can be searched of the file is in.
+    let failed = report.problems.iter().any(|problem| !problem.is_partial);
+    Ok(if failed { Exit::Mendable } else { Exit::Success })
 }
 
 /// Adds with bars, problems and a summary; what `add` and `demo` share.
@@ -171,7 +178,8 @@ pub(super) fn summary(
         items_added: report.items_added,
         items_truncated: report.items_truncated,
         items_left_out: report.items_left_out,
-        problems: report.problems.len(),
+        problems: report.problems.iter().filter(|problem| !problem.is_partial).count(),
+        partial: report.problems.iter().filter(|problem| problem.is_partial).count(),
         seq: report.seq,
         elapsed_ms: started.elapsed().as_millis() as u64,
     };
@@ -199,9 +207,13 @@ pub(super) fn summary(
 pub(super) fn problem(problem: &bilin_engine::Problem, printer: &Printer) -> Result<(), Failure> {
     let path = problem.path.display().to_string();
     let hint = problem.hint.as_deref();
-    printer.problem(&path, &problem.reason, hint);
+    let partial = problem.is_partial;
+    match partial {
+        true => printer.partial(&path, &problem.reason, hint),
+        false => printer.problem(&path, &problem.reason, hint),
+    }
     match printer.is_json() {
-        true => printer.record("problem", &Problem { path, reason: &problem.reason, hint }),
+        true => printer.record("problem", &Problem { path, reason: &problem.reason, hint, partial }),
         false => Ok(()),
     }
 }
@@ -226,6 +238,7 @@ fn sentence(summary: &Added<'_>) -> String {
         (summary.files_removed, "removed"),
         (summary.passed_over, "of other kinds passed over"),
         (summary.problems, "with problems"),
+        (summary.partial, "not read whole"),
     ];
     let files: Vec<String> = counts
         .iter()

@@ -71,7 +71,7 @@ pub(super) fn add(
                 report.seq = seq;
             }
             Err((reason, hint)) => {
-                let met = Problem { path: PathBuf::from(url), reason, hint };
+                let met = Problem { path: PathBuf::from(url), reason, hint, is_partial: false };
                 problem(&met, printer)?;
                 report.problems.push(met);
             }

@@ -122,6 +122,12 @@ pub const KEYS: &[Key] = &[
         "whether new text collections encode chapter and section with a text: true or false",
     ),
     number(
+        "passages.sentences",
+        "BILIN_PASSAGE_SENTENCES",
+        "true",
+        "whether sentences of passages are encoded as well, for search.sentence_weight: finds better, adding takes about twice as long",
+    ),
+    number(
         "passages.max_tokens",
         "BILIN_PASSAGE_MAX_TOKENS",
         "128",
@@ -196,7 +202,7 @@ pub const KEYS: &[Key] = &[
         "limits.document_seconds",
         "BILIN_MAX_DOCUMENT_SECONDS",
         "120",
-        "longest time that one PDF or HTML file may take to read",
+        "longest time that one document may take to read, each document of an archive by itself",
     ),
     number(
         "limits.picture_bytes",
@@ -325,6 +331,12 @@ pub const KEYS: &[Key] = &[
         "BILIN_SEARCH_WORDS_WEIGHT",
         "0.8",
         "share: what is added to the cosine where all words of a question are found",
+    ),
+    number(
+        "search.sentence_weight",
+        "BILIN_SEARCH_SENTENCE_WEIGHT",
+        "0.5",
+        "share: how much the best sentence's cosine counts beside its passage's, 0 to 1",
     ),
     number(
         "search.dense_weight",

@@ -207,6 +207,7 @@ impl Config {
         engine.threads = read.parsed("threads", "a whole number; 0 for one per CPU")?;
         engine.max_file_bytes = read.parsed("limits.file_bytes", "a number of bytes")?;
         engine.headings = read.parsed("passages.headings", "true or false")?;
+        engine.sentences = read.parsed("passages.sentences", "true or false")?;
         engine.max_passage_tokens = read.positive("passages.max_tokens")?;
         engine.overlap_tokens = read.parsed("passages.overlap_tokens", "a number of tokens")?;
         engine.document_limits = read.document_limits()?;
@@ -369,6 +370,10 @@ impl Reader<'_> {
         let dense: f32 = self.parsed("search.dense_weight", weight)?;
         if !(0.0..=1.0).contains(&dense) {
             return Err(self.refuse("search.dense_weight", weight));
+        }
+        engine.sentence_weight = self.parsed("search.sentence_weight", weight)?;
+        if !(0.0..=1.0).contains(&engine.sentence_weight) {
+            return Err(self.refuse("search.sentence_weight", weight));
         }
         let weight = "a number from 0 to 100";
         let words: f32 = self.parsed("search.words_weight", weight)?;
@@ -602,6 +607,8 @@ mod tests {
         assert_eq!(config.engine.document_limits, engine.document_limits);
         assert_eq!(config.engine.overlap_tokens, engine.overlap_tokens);
         assert_eq!(config.engine.headings, engine.headings);
+        assert_eq!(config.engine.sentences, engine.sentences);
+        assert_eq!(config.engine.sentence_weight, engine.sentence_weight);
         assert_eq!(config.engine.max_passage_tokens, engine.max_passage_tokens);
         assert_eq!(config.engine.picture_limits.max_bytes, engine.picture_limits.max_bytes);
         assert_eq!(config.engine.max_query_chars, engine.max_query_chars);

@@ -155,7 +155,16 @@ impl Printer {
 
     /// An input that was left out, with the reason.
     pub fn problem(&self, path: &str, reason: &str, hint: Option<&str>) {
-        self.stderr(format_args!("{WARNING}problem:{WARNING:#} {path}: {reason}"));
+        self.told("problem", path, reason, hint);
+    }
+
+    /// A part of an input that was left out, with the reason.
+    pub fn partial(&self, path: &str, reason: &str, hint: Option<&str>) {
+        self.told("warning", path, reason, hint);
+    }
+
+    fn told(&self, word: &str, path: &str, reason: &str, hint: Option<&str>) {
+        self.stderr(format_args!("{WARNING}{word}:{WARNING:#} {path}: {reason}"));
         if let Some(hint) = hint {
             self.stderr(format_args!("  {HINT}hint:{HINT:#} {hint}"));
         }

@@ -179,7 +179,10 @@ fn contender(what: &str, contender: &Contender, is_right: bool, language: Langua
                 (contender.excerpt)
                 div.soft.small { (place(language, &contender.place, &contender.id)) }
                 @if !contender.matched.is_empty() {
-                    div.small { (language.say("shared words: ", "共有的词:")) (contender.matched.join(language.say(", ", "、"))) }
+                    div.small { (language.say("the question's words in it: ", "含有问题中的词:")) (contender.matched.join(language.say(", ", "、"))) }
+                }
+                @if !contender.missing.is_empty() {
+                    div.small { (language.say("missing: ", "缺少的词:")) (contender.missing.join(language.say(", ", "、"))) }
                 }
             }
         }

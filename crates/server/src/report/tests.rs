@@ -32,6 +32,7 @@ fn evaluation() -> Evaluation {
         lexical_rank: Some(1),
         lexical: Some(7.25),
         matched: vec![HOSTILE.into()],
+        missing: vec![HOSTILE.into()],
     };
     let analysis = Analysis {
         winners: vec![contender.clone()],

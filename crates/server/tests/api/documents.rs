@@ -1,6 +1,8 @@
 //! Adding, reading back and deleting documents.
 
 use crate::service::{Service, picture};
+use bilin_engine::{DocumentLimits, EngineConfig};
+use bilin_server::http::StateOptions;
 use serde_json::json;
 
 #[tokio::test]
@@ -144,4 +146,28 @@ async fn a_deck_of_a_form_is_read_slide_by_slide() {
     assert_eq!((&metadata["slide"], &metadata["section"]), (&json!("2"), &json!("为什么要索引")));
     let message = service.form(path, &[("file", Some("b.ppt"), b"x")]).await.refused(422, "invalid_input");
     assert!(message.contains("b.ppt") && message.contains("PowerPoint 97-2003"), "{message}");
+}
+
+#[tokio::test]
+async fn limits_on_documents_hold_for_what_is_sent() {
+    let fixture = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../ingest/fixtures/office/");
+        std::fs::read(format!("{folder}{name}")).expect("a fixture")
+    };
+    let document_limits = DocumentLimits { pages: 5, rows: 2, ..DocumentLimits::default() };
+    let limited = |config| EngineConfig { document_limits, max_file_bytes: 40_000, ..config };
+    let service = Service::over(limited, StateOptions::default()).with_sentences().await;
+    let path = "/v1/collections/course/documents";
+    let long = "一句话。".repeat(5_000).into_bytes();
+    for (name, bytes, told) in [
+        ("deck.pptx", fixture("deck.pptx"), "more than 5 slides"),
+        ("grades.xlsx", fixture("grades.xlsx"), "more than 2 rows"),
+        ("long.txt", long, "60000 bytes, more than the limit of 40000"),
+    ] {
+        let message = service.form(path, &[("file", Some(name), &bytes)]).await.refused(422, "invalid_input");
+        assert!(message.contains(name) && message.contains(told), "{message}");
+        assert_eq!(service.get(&format!("{path}/{name}")).await.status.as_u16(), 404, "{name}");
+    }
+    let handout = fixture("handout.docx");
+    service.form(path, &[("file", Some("handout.docx"), &handout)]).await.expect(200);
 }

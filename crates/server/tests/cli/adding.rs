@@ -158,3 +158,55 @@ fn addresses_are_fetched_where_that_is_allowed() {
     assert_eq!(found[0]["metadata"]["source"], url("/notes"));
     workspace.run(&["add", "web", &url("/a.png"), "--sync"]).exits(2).complains(&["--sync"]);
 }
+
+/// A PDF of a page for each content.
+fn pdf(contents: &[&str]) -> Vec<u8> {
+    let font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>";
+    let kids: Vec<String> = (0..contents.len()).map(|page| format!("{} 0 R", 3 + 2 * page)).collect();
+    let mut objects = vec![
+        "<</Type/Catalog/Pages 2 0 R>>".to_owned(),
+        format!(
+            "<</Type/Pages/Count {}/Kids[{}]/MediaBox[0 0 600 800]/Resources<</Font<</F1 {font}>>>>>>",
+            kids.len(),
+            kids.join(" ")
+        ),
+    ];
+    for (page, content) in contents.iter().enumerate() {
+        objects.push(format!("<</Type/Page/Parent 2 0 R/Contents {} 0 R>>", 4 + 2 * page));
+        objects.push(format!("<</Length {}>> stream\n{content}\nendstream", content.len()));
+    }
+    let mut bytes = String::from("%PDF-1.7\n");
+    let mut table = String::from("0000000000 65535 f \n");
+    for (at, object) in objects.iter().enumerate() {
+        table += &format!("{:010} 00000 n \n", bytes.len());
+        bytes += &format!("{} 0 obj\n{object}\nendobj\n", at + 1);
+    }
+    let (start, count) = (bytes.len(), objects.len() + 1);
+    bytes +=
+        &format!("xref\n0 {count}\n{table}trailer <</Size {count} /Root 1 0 R>>\nstartxref\n{start}\n%%EOF");
+    bytes.into_bytes()
+}
+
+#[test]
+fn a_page_that_is_a_picture_is_a_warning_and_a_document_of_pictures_a_problem() {
+    let workspace = Workspace::new();
+    let text = "BT /F1 12 Tf 72 700 Td (A backup is a complete copy with a manifest.) Tj ET";
+    let picture = "q 500 0 0 700 50 50 cm BI /W 1 /H 1 /BPC 8 /CS /G ID x EI Q";
+    workspace.write("docs/mixed.pdf", pdf(&[text, picture, text]));
+    let run = workspace.run(&["add", "notes", "docs", "--json"]).exits(0);
+    assert!(run.stderr.contains("warning: ") && run.stderr.contains("page 2: no text"), "{}", run.stderr);
+    let lines = run.json();
+    let added = lines.last().unwrap();
+    assert_eq!((&lines[0]["type"], &lines[0]["partial"]), (&"problem".into(), &true.into()));
+    assert_eq!(
+        (&added["files_added"], &added["problems"], &added["partial"]),
+        (&1.into(), &0.into(), &1.into())
+    );
+
+    workspace.write("docs/scanned.pdf", pdf(&[picture]));
+    let run = workspace.run(&["add", "notes", "docs", "--json"]).exits(1);
+    assert!(run.stderr.contains("problem: ") && run.stderr.contains("scanned.pdf"), "{}", run.stderr);
+    let lines = run.json();
+    let added = lines.last().unwrap();
+    assert_eq!((&added["problems"], &added["partial"]), (&1.into(), &0.into()), "{lines:?}");
+}

@@ -32,6 +32,7 @@ pub(crate) struct MovedItem {
     /// JSON, as it is stored.
     pub metadata: String,
     pub thumbnail: Option<Vec<u8>>,
+    pub sentences: Option<Vec<u8>>,
 }
 
 /// Segments that were given back.
@@ -113,10 +114,11 @@ pub(crate) fn dead_items(
         .collect()
 }
 
-/// Removes dead items, their terms and thumbnails, and their documents where no item is left.
+/// Removes dead items, their terms, thumbnails and sentences, and their documents where no item is left.
 pub(crate) fn purge(connection: &Connection, items: &[DeadItem]) -> rusqlite::Result<()> {
     for item in items {
         connection.prepare_cached("DELETE FROM thumbnails WHERE slot = ?1")?.execute([item.slot])?;
+        connection.prepare_cached("DELETE FROM sentences WHERE slot = ?1")?.execute([item.slot])?;
         connection.prepare_cached("DELETE FROM items WHERE slot = ?1")?.execute([item.slot])?;
         super::remove_terms(connection, item.slot)?;
     }
@@ -216,7 +218,8 @@ pub(crate) fn document_to_move(connection: &Connection, number: i64) -> rusqlite
         .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let items = connection
         .prepare_cached(
-            "SELECT i.slot, i.text, i.metadata, t.jpeg FROM items i LEFT JOIN thumbnails t ON t.slot = i.slot
+            "SELECT i.slot, i.text, i.metadata, t.jpeg, s.vectors FROM items i
+                 LEFT JOIN thumbnails t ON t.slot = i.slot LEFT JOIN sentences s ON s.slot = i.slot
                  WHERE i.document = ?1 ORDER BY i.ordinal",
         )?
         .query_map([number], |row| {
@@ -225,6 +228,7 @@ pub(crate) fn document_to_move(connection: &Connection, number: i64) -> rusqlite
                 text: row.get(1)?,
                 metadata: row.get(2)?,
                 thumbnail: row.get(3)?,
+                sentences: row.get(4)?,
             })
         })?
         .collect::<rusqlite::Result<_>>()?;
@@ -235,7 +239,8 @@ impl MovedItem {
     /// Bytes in the catalog, about.
     pub(crate) fn bytes(&self) -> usize {
         let text = self.text.as_ref().map_or(0, String::len);
-        text + self.metadata.len() + self.thumbnail.as_ref().map_or(0, Vec::len)
+        let blobs = [&self.thumbnail, &self.sentences].into_iter().flatten().map(Vec::len);
+        text + self.metadata.len() + blobs.sum::<usize>()
     }
 }
 

@@ -268,6 +268,14 @@ pub(crate) fn thumbnail(connection: &Connection, seq: u64, id: &str) -> rusqlite
         .optional()
 }
 
+/// Vectors of the sentences of an item; slots are never used twice, so no commit is asked for.
+pub(crate) fn sentences(connection: &Connection, slot: u32) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT vectors FROM sentences WHERE slot = ?1")?
+        .query_row([slot], |row| row.get(0))
+        .optional()
+}
+
 /// Slots visible at `seq` whose metadata satisfies `condition`, a condition over `metadata` with `parameters` from `?2` on.
 pub(crate) fn select(
     connection: &Connection,

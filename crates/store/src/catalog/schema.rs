@@ -10,7 +10,7 @@ use crate::error::{StoreError, catalog_error};
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"BILN");
 
 /// One entry per format version. An entry that was released is never changed.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// * `items.slot` is the row number of the vector; slots are never used twice. An item (and a document) is visible at
 ///   commit `s` when `added_seq <= s` and not `deleted_seq <= s`; it stays until compaction.
@@ -132,6 +132,14 @@ CREATE TABLE full_text_state (
     \"end\" INTEGER NOT NULL
 ) STRICT;
 INSERT INTO full_text_state SELECT 1, '', 0, rows FROM state;
+";
+
+/// * `sentences`: vectors of the sentences of an item's text, in the form of whoever adds them.
+const VERSION_4: &str = "
+CREATE TABLE sentences (
+    slot INTEGER PRIMARY KEY REFERENCES items (slot),
+    vectors BLOB NOT NULL
+) STRICT;
 ";
 
 /// Brings the catalog to the newest version; creates the tables in an empty file when `is_new`.

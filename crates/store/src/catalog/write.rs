@@ -141,6 +141,11 @@ pub(super) fn insert_document<'a>(
                 .prepare_cached("INSERT INTO thumbnails VALUES (?1, ?2)")?
                 .execute(params![slot, jpeg])?;
         }
+        if let Some(vectors) = &item.sentences {
+            connection
+                .prepare_cached("INSERT INTO sentences VALUES (?1, ?2)")?
+                .execute(params![slot, vectors])?;
+        }
     }
     Ok(())
 }

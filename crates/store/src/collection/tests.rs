@@ -11,7 +11,13 @@ use crate::rows::LogLimits;
 use crate::settings::Kind;
 
 fn batch(id: &str, value: f32) -> Batch {
-    let item = NewItem { vector: vec![value; 4], text: None, metadata: Default::default(), thumbnail: None };
+    let item = NewItem {
+        vector: vec![value; 4],
+        text: None,
+        metadata: Default::default(),
+        thumbnail: None,
+        sentences: None,
+    };
     let document = NewDocument { id: id.to_owned(), file: None, items: vec![item] };
     Batch { upsert: vec![document], ..Batch::default() }
 }

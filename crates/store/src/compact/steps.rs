@@ -311,8 +311,14 @@ fn again(documents: Vec<MovedDocument>, snapshot: &Snapshot) -> Checked {
         for item in document.items {
             checked.vectors.extend_from_slice(snapshot.vector(item.slot));
             checked.metadata.push(item.metadata);
-            let (text, thumbnail) = (item.text, item.thumbnail);
-            items.push(NewItem { vector: Vec::new(), text, metadata: Default::default(), thumbnail });
+            let (text, thumbnail, sentences) = (item.text, item.thumbnail, item.sentences);
+            items.push(NewItem {
+                vector: Vec::new(),
+                text,
+                metadata: Default::default(),
+                thumbnail,
+                sentences,
+            });
         }
         checked.batch.upsert.push(NewDocument { id: document.id, file: document.file, items });
     }

@@ -115,6 +115,7 @@ pub fn document(id: &str, version: u64) -> NewDocument {
         text: Some(format!("{id} 第 {version} 版")),
         metadata,
         thumbnail: None,
+        sentences: None,
     };
     NewDocument { id: id.to_owned(), file: None, items: vec![item] }
 }

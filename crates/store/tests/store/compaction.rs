@@ -23,6 +23,7 @@ fn build(collection: &Collection) -> String {
 fn note(number: usize, random: &mut Random) -> NewDocument {
     let mut item = item(random.vector(DIM), &format!("passage {number} {}", "近邻 ".repeat(20)));
     item.thumbnail = Some(vec![number as u8; 200]);
+    item.sentences = Some(vec![number as u8 ^ 1; 100]);
     document(&number.to_string(), vec![item])
 }
 

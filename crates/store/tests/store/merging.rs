@@ -21,6 +21,7 @@ const DOCUMENTS: usize = 300;
 fn note(id: &str, text: &str, file: Option<&str>, random: &mut Random) -> NewDocument {
     let mut first = item(random.vector(DIM), text);
     first.thumbnail = Some(random.next().to_le_bytes().to_vec());
+    first.sentences = Some(random.next().to_le_bytes().to_vec());
     let mut document = document(id, vec![first, item(random.vector(DIM), "second")]);
     document.file = file.map(str::to_owned);
     document

@@ -51,6 +51,9 @@ fn random_batch(random: &mut Random, step: usize) -> Batch {
                 if random.below(3) == 0 {
                     item.thumbnail = Some(random.next().to_le_bytes().to_vec());
                 }
+                if random.below(3) == 0 {
+                    item.sentences = Some(random.next().to_le_bytes().to_vec());
+                }
                 item
             })
             .collect();

@@ -55,7 +55,7 @@ pub fn item(vector: Vec<f32>, text: &str) -> NewItem {
     let mut metadata = Metadata::new();
     metadata.insert("text".to_owned(), json!(text));
     metadata.insert("first".to_owned(), json!(vector[0]));
-    NewItem { vector, text: Some(text.to_owned()), metadata, thumbnail: None }
+    NewItem { vector, text: Some(text.to_owned()), metadata, thumbnail: None, sentences: None }
 }
 
 pub fn document(id: &str, items: Vec<NewItem>) -> NewDocument {
@@ -104,6 +104,9 @@ pub fn compare_document(snapshot: &Snapshot, id: &str, expected: Option<&NewDocu
         let vector = stored_form(metric, &item.vector);
         assert_eq!(snapshot.vector(stored.slot), vector, "{id}");
     }
+    let slots: Vec<u32> = stored.iter().map(|stored| stored.slot).collect();
+    let sentences: Vec<Option<Vec<u8>>> = document.items.iter().map(|item| item.sentences.clone()).collect();
+    assert_eq!(snapshot.sentences(&slots).unwrap(), sentences, "{id}");
     let thumbnail = document.items.first().and_then(|item| item.thumbnail.clone());
     assert_eq!(snapshot.thumbnail(id).unwrap(), thumbnail);
 }

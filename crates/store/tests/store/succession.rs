@@ -49,7 +49,13 @@ fn note(id: &str, text: &str, dim: usize) -> NewDocument {
     let mut first: NewItem = item(encoded(text, dim), text);
     first.metadata.remove("first");
     first.thumbnail = Some(text.as_bytes().to_vec());
+    first.sentences = Some(sentences(text, dim));
     document(id, vec![first])
+}
+
+/// Those of a text's sentences, of a model of this dimension.
+fn sentences(text: &str, dim: usize) -> Vec<u8> {
+    [text.as_bytes(), &[dim as u8]].concat()
 }
 
 /// The same documents as another model has them.
@@ -57,6 +63,7 @@ fn under(model: &Model, dim: usize) -> Model {
     let mut model = model.clone();
     for item in model.values_mut().flat_map(|document| &mut document.items) {
         item.vector = encoded(item.text.as_deref().unwrap(), dim);
+        item.sentences = Some(sentences(item.text.as_deref().unwrap(), dim));
     }
     model
 }
@@ -68,8 +75,12 @@ fn take_all(successor: &mut Successor<'_>, mut lag: Lag, dim: usize) -> Result<(
             return successor.caught_up(lag);
         }
         let texts = portion.iter().flat_map(Carried::texts).map(Option::unwrap);
-        let vectors: Vec<f32> = texts.flat_map(|text| encoded(text, dim)).collect();
-        successor.take(portion, &vectors)?;
+        let (mut vectors, mut blobs) = (Vec::new(), Vec::new());
+        for text in texts {
+            vectors.extend(encoded(text, dim));
+            blobs.push(Some(sentences(text, dim)));
+        }
+        successor.take(portion, &vectors, blobs)?;
     }
 }
 
@@ -281,7 +292,7 @@ fn what_is_left_out_can_be_added_again() {
     for carried in successor.portion(&mut lag).unwrap() {
         assert!(successor.is_newest(&carried).unwrap());
         match carried.id() {
-            "a" => successor.take(vec![carried], &encoded("a", 6)).unwrap(),
+            "a" => successor.take(vec![carried], &encoded("a", 6), vec![Some(sentences("a", 6))]).unwrap(),
             _ => successor.leave_out(carried).unwrap(),
         }
     }
@@ -318,7 +329,7 @@ fn a_source_that_cannot_give_way_serves_on() {
     let mut successor = data.begin_successor(&old, &settings(6), None).unwrap();
     let mut lag = successor.lag().unwrap();
     let portion = successor.portion(&mut lag).unwrap();
-    let error = successor.take(portion, &[1.0; 4]).unwrap_err();
+    let error = successor.take(portion, &[1.0; 4], Vec::new()).unwrap_err();
     assert!(matches!(&error, StoreError::Dimension { expected: 6, received: 4, .. }), "{error}");
     // Once the source was removed, it has no successor, and one of the same name is none of its business.
     data.remove(Arc::clone(&old)).unwrap();

@@ -265,6 +265,10 @@ fn same_document(notes: &Collection, id: &str, document: &NewDocument) -> Result
     if !is_same {
         return Err(Fault::Wrong(format!("document {id:?} is {stored:?} instead of {document:?}")));
     }
+    let slots: Vec<u32> = stored.iter().map(|stored| stored.slot).collect();
+    if !snapshot.sentences(&slots)?.iter().eq(document.items.iter().map(|item| &item.sentences)) {
+        return Err(Fault::Wrong(format!("other sentences of document {id:?}")));
+    }
     if snapshot.thumbnail(id)? != document.items[0].thumbnail {
         return Err(Fault::Wrong(format!("another picture of document {id:?}")));
     }
@@ -287,6 +291,7 @@ fn step(seq: u64, model: &mut Model, random: &mut Random) -> Batch {
             let mut document = document(&at.to_string(), items.collect());
             if at % 10 == 0 {
                 document.items[0].thumbnail = Some(format!("picture {at}").into_bytes());
+                document.items[0].sentences = Some(format!("sentences {at}").into_bytes());
             }
             document
         })

@@ -1,9 +1,9 @@
 //! The shapes of one slide as blocks (DrawingML): text bodies, groups, tables, alternative content.
 //!
-//! Shapes come in the order of the slide's tree, which is the reading order that PowerPoint gives to screen readers; the title
-//! comes first wherever it stands. Paragraphs of a content placeholder are list items by their level, as its bullets show
+//! Shapes come as they stand ([`super::places`]); the title comes first wherever it stands. Paragraphs of a content placeholder are list items by their level, as its bullets show
 //! them, unless it has one paragraph only or their bullets are taken off; those of other shapes are where they have bullets.
 
+use super::places::Places;
 use crate::outline::Block;
 use crate::xml;
 use roxmltree::Node;
@@ -17,6 +17,7 @@ const REPEATED: &[&str] = &["dt", "ftr", "sldNum", "hdr"];
 pub(super) struct Slide {
     titles: Vec<String>,
     blocks: Vec<Block>,
+    places: Places,
     /// Whether its layout gives no bullets to texts: title slides and section headers.
     plain: bool,
     /// Diagrams, the last one first: where among the blocks, and the identifier of their data.
@@ -24,14 +25,14 @@ pub(super) struct Slide {
 }
 
 impl Slide {
-    /// Of a layout without bullets, or with.
-    pub(super) fn new(plain: bool) -> Self {
-        Self { plain, ..Self::default() }
+    /// Of a layout without bullets, or with, that puts its placeholders there.
+    pub(super) fn new(plain: bool, places: Places) -> Self {
+        Self { plain, places, ..Self::default() }
     }
 
     /// Reads a tree of shapes or a group within it.
     pub(super) fn read(&mut self, shapes: Node<'_, '_>) {
-        for shape in xml::children(shapes) {
+        for shape in self.places.in_order(shapes) {
             match xml::name(shape) {
                 "sp" => self.shape(shape),
                 "grpSp" => self.read(shape),

@@ -207,7 +207,14 @@ fn contender(what: &str, contender: &Contender, printer: &Printer) -> Result<(),
         "    {what:<6} {rank:>3} {place}  {DIM}{cosine}{dense}{words}{by_words}{DIM:#}"
     ))?;
     let text = excerpt(&contender.excerpt, printer.columns(), 15, 2);
-    printer.line(format_args!("{DIM}{text}{DIM:#}"))
+    printer.line(format_args!("{DIM}{text}{DIM:#}"))?;
+    let words = [("has", &contender.matched), ("lacks", &contender.missing)];
+    let told = words.into_iter().filter(|(_, words)| !words.is_empty());
+    let told: Vec<String> = told.map(|(what, words)| format!("{what} {}", words.join(", "))).collect();
+    match told.is_empty() {
+        true => Ok(()),
+        false => printer.line(format_args!("               {DIM}{}{DIM:#}", told.join("; "))),
+    }
 }
 
 fn place(place: &Place, id: &str) -> String {

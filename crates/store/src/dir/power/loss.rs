@@ -177,6 +177,7 @@ impl Worker {
                 text: Some(text.clone()),
                 metadata: Default::default(),
                 thumbnail: None,
+                sentences: None,
             };
             let items = content.iter().map(new).collect();
             batch.upsert.push(NewDocument { id: id.clone(), file: None, items });
@@ -263,7 +264,7 @@ impl Worker {
                         .flat_map(Carried::slots)
                         .flat_map(|slot| other(snapshot.vector(slot)))
                         .collect();
-                    successor.take(portion, &vectors)?;
+                    successor.take(portion, &vectors, Vec::new())?;
                 }
             })?;
             Ok::<_, StoreError>(succeeded.collection)

@@ -207,7 +207,7 @@ fn modes_are_compared_and_failures_say_what_words_were_shared() {
         assert_eq!(run.answers[1].rank, Some(1), "{}", run.label);
         let analysis = run.answers[0].analysis.as_ref().expect("the expected answer is wrong on purpose");
         let winner = &analysis.winners[0];
-        assert!(winner.matched.contains(&"hnsw".to_owned()), "{winner:?}");
+        assert!(winner.matched.contains(&"HNSW".to_owned()), "{winner:?}");
         assert_eq!((winner.lexical_rank, winner.lexical.is_some()), (Some(1), true));
         let expected = analysis.expected.as_ref().expect("it was found by meaning");
         assert!(expected.similarity.is_some() && expected.lexical.is_none(), "{expected:?}");

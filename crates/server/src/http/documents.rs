@@ -173,7 +173,8 @@ pub(super) async fn add(
                 .crossing
                 .run(Lane::Look, &state.engine, move |engine| engine.collection(&looked))
                 .await?;
-            files(multipart(request, &state).await?, info.settings.kind)?
+            let most = state.engine.config().max_file_bytes;
+            files(multipart(request, &state).await?, info.settings.kind, most)?
         }
         Some(kind) if kind == "application/json" || kind.ends_with("+json") => {
             let Json(body) = Json::<AddDocuments>::from_request(request, &state).await?;
@@ -200,8 +201,8 @@ pub(super) async fn add(
     }))
 }
 
-/// Files of a form become documents named after them.
-fn files(parts: Vec<Part>, kind: Kind) -> Result<Vec<NewDocument>, ApiError> {
+/// Files of a form, of at most so many bytes each, become documents named after them.
+fn files(parts: Vec<Part>, kind: Kind, most_bytes: u64) -> Result<Vec<NewDocument>, ApiError> {
     let mut shared = Metadata::new();
     let mut documents = Vec::new();
     for part in parts {
@@ -212,7 +213,18 @@ fn files(parts: Vec<Part>, kind: Kind) -> Result<Vec<NewDocument>, ApiError> {
                     e
                 })?;
             }
-            ("file" | "files", Some(file_name)) => documents.push(file(&part, file_name, kind)?),
+            ("file" | "files", Some(file_name)) => {
+                let bytes = part.bytes.len() as u64;
+                if bytes > most_bytes {
+                    return Err(ApiError::invalid(
+                        format!(
+                            "file {file_name:?} has {bytes} bytes, more than the limit of {most_bytes} bytes"
+                        ),
+                        "split the file, or raise limits.file_bytes",
+                    ));
+                }
+                documents.push(file(&part, file_name, kind)?);
+            }
             (name, _) => {
                 return Err(ApiError::invalid(
                     format!(

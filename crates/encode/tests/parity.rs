@@ -54,11 +54,12 @@ fn text_vectors_equal_those_of_transformers() {
     for ((case, input), row) in cases.iter().zip(&inputs).zip(batch.vectors.chunks_exact(batch.dim)) {
         let expected = numbers(&case["vector"]);
         let alone = encoder.encode(&[*input]).expect("a text encodes").vectors;
-        for received in [row, &alone] {
-            let difference = largest_difference(received, &expected);
-            println!("{:?}: {difference:e}", case["tokens"]);
-            assert!(difference <= 1e-5, "{}: {difference}", case["text"]);
-        }
+        assert!(largest_difference(row, &alone) <= 1e-6, "{}", case["text"]);
+        // The references are of the 4-bit weights in f32 arithmetic; ours may round activations (decision 0120). Models in f32
+        // are held to 1e-5 in `tests/peer`.
+        let cosine: f32 = row.iter().zip(&expected).map(|(a, b)| a * b).sum();
+        println!("{:?}: {cosine}", case["tokens"]);
+        assert!(cosine >= 0.9997, "{}: {cosine}", case["text"]);
     }
 }
 

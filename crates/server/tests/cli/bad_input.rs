@@ -77,7 +77,7 @@ fn queries_that_cannot_be_asked() {
     refused(&workspace, &["search", "notes", "FAISS", "--filter", "year >"], 2, &["--filter"]);
     refused(&workspace, &["search", "notes", "FAISS", "--filter", "source = 'x' AND"], 2, &["--filter"]);
     refused(&workspace, &["search", "notes"], 2, &[]);
-    refused(&workspace, &["search", "notes", "FAISS", "--like", "corpus.txt"], 2, &["cannot be used with"]);
+    refused(&workspace, &["search", "notes", "FAISS", "--vector", "[1]"], 2, &["cannot be used with"]);
     refused(&workspace, &["search", "notes", "--like", "nobody"], 1, &["nobody"]);
 }
 

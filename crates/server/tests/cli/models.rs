@@ -146,12 +146,13 @@ fn what_cannot_be_quantized_leaves_nothing() {
 #[test]
 fn built_in_models_are_what_pytorch_says() {
     let workspace = Workspace::new();
-    for (id, bar) in [("e5-small-zh-en", 1e-5), ("efficientnet-lite0", 1e-4)] {
+    // Beside the text model's 4-bit weights activations are rounded.
+    for (id, most, least) in [("e5-small-zh-en", 1.0, 0.9997), ("efficientnet-lite0", 1e-4, 0.999_99)] {
         let checked = one(workspace.run(&["model", "check", id, "--json"]));
         println!("{id}: {} {}", checked["largest_difference"], checked["smallest_cosine"]);
-        assert!(
-            checked["largest_difference"].as_f64().unwrap() <= bar && checked["compared"].as_u64() >= Some(2)
-        );
+        assert!(checked["largest_difference"].as_f64().unwrap() <= most, "{checked}");
+        assert!(checked["smallest_cosine"].as_f64().unwrap() >= least, "{checked}");
+        assert!(checked["compared"].as_u64() >= Some(2));
     }
     // The bound is the one that was given.
     let run = workspace.run(&["model", "check", "e5-small-zh-en", "--max-difference", "0"]).exits(1);

@@ -110,14 +110,17 @@ fn several_pictures_stand_together_and_duplicates_are_listed() {
     assert!(part[0].starts_with("shop/red/"), "{part:?}");
     for wrong in [
         &["search", "shop", "--unlike", red][..],
-        &["search", "shop", "words", "--image", red],
-        &["search", "shop", "words", "--unlike", red],
         &["search", "shop", "--vector", "[1]", "--like", red],
         &["search", "shop", "--like", red, "--region", "0,0,1,1"],
         &["search", "shop", "--image", red, "--region", "0,0,1"],
         &["search", "shop"],
     ] {
         workspace.run(wrong).exits(2).complains(&[]);
+    }
+    // Words beside pictures are for a model that reads both.
+    for words in [["--image", red], ["--unlike", red]] {
+        let run = workspace.run(&[&["search", "shop", "words"][..], &words].concat()).exits(1);
+        run.complains(&["vector space"]);
     }
     workspace
         .run(&["search", "shop", "--image", red, "--region", "0.5,0,0.6,1"])

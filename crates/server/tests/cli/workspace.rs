@@ -163,6 +163,10 @@ fn collect(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // What was measured is remembered, whatever else stays as it was.
+        if path.is_dir() && name == "history" {
+            continue;
+        }
         if path.is_dir() {
             found.insert(path.clone(), String::new());
             collect(&path, found);

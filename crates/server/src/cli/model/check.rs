@@ -123,10 +123,16 @@ fn bounds(args: &Check, encoder: &dyn Encoder) -> Result<(Option<f32>, Option<f3
         return Ok((args.max_difference, args.min_cosine));
     }
     let path = Path::new(&encoder.card().id);
-    // References of built-in models are of the weights as they are stored, so only rounding is left.
-    let is_exact = !path.is_absolute()
-        || bilin_engine::inspect_model(path)?.precision.is_none_or(|precision| precision == Precision::F32);
-    let most = match encoder.card().modality {
+    let modality = encoder.card().modality;
+    let is_exact = match path.is_absolute() {
+        true => {
+            bilin_engine::inspect_model(path)?.precision.is_none_or(|precision| precision == Precision::F32)
+        }
+        // References of built-in models are of the weights as they are stored. Those of texts have 4 bits, beside which
+        // activations are rounded; of pictures only rounding of f32 is left.
+        false => modality == Modality::Image,
+    };
+    let most = match modality {
         Modality::Text => MAX_TEXT_DIFFERENCE,
         Modality::Image => MAX_PICTURE_DIFFERENCE,
     };

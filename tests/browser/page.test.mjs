@@ -11,7 +11,7 @@ before(async () => {
   console.log(`screenshots: ${session.shots}`);
   session.clip = join(session.shots, "clip");
   await clipFolder(session.clip);
-  [session.service, session.browser] = await Promise.all([startService({ args: ["--model", session.clip] }), startBrowser()]);
+  [session.service, session.browser] = await Promise.all([startService(), startBrowser()]);
 });
 
 after(async () => {

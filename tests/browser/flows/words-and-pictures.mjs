@@ -3,10 +3,22 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { samplePicture } from "../service.mjs";
+import { samplePicture, startService } from "../service.mjs";
 import { call, searchOf, session, settled, withCollection, withPage } from "../session.mjs";
 
-test("words find pictures, stand beside an example, and go again", async () => {
+// A service knows the model it was started with, and makes its text collections with it: so it is one of its own.
+async function withClip(work) {
+  const { service } = session;
+  session.service = await startService({ isEmpty: true, args: ["--model", session.clip] });
+  try {
+    await work();
+  } finally {
+    await session.service.stop();
+    session.service = service;
+  }
+}
+
+test("words find pictures, stand beside an example, and go again", () => withClip(async () => {
   const documents = await Promise.all(["animals", "birds", "fish"].map(async (kind) => ({ id: kind, image: (await readFile(await samplePicture(kind))).toString("base64") })));
   await withCollection("seen", { kind: "image", model: session.clip }, documents, () =>
     withPage({ locale: "en-US", hash: "#c=seen" }, async (page) => {
@@ -30,4 +42,4 @@ test("words find pictures, stand beside an example, and go again", async () => {
       await page.keyboard.press("Escape");
       await page.locator(".card").first().waitFor({ state: "detached" });
     }));
-});
+}));

@@ -172,7 +172,7 @@ pub trait View: Send + Sync {
     fn by_words(&self, request: &ByWords<'_>) -> Result<FoundWords, Error>;
     /// Items by key, in the order asked.
     fn items(&self, keys: &[ItemKey]) -> Result<Vec<ViewItem>, Error>;
-    /// What [`crate::sentences`] made of the items, in the order asked; `None` where there is nothing.
+    /// What the module `sentences` made of the items, in the order asked; `None` where there is nothing.
     fn sentences(&self, keys: &[ItemKey]) -> Result<Vec<Option<Vec<u8>>>, Error>;
     /// The vector of an item, as it is kept.
     fn vector(&self, key: ItemKey) -> Vec<f32>;

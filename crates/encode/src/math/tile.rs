@@ -143,23 +143,37 @@ fn tile<S: Simd, const ROWS: usize, const V: usize>(simd: S, job: &Job<'_>, row:
     }
     // A copy: the sums themselves must never be indexed by a variable, or they live in memory.
     let sums = std::hint::black_box(sums);
-    for (r, sums) in sums.into_iter().enumerate() {
-        for (v, sum) in sums.into_iter().enumerate() {
-            store_register(simd, job, at(r), v * S::F32_LANES, sum, out);
+    for (v, first) in (0..V).map(|v| (v, v * S::F32_LANES)) {
+        let bias = bias_of(simd, job, first);
+        // An iterator over the sums would put them into memory: 14 % of EfficientNet-lite0's time.
+        #[allow(clippy::needless_range_loop)]
+        for r in 0..ROWS {
+            store_register(simd, job, (at(r), first), simd.add_f32s(sums[r][v], bias), out);
         }
+    }
+}
+
+/// The bias of columns `first..` of the panel.
+#[inline(always)]
+fn bias_of<S: Simd>(simd: S, job: &Job<'_>, first: usize) -> S::f32s {
+    match job.bias.get(first..first + S::F32_LANES) {
+        Some(bias) => simd.partial_load_f32s(bias),
+        None => simd.splat_f32s(0.0),
     }
 }
 
 /// A register of sums, which belong to columns `first..` of the panel, to row `row` of the result.
 #[inline(always)]
-fn store_register<S: Simd>(simd: S, job: &Job<'_>, row: usize, first: usize, sum: S::f32s, out: &mut [f32]) {
+fn store_register<S: Simd>(
+    simd: S,
+    job: &Job<'_>,
+    (row, first): (usize, usize),
+    sum: S::f32s,
+    out: &mut [f32],
+) {
     let lanes = S::F32_LANES.min(job.columns.saturating_sub(first));
-    let bias = match job.bias.get(first..first + S::F32_LANES) {
-        Some(bias) => simd.partial_load_f32s(bias),
-        None => simd.splat_f32s(0.0),
-    };
     let out = &mut out[row * job.out_stride + job.out_column + first..][..lanes];
-    let sum = finished(simd, job.finish, simd.add_f32s(sum, bias));
+    let sum = finished(simd, job.finish, sum);
     // A partial store is a call.
     match S::as_mut_simd_f32s(out) {
         ([whole], []) => *whole = sum,
@@ -186,10 +200,12 @@ impl WithSimd for Store<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Store { job, first, sums, out } = self;
         let sums: &[[S::f32s; 2]] = bytemuck::cast_slice(sums);
+        let (left_bias, right_bias) = (bias_of(simd, job, 0), bias_of(simd, job, S::F32_LANES));
         for (row, [left, right]) in sums.iter().enumerate() {
-            store_register(simd, job, first + row, 0, *left, out);
+            store_register(simd, job, (first + row, 0), simd.add_f32s(*left, left_bias), out);
             if job.columns > S::F32_LANES {
-                store_register(simd, job, first + row, S::F32_LANES, *right, out);
+                let right = simd.add_f32s(*right, right_bias);
+                store_register(simd, job, (first + row, S::F32_LANES), right, out);
             }
         }
     }

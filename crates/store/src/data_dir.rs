@@ -29,7 +29,7 @@ const BACKUPS: &str = "backups";
 /// Where damaged or replaced collections are moved to.
 const QUARANTINE: &str = "quarantine";
 const CREATING: &str = ".creating-";
-const REMOVING: &str = ".removing-";
+pub(crate) const REMOVING: &str = ".removing-";
 /// A complete copy of a backup on its way to the place of a collection.
 const RESTORING: &str = ".restoring-";
 /// A lock that is held is tried again so many times.
@@ -610,7 +610,7 @@ impl DataDir {
         self.collections().join(name)
     }
 
-    fn free_name(&self, stem: &str) -> PathBuf {
+    pub(crate) fn free_name(&self, stem: &str) -> PathBuf {
         let mut number = 0;
         loop {
             let path = self.collections().join(format!("{stem}-{number}"));

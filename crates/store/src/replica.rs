@@ -4,12 +4,13 @@
 //! each other; two stay, so that who fetches the one before can finish. On the other side a copy takes the place of the
 //! collection before it, which is removed and not kept as a damaged one would be: its commits are the primary's.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use crate::backup::{self, Backup};
 use crate::collection::Collection;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, REMOVING};
 use crate::dir::file_name;
 use crate::error::{StoreError, io_error};
 use crate::{generation, name};
@@ -39,10 +40,16 @@ impl DataDir {
     /// Copies of what another collection has replaced, or of one that was removed, are none of its successor's.
     pub(crate) fn forget_replicas(&self, name: &str) -> Result<(), StoreError> {
         let folder = self.replicas(name);
-        if !folder.exists() {
-            return Ok(());
+        // In one step: a copy may still be being made there, and what is removed piece by piece while it grows is never empty.
+        let leaving = self.free_name(&format!("{REMOVING}{name}"));
+        match self.disk().rename(&folder, &leaving) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(|source| io_error("rename", &folder, source))?,
         }
-        self.disk().remove_dir_all(&folder).map_err(|source| io_error("remove", &folder, source))
+        if let Err(error) = self.disk().remove_dir_all(&leaving) {
+            tracing::warn!(path = %leaving.display(), %error, "the next start removes copies of what was replaced");
+        }
+        Ok(())
     }
 
     /// The newest commit of a collection as a copy: the one there is when it holds that commit, else a new one.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Texts of about 200 characters that fill a pass of two threads, so that no other fits beside them.
 const FULL_PASS: usize = 4;
 /// Passes that stand in line before the requests a test is about: what the test sees takes one request each, they take many.
-const PASSES_AHEAD: usize = 8;
+const PASSES_AHEAD: usize = 16;
 
 /// No deadline that a busy machine could meet.
 fn patient() -> Limits {

@@ -209,10 +209,7 @@ impl Engine {
         collection: &str,
         delete: impl Fn(&dyn VectorStore) -> Result<Applied, Error>,
     ) -> Result<Applied, Error> {
-        match self.writing(collection, &delete) {
-            Err(error) if self.stores.has_successor(collection, &error) => self.writing(collection, delete),
-            deleted => deleted,
-        }
+        self.stores.on_what_serves(collection, || self.writing(collection, &delete))
     }
 
     /// Takes the vectors of a FAISS index file, and the metadata beside it, into a collection; makes it when it is missing.

@@ -6,6 +6,7 @@
 //! is told in the log, and neither fails an evaluation. It goes with its collection; a collection that moves to another model keeps it.
 
 use crate::Engine;
+use crate::clock::now_unix_s;
 use crate::error::{Error, ErrorKind};
 use crate::eval::Evaluation;
 use crate::tune::Study;
@@ -15,7 +16,6 @@ use std::fs;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Evaluations, and studies, that are kept of each collection.
 const KEPT: usize = 40;
@@ -199,10 +199,6 @@ impl Engine {
             Error::new(ErrorKind::Io, told).with_source(error)
         })
     }
-}
-
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -25,13 +25,9 @@ pub struct BackupList {
 impl Engine {
     /// Makes a backup of a collection, reads it back, and removes all but the newest `keep` (at least one).
     pub fn backup(&self, collection: &str, keep: usize) -> Result<Backup, Error> {
-        let make =
-            || self.stores.backup(collection, keep).inspect_err(|error| self.suspect(collection, error));
-        match make() {
-            // What has taken its place is what is to be backed up.
-            Err(error) if self.stores.has_successor(collection, &error) => make(),
-            made => made,
-        }
+        self.stores.on_what_serves(collection, || {
+            self.stores.backup(collection, keep).inspect_err(|error| self.suspect(collection, error))
+        })
     }
 
     /// The backups of one collection, or of all that have any.

@@ -51,6 +51,7 @@ mod add;
 pub mod bench;
 mod cache;
 mod cancel;
+mod clock;
 mod collection;
 mod config;
 mod duplicates;

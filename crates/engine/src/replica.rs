@@ -7,7 +7,7 @@
 use crate::collection::{CollectionInfo, info};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, for_collection};
-use bilin_store::{Backup, BackupFile};
+use bilin_store::{Backup, BackupFile, StoreError};
 
 /// Longest piece of a file that is handed out at a time, bytes.
 pub const REPLICA_PIECE_BYTES: usize = 8 << 20;
@@ -30,35 +30,27 @@ impl Engine {
         collection: &str,
         have: Option<u64>,
     ) -> Result<Option<ReplicaCopy>, Error> {
-        let failed = |error| for_collection(error, collection);
         let store = self.stores.collection(collection)?;
-        let there = self.stores.data().newest_replica(&store).map_err(failed)?;
-        there.map(|copy| self.told(collection, &copy, have)).transpose()
+        let there = self.stores.data().newest_replica(&store);
+        let told = there.and_then(|copy| copy.map(|copy| self.told(&copy, have)).transpose());
+        told.map_err(|error| for_collection(error.of(&store), collection))
     }
 
     /// The newest commit of a collection as a copy; its files are left out where `have` is this copy.
     pub fn replica(&self, collection: &str, have: Option<u64>) -> Result<ReplicaCopy, Error> {
-        let make = || {
+        self.stores.on_what_serves(collection, || {
             let store = self.stores.collection(collection)?;
             let copy = self.stores.data().replica(&store);
-            copy.map_err(|error| for_collection(error.of(&store), collection))
+            let told = copy.and_then(|copy| self.told(&copy, have));
+            told.map_err(|error| for_collection(error.of(&store), collection))
                 .inspect_err(|error| self.suspect(collection, error))
-        };
-        let copy = match make() {
-            // What has taken its place is what is wanted.
-            Err(error) if self.stores.has_successor(collection, &error) => make()?,
-            made => made?,
-        };
-        self.told(collection, &copy, have)
+        })
     }
 
-    fn told(&self, collection: &str, copy: &Backup, have: Option<u64>) -> Result<ReplicaCopy, Error> {
+    fn told(&self, copy: &Backup, have: Option<u64>) -> Result<ReplicaCopy, StoreError> {
         let files = match have == Some(copy.taken_unix_s) {
             true => Vec::new(),
-            false => {
-                let files = self.stores.data().backup_files(copy);
-                files.map_err(|error| for_collection(error, collection))?
-            }
+            false => self.stores.data().backup_files(copy)?,
         };
         Ok(ReplicaCopy { taken_unix_s: copy.taken_unix_s, seq: copy.seq, files })
     }

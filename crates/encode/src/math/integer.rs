@@ -13,7 +13,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 #[cfg(target_arch = "x86_64")]
 use super::integer_x86 as kernels;
-use super::tile::{Job, store};
+use super::tile::{Job, even_height, store};
 use crate::weights::Q4_BLOCK as BLOCK;
 
 /// Groups of four bytes in a block, each multiplied at once.
@@ -81,11 +81,6 @@ pub(super) fn kernel<const BITS: usize>() -> Option<Kernel> {
     None
 }
 
-/// Rows of the next tile when `left` are not done yet: as few tiles as there can be, alike in height.
-fn height(left: usize, most: usize) -> usize {
-    left.div_ceil(left.div_ceil(most))
-}
-
 impl Rounded {
     /// Rounds `x [rows, depth]` for weights of `BITS` bits and a kernel for these; `depth` is a multiple of 32.
     pub(super) fn new<const BITS: usize>(kernel: Kernel, x: &[f32], depth: usize) -> Rounded {
@@ -109,7 +104,7 @@ impl Rounded {
         let mut sums = [0.0; MOST_ROWS * MOST_COLUMNS];
         let mut first = 0;
         while first < job.rows {
-            let tile = self.tile(first, height(job.rows - first, self.kernel.most_rows));
+            let tile = self.tile(first, even_height(job.rows - first, self.kernel.most_rows));
             let sums = &mut sums[..tile.rows * width];
             (self.kernel.run)(weights, &tile, sums);
             store(job, first, sums, out);
@@ -135,7 +130,7 @@ impl<const BITS: usize> WithSimd for Round<'_, BITS> {
         let Round { mut x, per_row, most, mut blocks, mut marks } = self;
         let parts = parts(BITS);
         while !x.is_empty() {
-            let rows = height(x.len() / per_row, most);
+            let rows = even_height(x.len() / per_row, most);
             let (tile, x_after) = x.split_at(rows * per_row);
             let (tile_blocks, blocks_after) = blocks.split_at_mut(rows * per_row * parts);
             let (tile_marks, marks_after) = marks.split_at_mut(rows * per_row);

@@ -50,11 +50,17 @@ const fn most_rows<S: Simd>() -> usize {
     if S::F32_LANES >= 16 { 12 } else { 6 }
 }
 
+/// Rows of the next tile when `left` are not done yet: as few tiles as there can be, alike in height.
+#[inline(always)]
+pub(super) fn even_height(left: usize, most: usize) -> usize {
+    left.div_ceil(left.div_ceil(most))
+}
+
 /// The height of the next tile when `left` rows are not done yet. It may be more than are left: the last row is then worked out
 /// again and again, which costs less than a second tile, that would read the whole panel again.
 #[inline(always)]
 fn next_height(left: usize, most: usize) -> usize {
-    let wanted = left.div_ceil(left.div_ceil(most));
+    let wanted = even_height(left, most);
     HEIGHTS.into_iter().find(|height| *height >= wanted).unwrap_or(most)
 }
 

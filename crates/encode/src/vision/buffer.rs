@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
+use rayon::prelude::*;
+
 /// Buffers that a thread keeps: those of a layer, the one before it, and what a residual holds back.
 const KEPT: usize = 6;
 
@@ -59,6 +61,19 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.numbers[..self.length]
+    }
+}
+
+/// Works on pieces of `size` numbers (the last may be shorter), each with its position; `shared` lets the other threads help.
+pub(crate) fn in_pieces(
+    numbers: &mut [f32],
+    size: usize,
+    shared: bool,
+    work: impl Fn(usize, &mut [f32]) + Send + Sync,
+) {
+    match shared {
+        true => numbers.par_chunks_mut(size).enumerate().for_each(|(at, piece)| work(at, piece)),
+        false => numbers.chunks_mut(size).enumerate().for_each(|(at, piece)| work(at, piece)),
     }
 }
 

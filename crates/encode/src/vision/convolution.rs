@@ -7,9 +7,7 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use super::buffer::Buffer;
+use super::buffer::{Buffer, in_pieces};
 use super::winograd::Winograd;
 use crate::math::depthwise::DepthwiseRow;
 use crate::math::linear::{Finish, Linear};
@@ -279,14 +277,10 @@ impl Convolution {
             // Too few pixels to share out: the outputs are.
             linear.run(&gather(x, inputs, window, 0..pixels), &mut out, shared);
         } else {
-            let block = |(at, out): (usize, &mut [f32])| {
+            in_pieces(&mut out, PIXEL_BLOCK * outputs, shared, |at, out| {
                 let first = at * PIXEL_BLOCK;
                 linear.apply(&gather(x, inputs, window, first..first + out.len() / outputs), out);
-            };
-            match shared {
-                true => out.par_chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(block),
-                false => out.chunks_mut(PIXEL_BLOCK * outputs).enumerate().for_each(block),
-            }
+            });
         }
         (out, window.outputs)
     }
@@ -296,7 +290,7 @@ impl Convolution {
 pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize, shared: bool) -> (Buffer, usize) {
     let window = Window::centred(side, 3, 2);
     let mut out = Buffer::take(window.outputs * window.outputs * channels);
-    let row = |(y, out): (usize, &mut [f32])| {
+    in_pieces(&mut out, window.outputs * channels, shared, |y, out| {
         out.fill(f32::NEG_INFINITY);
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
             for (_, iy) in window.taps(y) {
@@ -307,11 +301,7 @@ pub(crate) fn max_pool(x: &[f32], side: usize, channels: usize, shared: bool) ->
                 }
             }
         }
-    };
-    match shared {
-        true => out.par_chunks_exact_mut(window.outputs * channels).enumerate().for_each(row),
-        false => out.chunks_exact_mut(window.outputs * channels).enumerate().for_each(row),
-    }
+    });
     (out, window.outputs)
 }
 

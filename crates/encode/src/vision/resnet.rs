@@ -4,9 +4,7 @@
 //! mean over the pixels is the vector. Which of the family it is, the tensors tell: how many blocks each stage has, and whether
 //! a block has a third convolution. Batch norms (epsilon 1e-5) are folded into the convolution before them.
 
-use rayon::prelude::*;
-
-use super::buffer::Buffer;
+use super::buffer::{Buffer, in_pieces};
 use super::convolution::{Convolution, Padding, Plan, average_pool, max_pool};
 use super::preprocess::SIDE;
 use crate::math::linear::Finish;
@@ -138,13 +136,9 @@ impl Block {
         let mut out = out.unwrap_or_else(|| Buffer::take(0));
         // As a threshold, which is a vector instruction.
         let add = |(out, added): (&mut f32, &f32)| *out = if *out + added > 0.0 { *out + added } else { 0.0 };
-        match shared {
-            true => out
-                .par_chunks_mut(ADDED_AT_ONCE)
-                .zip(added.par_chunks(ADDED_AT_ONCE))
-                .for_each(|(out, added)| out.iter_mut().zip(added).for_each(add)),
-            false => out.iter_mut().zip(added).for_each(add),
-        }
+        in_pieces(&mut out, ADDED_AT_ONCE, shared, |at, out| {
+            out.iter_mut().zip(&added[at * ADDED_AT_ONCE..]).for_each(add);
+        });
         (out, at)
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, in_pieces};
 use crate::math::finished;
 use crate::math::linear::{Finish, Linear};
 
@@ -73,14 +73,9 @@ impl Winograd {
             return out;
         }
         let rows = (TILE_BLOCK / across).max(1);
-        let block = |(at, out): (usize, &mut [f32])| {
+        in_pieces(&mut out, 2 * rows * side * outputs, shared, |at, out| {
             self.rows(x, side, at * rows..across.min((at + 1) * rows), out, false);
-        };
-        let size = 2 * rows * side * outputs;
-        match shared {
-            true => out.par_chunks_mut(size).enumerate().for_each(block),
-            false => out.chunks_mut(size).enumerate().for_each(block),
-        }
+        });
         out
     }
 

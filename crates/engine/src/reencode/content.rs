@@ -12,7 +12,7 @@ use crate::Engine;
 use crate::add::decoded_bytes;
 use crate::error::{Error, ErrorKind};
 use crate::models::{encode_in_batches, encoded_text};
-use crate::sentences;
+use crate::sentences::{self, Told};
 use bilin_encode::{Encoded, Input, Picture, Prompt};
 use bilin_ingest::Format;
 use bilin_store::{Carried, FileStamp, Kind, Lag, Metadata, StoreError, Successor};
@@ -81,13 +81,26 @@ impl Content<'_> {
             self.miss(successor, carried, "an item of it has no text")?;
         }
         let headings = self.plan.settings.model.as_ref().is_some_and(|model| model.reading.headings);
-        let texts: Vec<Cow<'_, str>> = whole.iter().flat_map(|carried| texts_of(carried, headings)).collect();
+        // Metadata is parsed only where it is read.
+        let parsed = |json: &str| match headings {
+            true => serde_json::from_str(json).unwrap_or_default(),
+            false => Metadata::new(),
+        };
+        let fields: Vec<Metadata> = whole.iter().flat_map(Carried::metadata).map(parsed).collect();
+        let told: Vec<Option<Told<'_>>> = whole
+            .iter()
+            .flat_map(Carried::texts)
+            .zip(&fields)
+            .map(|(text, fields)| Some((text?, fields)))
+            .collect();
+        let encoded_texts = told.iter().flatten().map(|(text, fields)| encoded_text(text, fields, headings));
+        let texts: Vec<Cow<'_, str>> = encoded_texts.collect();
         let inputs: Vec<Input<'_>> =
             texts.iter().map(|text| Input::Text { text, prompt: Prompt::Document }).collect();
         let encoded = self.encode(&inputs, &whole)?;
         drop(inputs);
         drop(texts);
-        let sentences = self.sentences(&whole, headings)?;
+        let sentences = self.sentences(told, headings)?;
         self.take(successor, whole, &encoded, sentences)
     }
 
@@ -160,21 +173,11 @@ impl Content<'_> {
     }
 
     /// Those of the items' texts, where they are kept.
-    fn sentences(&self, documents: &[Carried], headings: bool) -> Result<Vec<Option<Vec<u8>>>, Stop> {
+    fn sentences(&self, told: Vec<Option<Told<'_>>>, headings: bool) -> Result<Vec<Option<Vec<u8>>>, Stop> {
         if !self.engine.config.sentences {
             return Ok(Vec::new());
         }
-        let texts = || documents.iter().flat_map(Carried::texts);
-        let metadata = documents.iter().flat_map(Carried::metadata);
-        // Metadata is parsed only where it is read.
-        let fields: Vec<Metadata> = metadata
-            .map(
-                |json| {
-                    if headings { serde_json::from_str(json).unwrap_or_default() } else { Metadata::new() }
-                },
-            )
-            .collect();
-        let told = texts().zip(&fields).map(|(text, fields)| Some((text?, fields)));
+        let told = told.into_iter();
         let (encoder, go_on) = (&*self.plan.encoder, || self.go_on().is_ok());
         let encoded = self.engine.background.install(|| sentences::encode(encoder, told, headings, go_on));
         Ok(encoded.map_err(Error::from)?.ok_or(StoreError::Cancelled)?)
@@ -221,15 +224,6 @@ impl Content<'_> {
             "put the files back or add the changed ones again, or leave them out with --drop-missing",
         )
     }
-}
-
-/// What is encoded of a document's items, all of which have texts.
-fn texts_of(carried: &Carried, headings: bool) -> impl Iterator<Item = Cow<'_, str>> {
-    carried.texts().zip(carried.metadata()).filter_map(move |(text, metadata)| {
-        // Metadata is parsed only where it is read.
-        let metadata = headings.then(|| serde_json::from_str(metadata).unwrap_or_default());
-        Some(encoded_text(text?, &metadata.unwrap_or_default(), headings))
-    })
 }
 
 /// Whether the file of a picture can be what was added.

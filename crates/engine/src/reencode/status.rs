@@ -1,12 +1,13 @@
 //! What is told of jobs, and the table of them: one at a time per collection, the last one kept to be asked about.
 
 use super::Plan;
+use crate::clock::now_unix_s;
 use crate::error::{Error, ErrorKind};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Documents that a status names among those that cannot be encoded anew.
 const NAMED: usize = 20;
@@ -316,8 +317,4 @@ impl Drop for Occupied<'_> {
             }
         }
     }
-}
-
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -282,6 +282,18 @@ impl EmbeddedStores {
         false
     }
 
+    /// What `work` gives, which is done once more where the collection was replaced meanwhile: what has taken its place is meant.
+    pub(crate) fn on_what_serves<T>(
+        &self,
+        name: &str,
+        work: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match work() {
+            Err(error) if self.has_successor(name, &error) => work(),
+            done => done,
+        }
+    }
+
     /// Takes all of `sources` into `target`, which is made like the first of them where it is missing.
     pub(crate) fn merge(
         &self,

@@ -5,11 +5,11 @@
 use super::{Study, StudyOptions, StudyProgress, TuneOptions, Tuned};
 use crate::Engine;
 use crate::cancel::CancelToken;
+use crate::clock::now_unix_s;
 use crate::error::{Error, ErrorKind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -256,8 +256,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

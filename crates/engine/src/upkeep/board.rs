@@ -3,8 +3,9 @@
 //!
 //! Invariant: the lock is held for a moment only, never over work; at most one job of a collection is claimed at a time.
 
+use super::UpkeepPolicy;
 use super::status::{CollectionUpkeep, Job, JobStatus, Outcome};
-use super::{UpkeepPolicy, clock};
+use crate::clock;
 use bilin_store::Pace;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

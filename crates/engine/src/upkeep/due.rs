@@ -6,7 +6,7 @@
 
 use super::UpkeepPolicy;
 use super::board::{Compacted, Kept};
-use super::clock::ms;
+use crate::clock::ms;
 
 /// When a job is due, milliseconds since 1970, and why.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,10 +4,11 @@
 //! up commits that no backup holds.
 
 use super::board::{Compacted, NewestBackup};
+use super::due;
 use super::lanes::newest_backup;
 use super::status::{Job, Outcome};
-use super::{clock, due};
 use crate::Engine;
+use crate::clock;
 use crate::recall;
 use bilin_store::{Collection, CompactOptions, Due, MaintainOptions, Pace, Snapshot, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};

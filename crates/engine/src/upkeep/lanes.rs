@@ -6,8 +6,9 @@
 use super::board::{Kept, NewestBackup};
 use super::jobs::Task;
 use super::status::Job;
-use super::{clock, due, jobs};
+use super::{due, jobs};
 use crate::Engine;
+use crate::clock;
 use bilin_store::{Collection, Due, Pace};
 use std::sync::Arc;
 use std::time::Duration;

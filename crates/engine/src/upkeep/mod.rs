@@ -12,7 +12,6 @@
 //! | `board`, `status` | what is known; what is told of it |
 
 mod board;
-mod clock;
 mod due;
 mod jobs;
 mod lanes;

@@ -3,6 +3,7 @@
 //! What counts is memory of its own (`RssAnon`): mapped vectors and indexes go when others need the room. The limit is that of the group
 //! (`memory.max` of version 2, `memory.limit_in_bytes` of version 1); where there is none, nothing is refused.
 
+use crate::allocator::own_bytes;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ impl Memory {
         let looks = is_due
             && self.looked_ms.compare_exchange(looked, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if looks {
-            let used = used().unwrap_or(0);
+            let used = own_bytes().unwrap_or(0);
             let is_short = used > most;
             if is_short != self.is_short.swap(is_short, Ordering::Relaxed) {
                 tracing::warn!(used, most, is_short, "memory of the process and what it may use");
@@ -50,13 +51,6 @@ impl Memory {
         }
         self.is_short.load(Ordering::Relaxed)
     }
-}
-
-/// Bytes of memory of the process's own.
-fn used() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 /// What the process's control group may use, the strictest of it and those above; `root` is where `proc` and `sys` lie.

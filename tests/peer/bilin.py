@@ -89,7 +89,7 @@ class Server:
             try:
                 if requests.get(f"{self.url}/readyz", headers=self.headers, timeout=1).status_code == 200:
                     return self
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):  # On a busy machine the first answer may take long.
                 pass
             time.sleep(0.005)
         self.process.kill()

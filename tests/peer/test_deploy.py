@@ -130,22 +130,22 @@ def test_the_alerts_fire_when_they_should(tmp_path):
 
     healthy = [bucket("0.25", 600), bucket("0.5", 600), bucket("1", 600), bucket("+Inf", 600)]
     slow = [bucket("0.25", 300), bucket("0.5", 500), bucket("1", 600), bucket("+Inf", 600)]
-    def load(level, shed, is_up, failed, lag):
+    def load(level, shed, is_up, failed, lag, lost):
         def asked(outcome, per_minute):
             return series("bilin_shared_cache_requests_total", f',operation="get",outcome="{outcome}"', f"0+{per_minute}x60")
 
         return [
             series("bilin_degrade_level", "", f"{level}x60"), series("bilin_shed_total", ',reason="queue"', f"0+{shed}x60"),
             series("bilin_shared_cache_up", "", f"{is_up}x60"), asked("hit", 600), asked("failed", failed),
-            series("bilin_follow_lag_seconds", "", f"{lag}x60"),
+            series("bilin_follow_lag_seconds", "", f"{lag}x60"), series("bilin_log_lines_lost_total", "", f"0+{lost}x60"),
         ]
 
-    crowded = ["BilinLeavesOut", "BilinTurnsAway", "BilinSharedCacheDown", "BilinSharedCacheFails", "BilinReplicaBehind"]
+    crowded = ["BilinLeavesOut", "BilinTurnsAway", "BilinSharedCacheDown", "BilinSharedCacheFails", "BilinReplicaBehind", "BilinLosesLog"]
     usual = ["BilinSlow", "BilinBusyCpu", "BilinDown"]
     cases = [
-        ("healthy", healthy + load(0, 6, 1, 6, 2) + [series("process_cpu_usage", "", "0.3x60"), series("up", "", "1x60")],
+        ("healthy", healthy + load(0, 6, 1, 6, 2, 0) + [series("process_cpu_usage", "", "0.3x60"), series("up", "", "1x60")],
          [(alert, False) for alert in usual + crowded]),
-        ("bad", slow + load(2, 600, 0, 60, 300) + [series("process_cpu_usage", "", "0.95x60"), series("up", "", "0x60")],
+        ("bad", slow + load(2, 600, 0, 60, 300, 9) + [series("process_cpu_usage", "", "0.95x60"), series("up", "", "0x60")],
          [(alert, True) for alert in usual + crowded]),
     ]
     for name, inputs, expected in cases:

@@ -13,6 +13,7 @@ pub mod demo;
 mod doctor;
 pub mod follow;
 pub mod http;
+mod log_lines;
 mod metrics;
 mod offsite;
 pub mod printer;

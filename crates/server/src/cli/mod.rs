@@ -177,9 +177,10 @@ fn start(cli: Cli, printer: Printer) -> Result<Exit, (Printer, Failure)> {
     };
     let serves = matches!(cli.command, Command::Serve(_));
     let json_logs = config.service.json_logs.unwrap_or(printer.is_json());
-    if let Err(failure) = log::start(config.log.as_deref(), serves, json_logs) {
-        return Err((printer, failure));
-    }
+    let _last_words = match log::start(config.log.as_deref(), serves, json_logs) {
+        Ok(last_words) => last_words,
+        Err(failure) => return Err((printer, failure)),
+    };
     if let Some(library) = &config.onnxruntime {
         bilin_engine::use_onnxruntime(library);
     }

@@ -137,7 +137,8 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
     runtime.shutdown_timeout(LAST_CALLS_MAX);
     match served {
         Ok(Ok(())) => {
-            context.printer.note("stopped");
+            // In the log, which waits for no reader.
+            tracing::info!("stopped");
             Ok(Exit::Success)
         }
         Ok(Err(error)) => Err(told(error)),

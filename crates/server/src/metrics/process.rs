@@ -1,4 +1,4 @@
-//! The process: the standard `process_*` names of Prometheus' clients (Linux), and the tutorial's two.
+//! The process: the standard `process_*` names of Prometheus' clients (Linux), the tutorial's two, and what its log lost.
 
 use super::page::Page;
 use cpu_time::ProcessTime;
@@ -50,6 +50,12 @@ impl Process {
             )?;
             memory.with_label_values::<&str>(&[]).set(metric.get_gauge().get_value());
         }
+        let lost = page.counter(
+            "bilin_log_lines_lost_total",
+            "Lines of the log that nobody will read: its reader was too slow, or is gone.",
+            &[],
+        )?;
+        lost.with_label_values::<&str>(&[]).inc_by(crate::log_lines::lost() as f64);
         Ok(())
     }
 

@@ -272,6 +272,30 @@ fn a_line_tells_where_a_searchs_time_went_and_of_its_text_only_its_length() {
     service.tells(&["with-text", question]);
 }
 
+#[test]
+fn a_reader_of_the_log_that_stops_stops_no_request() {
+    let workspace = Workspace::new();
+    let mut command = workspace.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+    let variables = [("BILIN_LOG_FORMAT", "json"), ("BILIN_LOG_QUERIES", "yes")];
+    let mut child = command.envs(variables).spawn().unwrap();
+    // It stays open, and nobody reads it.
+    let unread = child.stderr.take().unwrap();
+    let address = client::listening(&mut child);
+    let service = Running { child, address, log: Arc::default() };
+    assert_eq!(service.request("PUT", "/v1/collections/notes", r#"{"kind": "text"}"#).0, 201);
+    // A line of it takes some 900 bytes, and a pipe 64 KiB.
+    let body = json!({"text": "检".repeat(200), "mode": "lexical"}).to_string();
+    let answered =
+        (0..200).filter(|_| service.request("POST", "/v1/collections/notes/search", &body).0 == 200);
+    assert_eq!(answered.count(), 200);
+    let (status, metrics) = service.request("GET", "/metrics", "");
+    assert!(status == 200 && metrics.contains("bilin_log_lines_lost_total 0\n"), "{metrics}");
+    service.signal("TERM");
+    assert_eq!(service.ended(), Some(0), "its end does not wait either");
+    let log = std::io::read_to_string(unread).unwrap();
+    assert!(log.len() >= 60_000 && log.contains("检"), "the pipe was full: {} bytes", log.len());
+}
+
 /// A stand-in for a collector: the bodies that it gets.
 fn collector() -> (SocketAddr, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,7 +4,6 @@
 //! This is the only crate that knows axum, clap and tokio; it imports the engine and nothing below it.
 
 pub mod access;
-mod allocator;
 mod causes;
 pub mod cli;
 pub mod config;

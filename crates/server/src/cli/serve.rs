@@ -122,7 +122,6 @@ pub(super) fn serve(engine: Arc<Engine>, access: Arc<Access>, context: &Context)
         Ok(address) => {
             supervision::ready(address);
             runtime.spawn(supervision::feed_watchdog());
-            runtime.spawn(crate::allocator::give_back_often());
             announce(scheme, address, context)
         }
         Err(_) => Ok(()),

@@ -253,6 +253,7 @@ impl Crossing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::admission::Memory;
     use super::*;
     use bilin_engine::EngineConfig;
 
@@ -285,6 +286,23 @@ mod tests {
             assert_eq!((error.status.as_u16(), error.code), (500, "internal"));
             assert!(error.message.contains("error id") && !error.message.contains("own panic"), "{error:?}");
         }
+        assert_eq!(crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap(), 7);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn where_memory_is_short_nothing_new_is_begun_and_looking_goes_on() {
+        let (_folder, engine) = engine();
+        let mut crossing = over(1, Duration::from_secs(5));
+        Arc::get_mut(&mut crossing.admission).unwrap().memory = Memory::within(Some(4_096));
+        for lane in [Lane::Search, Lane::Write] {
+            let error = crossing.run(lane, &engine, |_| Ok(7)).await.unwrap_err();
+            assert_eq!((error.status.as_u16(), error.code), (503, "busy"));
+            assert!(error.retry_after_s.is_some());
+        }
+        assert!(crossing.status().shed.contains(&("memory", 2)), "{:?}", crossing.status().shed);
+        assert_eq!(crossing.run(Lane::Look, &engine, |_| Ok(7)).await.unwrap(), 7);
+        Arc::get_mut(&mut crossing.admission).unwrap().memory = Memory::within(Some(u64::MAX));
         assert_eq!(crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap(), 7);
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -141,6 +142,62 @@ fn sigterm_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(listed[0]["count"], 1, "what was answered is there");
 }
 
+/// One search over a connection that stays open: its status, or `None` where the connection ended before an answer began.
+fn searched(connection: &mut BufReader<TcpStream>, body: &str) -> Option<u16> {
+    let length = body.len();
+    let head =
+        "POST /v1/collections/points/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+    write!(connection.get_mut(), "{head}\r\nContent-Length: {length}\r\n\r\n{body}").ok()?;
+    let mut line = String::new();
+    if connection.read_line(&mut line).unwrap_or(0) == 0 {
+        return None;
+    }
+    let (status, mut length) = (line.split(' ').nth(1)?.parse().unwrap(), None);
+    while line != "\r\n" {
+        line.clear();
+        connection.read_line(&mut line).unwrap();
+        length = line.strip_prefix("content-length: ").map(|told| told.trim().parse().unwrap()).or(length);
+    }
+    connection.read_exact(&mut vec![0; length.unwrap()]).expect("an answer that has begun comes whole");
+    Some(status)
+}
+
+#[test]
+fn sigterm_under_load_cuts_no_answer_short() {
+    let workspace = Workspace::new();
+    let service = Running::start(&workspace, &[]);
+    assert_eq!(service.request("PUT", "/v1/collections/points", r#"{"dim": 4}"#).0, 201);
+    assert_eq!(service.request("POST", "/v1/collections/points/documents", DOCUMENT).0, 200);
+    let (address, answered) = (service.address, Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..8)
+        .map(|client| {
+            let answered = Arc::clone(&answered);
+            std::thread::spawn(move || {
+                // Until nobody takes connections any more.
+                while let Ok(stream) = TcpStream::connect(address) {
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    let mut connection = BufReader::new(stream);
+                    let body = || {
+                        let number = answered.fetch_add(1, Ordering::Relaxed);
+                        json!({"vector": [1, client, number, 0]}).to_string()
+                    };
+                    while let Some(status) = searched(&mut connection, &body()) {
+                        assert_eq!(status, 200);
+                    }
+                }
+            })
+        })
+        .collect();
+    let started = Instant::now();
+    while answered.load(Ordering::Relaxed) < 200 {
+        assert!(started.elapsed() < PATIENCE, "it does not answer");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    service.signal("TERM");
+    assert_eq!(service.ended(), Some(0));
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
 #[test]
 fn a_lame_duck_says_that_it_is_not_ready_and_still_answers_until_its_time_is_over() {
     let workspace = Workspace::new();
@@ -270,6 +327,15 @@ fn a_line_tells_where_a_searchs_time_went_and_of_its_text_only_its_length() {
     let service = Running::start(&workspace, &[("BILIN_LOG_QUERIES", "yes"), ("BILIN_LOG_FORMAT", "json")]);
     ask(&service, "with-text");
     service.tells(&["with-text", question]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_allocator_is_one_that_gives_memory_back_by_itself() {
+    let told = Workspace::new().run_with(("MALLOC_CONF", "stats_print:true"), &["--version"]).exits(0).stderr;
+    assert!(told.contains("Begin jemalloc statistics"), "{told}");
+    let gives_back = told.lines().find(|line| line.trim_start().starts_with("opt.background_thread:"));
+    assert!(gives_back.is_some_and(|line| line.contains("true")), "{gives_back:?}");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! What counts is memory of its own (`RssAnon`): mapped vectors and indexes go when others need the room. The limit is that of the group
 //! (`memory.max` of version 2, `memory.limit_in_bytes` of version 1); where there is none, nothing is refused.
 
-use crate::allocator::own_bytes;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -25,7 +24,8 @@ impl Memory {
         Memory::within(limit(Path::new("/")).map(|bytes| bytes / 100 * percent.min(100)))
     }
 
-    fn within(most: Option<u64>) -> Memory {
+    /// Short from so many bytes on; never where there is no limit.
+    pub(in crate::http) fn within(most: Option<u64>) -> Memory {
         Memory {
             most,
             began: Instant::now(),
@@ -51,6 +51,13 @@ impl Memory {
         }
         self.is_short.load(Ordering::Relaxed)
     }
+}
+
+/// Bytes of memory of the process's own; none where the system does not tell.
+fn own_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 /// What the process's control group may use, the strictest of it and those above; `root` is where `proc` and `sys` lie.

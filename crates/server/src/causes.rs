@@ -31,3 +31,28 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
         causes => format!("{error}: {causes}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Told(&'static str, #[source] Option<Box<Told>>);
+
+    fn over(said: &'static str, cause: Told) -> Told {
+        Told(said, Some(Box::new(cause)))
+    }
+
+    #[test]
+    fn each_cause_is_told_once_outermost_first() {
+        let error = over("cannot ask", over("no connection", Told("refused by the peer", None)));
+        assert_eq!(with_causes(&error), "cannot ask: no connection: refused by the peer");
+        assert_eq!(causes(&error), "no connection: refused by the peer");
+        // Many messages end with their cause.
+        let error =
+            over("cannot ask: no connection", over("no connection", Told("refused by the peer", None)));
+        assert_eq!(with_causes(&error), "cannot ask: no connection: refused by the peer");
+        assert_eq!(with_causes(&Told("alone", None)), "alone");
+    }
+}

@@ -289,6 +289,31 @@ mod tests {
         assert_eq!(crossing.run(Lane::Search, &engine, |_| Ok(7)).await.unwrap(), 7);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_request_of_many_takes_the_places_of_many_up_to_half() {
+        let (_folder, engine) = engine();
+        let crossing = over(8, Duration::from_secs(60));
+        let inside = async |weight: Weight| {
+            let (tell, told) = std::sync::mpsc::channel::<()>();
+            let look = async {
+                while crossing.status().inside == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let inside = crossing.status().inside;
+                tell.send(()).unwrap();
+                inside
+            };
+            let work = crossing.run_for(weight, Lane::Search, &engine, move |_| Ok(told.recv()));
+            let (done, inside) = tokio::join!(work, look);
+            done.unwrap().unwrap();
+            inside
+        };
+        assert_eq!(inside(Weight::ONE).await, 1);
+        assert_eq!(inside(Weight::of(17, 8)).await, 3, "17 texts, of which 8 are as much as a search");
+        assert_eq!(inside(Weight::of(10_000, 1)).await, 4, "half of the places at most");
+        assert_eq!(crossing.status().inside, 0);
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn where_memory_is_short_nothing_new_is_begun_and_looking_goes_on() {

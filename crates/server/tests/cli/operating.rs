@@ -232,6 +232,17 @@ fn only_what_failed_is_logged_where_that_is_wanted() {
 }
 
 #[test]
+fn a_log_for_people_tells_why_and_what_was_behind_it() {
+    let workspace = Workspace::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let primary = format!("http://{nobody}");
+    let variables = [("BILIN_LOG_FORMAT", "pretty"), ("BILIN_FOLLOW", &primary)];
+    let service = Running::start(&workspace, &variables);
+    let line = service.tells(&["WARN", "Connection refused"]);
+    assert!(serde_json::from_str::<Value>(&line).is_err() && !line.contains('\u{1b}'), "{line}");
+}
+
+#[test]
 fn a_request_that_does_not_end_is_not_waited_for_without_end() {
     let workspace = Workspace::new();
     let service = Running::start(&workspace, &[("BILIN_DRAIN_SECONDS", "1")]);

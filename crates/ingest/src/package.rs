@@ -50,11 +50,30 @@ impl Unpacked {
         self.begun.set(Instant::now());
     }
 
-    fn check_time(&self) -> Result<(), IngestError> {
-        match self.begun.get().elapsed() >= Duration::from_secs(self.seconds) {
+    /// An error when the document's time is over.
+    pub(crate) fn check_time(&self) -> Result<(), IngestError> {
+        match self.clock().is_late() {
             true => Err(IngestError::TooSlow { seconds: self.seconds }),
             false => Ok(()),
         }
+    }
+
+    /// The time of the document that is read now.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock { begun: self.begun.get(), allowed: Duration::from_secs(self.seconds) }
+    }
+}
+
+/// When a document was begun and how long it may take; for whoever looks at the time from another place or thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    begun: Instant,
+    allowed: Duration,
+}
+
+impl Clock {
+    pub(crate) fn is_late(self) -> bool {
+        self.begun.elapsed() >= self.allowed
     }
 }
 

@@ -100,8 +100,34 @@ pub fn read(found: &Found, bytes: Vec<u8>, options: &ReadOptions<'_>) -> Result<
     read_plain(found, bytes, options, &unpacked)
 }
 
-/// Reads one file that is no archive.
+/// Reads one file that is no archive, in the time that a document has, splitting included.
+///
+/// What takes time in splitting is counting tokens. Once the time is over nothing is counted any more: every text is taken to fit, so
+/// that what is left of the way is short, and what it ends in is thrown away.
 pub(crate) fn read_plain(
+    found: &Found,
+    bytes: Vec<u8>,
+    options: &ReadOptions<'_>,
+    unpacked: &Unpacked,
+) -> Result<ReadFile, IngestError> {
+    if found.format == Format::Picture {
+        let items = vec![picture::read(found, bytes)];
+        return Ok(ReadFile {
+            documents: vec![Document { id: found.source.clone(), items }],
+            problems: Vec::new(),
+        });
+    }
+    let (clock, ReadOptions { max_tokens, count_tokens, .. }) = (unpacked.clock(), *options);
+    // Half a budget fits beside any heading, and no passage takes more than two of them.
+    let count_in_time = |text: &str| if clock.is_late() { max_tokens / 2 } else { count_tokens(text) };
+    let in_time = ReadOptions { count_tokens: &count_in_time, ..*options };
+    let read = read_text(found, bytes, &in_time, unpacked)?;
+    unpacked.check_time()?;
+    Ok(read)
+}
+
+/// Reads one file of words.
+fn read_text(
     found: &Found,
     bytes: Vec<u8>,
     options: &ReadOptions<'_>,
@@ -121,7 +147,6 @@ pub(crate) fn read_plain(
     let worded = |sections: Vec<Section>| named_if_wordless(found, passages(sections));
     let open = |format| Package::open(&bytes, format, limits, unpacked);
     match format {
-        Format::Picture => return Ok(whole(vec![picture::read(found, bytes)])),
         Format::Pptx => return Ok(worded(pptx::sections(&mut open(pptx::FORMAT)?, limits)?)),
         Format::Docx => return Ok(worded(docx::sections(&mut open(docx::FORMAT)?, limits)?)),
         Format::Epub => return Ok(worded(epub::sections(&mut open(epub::FORMAT)?, limits)?)),

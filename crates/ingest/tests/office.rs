@@ -10,6 +10,8 @@ use bilin_ingest::{
 use proptest::prelude::*;
 use std::io::{Cursor, Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 fn found(name: &str) -> Found {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/office").join(name);
@@ -250,6 +252,50 @@ fn the_time_of_a_document_is_bounded_in_every_format() {
         reasons.iter().filter(|reason| reason.contains("took longer than 0 s")).count() > 1,
         "{reasons:?}"
     );
+}
+
+#[test]
+fn splitting_is_within_the_time_of_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let read_slowly = |name: &str, content: &str, seconds: u64| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let found = walk(&[path], Wanted::Text).found.remove(0);
+        let calls = AtomicUsize::new(0);
+        // A tokenizer that takes a second for its first text.
+        let begun = Instant::now();
+        let count_tokens = |text: &str| {
+            if calls.fetch_add(1, Ordering::Relaxed) == 0 {
+                while begun.elapsed() < Duration::from_millis(1_010) {
+                    std::thread::yield_now();
+                }
+            }
+            text.chars().count()
+        };
+        let limits = Limits { seconds, ..Limits::default() };
+        let options = ReadOptions { count_tokens: &count_tokens, ..options(Split::Passage, limits) };
+        let read = read(&found, load(&found, 1 << 20).unwrap(), &options);
+        (read.map(|read| read.documents.len()), calls.into_inner())
+    };
+    let prose = "It holds for every sentence. ".repeat(5_000);
+    let (read, calls) = read_slowly("a.txt", &prose, 1);
+    assert!(
+        matches!(read, Err(IngestError::TooSlow { seconds: 1 })) && calls == 1,
+        "{calls} calls, {read:?}"
+    );
+    let (read, calls) = read_slowly("b.txt", &prose, 600);
+    assert!(read.unwrap() == 1 && calls > 5_000, "{calls} calls");
+    let others = [
+        ("a.md", "# A\n\nwords\n"),
+        ("a.html", "<h1>A</h1><p>words"),
+        ("a.jsonl", "{\"text\": \"words\"}\n"),
+        ("a.csv", "text,year\nwords,2024\n"),
+        ("a.ipynb", "{\"cells\": [{\"cell_type\": \"markdown\", \"source\": \"words\"}]}"),
+    ];
+    for (name, content) in others {
+        let (read, _) = read_slowly(name, content, 0);
+        assert!(matches!(read, Err(IngestError::TooSlow { seconds: 0 })), "{name}: {read:?}");
+    }
 }
 
 #[test]

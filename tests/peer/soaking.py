@@ -36,7 +36,7 @@ READERS = 3
 SWAY = 200
 FIXED = 4
 SAMPLE_EVERY_S = 2.0
-MAX_SLOPE_MB_PER_HOUR = 60.0
+MAX_SLOPE_MB_PER_HOUR = 40.0
 # From this length on the slope is no accident.
 LONG_S = 600
 RECALL_FLOOR = 0.9

@@ -74,7 +74,7 @@ impl Load {
         }
         let body = self.body();
         self.state.borrow_mut().sent += 1;
-        let asked = tokio::time::timeout(PATIENCE, self.ask(idle, &body)).await;
+        let asked = tokio::time::timeout(PATIENCE, self.answer(idle, &body)).await;
         let us = due.elapsed().as_micros() as u32;
         let mut state = self.state.borrow_mut();
         let why = match asked {
@@ -93,25 +93,36 @@ impl Load {
         state.failed.insert(why, json!(count + 1));
     }
 
-    async fn ask(&self, idle: Option<TcpStream>, body: &[u8]) -> Result<(TcpStream, Answered), Failed> {
-        let mut stream = match idle {
-            Some(stream) => stream,
-            None => {
-                self.state.borrow_mut().open += 1;
-                let stream = TcpStream::connect(self.address).await?;
-                stream.set_nodelay(true)?;
-                stream
+    /// On the idle connection, unless the service has closed it meanwhile, as it does with those that were idle for long.
+    async fn answer(&self, idle: Option<TcpStream>, body: &[u8]) -> Result<(TcpStream, Answered), Failed> {
+        if let Some(stream) = idle {
+            if let Some(answer) = ask(stream, body).await? {
+                return Ok(answer);
             }
-        };
-        stream.write_all(body).await?;
-        let mut told = Vec::with_capacity(16 << 10);
-        loop {
-            if stream.read_buf(&mut told).await? == 0 {
-                return Err("the connection was closed".into());
-            }
-            if let Some(answered) = whole(&told)? {
-                return Ok((stream, answered));
-            }
+            self.state.borrow_mut().open -= 1;
+        }
+        self.state.borrow_mut().open += 1;
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(ask(stream, body).await?.ok_or("the connection was closed")?)
+    }
+}
+
+/// The answer and its connection; `None` where that was closed before an answer began.
+async fn ask(mut stream: TcpStream, body: &[u8]) -> Result<Option<(TcpStream, Answered)>, Failed> {
+    let mut told = Vec::with_capacity(16 << 10);
+    if stream.write_all(body).await.is_err() {
+        return Ok(None);
+    }
+    loop {
+        match stream.read_buf(&mut told).await {
+            Ok(0) | Err(_) if told.is_empty() => return Ok(None),
+            Ok(0) => return Err("an answer was cut short".into()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(answered) = whole(&told)? {
+            return Ok(Some((stream, answered)));
         }
     }
 }

@@ -81,7 +81,7 @@ static LITE0: OnceLock<Result<Arc<dyn Encoder>, ModelError>> = OnceLock::new();
 static BUILTIN: [Builtin; 2] = [
     Builtin {
         id: DEFAULT_TEXT_MODEL,
-        revision: "77a99a5e8f373d3dda87e1cbe205aa0a0fc5c89a45bee1ae998a3bfd970ec664",
+        revision: "9e1023bcf60b73c38bc4e5e433ff44686d4645faf2b3a01b316fdad4674bd9f5",
         pooling: "mean",
         dim: 384,
         modality: Modality::Text,

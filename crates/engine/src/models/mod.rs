@@ -122,7 +122,10 @@ fn check(collection: &str, remembered: &ModelRef, card: &ModelCard) -> Result<()
             remembered.id, remembered.revision, remembered.space, card.revision, card.space
         ),
     )
-    .with_hint("their vectors cannot be compared: move the collection with bilin reencode, or use the model that made it"))
+    .with_hint(format!(
+        "their vectors cannot be compared: move the collection with bilin reencode {collection} --model {}, or use the bilin that made it",
+        remembered.id
+    )))
 }
 
 /// What a model makes a collection of.

@@ -17,7 +17,7 @@ fn the_tutorial_question_finds_the_architecture_sentence() {
     let answer = place.ask("faiss", "FAISS的架构包含哪些模块?", 3);
     let first = &answer.results[0];
     assert!(texts(&answer)[0].contains("架构主要包含"), "{:?}", texts(&answer));
-    assert!(first.similarity > 0.9 && first.similarity <= 1.0, "{first:?}");
+    assert!(first.similarity > 0.8 && first.similarity <= 1.0, "{first:?}");
     assert!(first.score >= first.similarity, "words that are found only add: {first:?}");
     // Between unit vectors the squared distance and the cosine say the same.
     assert!((first.l2_distance - (2.0 - 2.0 * first.similarity)).abs() < 1e-4, "{first:?}");

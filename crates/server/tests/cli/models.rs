@@ -147,7 +147,7 @@ fn what_cannot_be_quantized_leaves_nothing() {
 fn built_in_models_are_what_pytorch_says() {
     let workspace = Workspace::new();
     // Beside the text model's 4-bit weights activations are rounded.
-    for (id, most, least) in [("e5-small-zh-en", 1.0, 0.9997), ("efficientnet-lite0", 1e-4, 0.999_99)] {
+    for (id, most, least) in [("e5-small-zh-en", 1.0, 0.999), ("efficientnet-lite0", 1e-4, 0.999_99)] {
         let checked = one(workspace.run(&["model", "check", id, "--json"]));
         println!("{id}: {} {}", checked["largest_difference"], checked["smallest_cosine"]);
         assert!(checked["largest_difference"].as_f64().unwrap() <= most, "{checked}");

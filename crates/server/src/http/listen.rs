@@ -10,16 +10,35 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
 /// Longest head of a request in bytes; longer ones are answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// How many connections may wait to be taken; the system may have a smaller bound (`net.core.somaxconn`). Where it is full, Linux lets some
+/// clients believe that they are connected, and those that wait for the server wait for ever.
+const BACKLOG: u32 = 4_096;
+
+/// Listens at an address, so that a crowd that comes at once finds room.
+///
+/// # Errors
+/// The address is taken, not ours, or not allowed.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As a listener of the standard library: a restart does not wait for old connections to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
@@ -155,16 +174,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 mod tests {
     use super::*;
     use axum::routing::get;
-    use std::net::SocketAddr;
     use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpStream;
     use tokio::sync::oneshot;
 
     const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
     async fn serving(bounds: ConnectionBounds) -> (SocketAddr, oneshot::Sender<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let long = || async { vec![b'x'; 64 << 20] };
         let router = Router::new().route("/", get(|| async { "yes" })).route("/long", get(long));
@@ -251,6 +269,23 @@ mod tests {
         assert!(told.is_err(), "all places are taken");
         idle.pop();
         assert!(read_until(&mut waits, "yes").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_crowd_that_comes_while_nobody_is_taken_finds_room() {
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let most: usize = most.trim().parse().unwrap();
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut crowd = Vec::new();
+        for _ in 0..most.min(1_400) {
+            let connected = tokio::time::timeout(Duration::from_secs(20), TcpStream::connect(address)).await;
+            crowd.push(connected.expect("there is room in the queue").unwrap());
+        }
+        for _ in &crowd {
+            drop(tokio::time::timeout(Duration::from_secs(20), listener.accept()).await.unwrap().unwrap());
+        }
     }
 
     #[tokio::test]

@@ -130,8 +130,7 @@ pub async fn serve(engine: Arc<Engine>, options: ServeOptions) -> Result<(), Ser
     if !loopback_only && !options.access.asks() {
         return Err(ServeError::KeyNeeded { listen });
     }
-    let listener =
-        tokio::net::TcpListener::bind(listen).await.map_err(|source| ServeError::Bind { listen, source })?;
+    let listener = listen::bind(listen).map_err(|source| ServeError::Bind { listen, source })?;
     let router = router(AppState::new(
         engine,
         StateOptions {

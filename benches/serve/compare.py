@@ -14,7 +14,6 @@ import importlib.resources
 import json
 import os
 import pathlib
-import random
 import shutil
 import socket
 import subprocess
@@ -23,21 +22,11 @@ import tempfile
 import time
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from texts import texts_of  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 DISTINCT = 10
-
-
-def texts_of(arguments):
-    if arguments.texts_file:
-        lines = arguments.texts_file.read_text("utf-8").splitlines()
-    else:
-        told = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True).stdout
-        lines = [line.split(": ", 1)[1] for line in told.splitlines() if line.startswith("Description: ")]
-    lines = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if len(lines) < 100:
-        sys.exit("expected at least 100 texts; run apt-get update, or give --texts-file")
-    random.Random(7).shuffle(lines)
-    return lines[: arguments.texts]
 
 
 def model_folder(target):
@@ -149,7 +138,7 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bilin-serve-") as folder:
         folder = pathlib.Path(folder)
-        texts = texts_of(arguments)
+        texts = texts_of(arguments.texts_file, arguments.texts)
         (folder / "texts").mkdir()
         with open(folder / "texts" / "texts.jsonl", "w", encoding="utf-8") as file:
             for number, text in enumerate(texts):

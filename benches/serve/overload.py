@@ -17,7 +17,8 @@ import threading
 import time
 import urllib.request
 
-from compare import Service, free_port, model_folder, texts_of
+from compare import Service, free_port, model_folder
+from texts import texts_of
 
 BARS = {"p99_ms": 500, "goodput": 0.9, "shed_ms": 5, "normal_s": 10}
 CLIENTS = 16
@@ -27,7 +28,7 @@ PROBE_EVERY_S = 0.1
 def prepared(folder, arguments):
     """Model, data folder and queries; made once for each folder."""
     if not (folder / "ready").exists():
-        texts = texts_of(arguments)
+        texts = texts_of(arguments.texts_file, arguments.texts)
         (folder / "texts").mkdir(parents=True)
         with open(folder / "texts" / "texts.jsonl", "w", encoding="utf-8") as file:
             for number, text in enumerate(texts):

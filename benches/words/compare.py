@@ -17,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from texts import texts_of  # noqa: E402
+
 WORDS = re.compile(r"[^\W_]+")
 RUN = 3
 LIMIT = 10
@@ -44,20 +47,6 @@ def words(text):
     return [word.lower() for word in WORDS.findall(text)]
 
 
-def texts_of(arguments):
-    if arguments.texts_file:
-        lines = arguments.texts_file.read_text("utf-8").splitlines()
-    else:
-        told = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True).stdout
-        lines = [line.split(": ", 1)[1] for line in told.splitlines() if line.startswith("Description: ")]
-    # ASCII, for the two disagree on what is a letter elsewhere.
-    lines = list(dict.fromkeys(line.strip() for line in lines if line.isascii() and len(words(line)) >= RUN))
-    if len(lines) < 100:
-        sys.exit("expected at least 100 texts; run apt-get update, or give --texts-file")
-    random.Random(7).shuffle(lines)
-    return lines[: arguments.texts]
-
-
 def run(command, environment):
     """What a command prints, a JSON value a line."""
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, text=True)
@@ -81,7 +70,8 @@ def main():
     parser.add_argument("--texts-file", type=pathlib.Path)
     parser.add_argument("--questions", type=int, default=1_000)
     arguments = parser.parse_args()
-    texts = texts_of(arguments)
+    # ASCII, for the two disagree on what is a letter elsewhere.
+    texts = texts_of(arguments.texts_file, arguments.texts, lambda line: line.isascii() and len(words(line)) >= RUN)
     draw, questions = random.Random(11), []
     for _ in range(arguments.questions):
         question = []

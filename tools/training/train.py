@@ -1,6 +1,6 @@
 """Trains the built-in text model further, on questions and the passages that answer them, with its weights in 4 bits all along.
 
-    python3 -m venv /tmp/training && /tmp/training/bin/pip install torch tokenizers numpy
+    python3 -m venv /tmp/training && /tmp/training/bin/pip install torch tokenizers numpy pillow safetensors
     /tmp/training/bin/python tools/training/general.py /tmp/general.jsonl
     /tmp/training/bin/python tools/training/train.py --general /tmp/general.jsonl --from FOLDER --to model.q4.safetensors
 
@@ -22,6 +22,7 @@ import math
 import pathlib
 import random
 import struct
+import sys
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "crates" / "encode" / "fixtures"))
+import make_fixtures  # noqa: E402
+
 QUERY, PASSAGE = "query: ", "passage: "
 LAYERS, HEADS, DIM, BLOCK = 12, 12, 384, 32
 QUERY_TOKENS, PASSAGE_TOKENS = 96, 192
@@ -53,25 +57,8 @@ def read_model(path):
     length = struct.unpack("<Q", raw[:8])[0]
     header = json.loads(raw[8 : 8 + length])
     header.pop("__metadata__")
-
-    def array(name):
-        entry = header[name]
-        kind = {"F16": np.float16, "U8": np.uint8}[entry["dtype"]]
-        start, end = entry["data_offsets"]
-        return np.frombuffer(raw[8 + length + start : 8 + length + end], kind).reshape(entry["shape"])
-
-    tensors, quantized = {}, set()
-    for name in header:
-        if name.endswith(".q4"):
-            bytes_ = array(name)
-            blocks = bytes_.reshape(len(bytes_), -1, BLOCK // 2)
-            numbers = np.concatenate([blocks & 15, blocks >> 4], 2).astype(np.float32) - 8
-            scales = array(name[:-3] + ".d").astype(np.float32)
-            tensors[name[:-3]] = torch.from_numpy((numbers * scales[:, :, None]).reshape(len(bytes_), -1))
-            quantized.add(name[:-3])
-        elif not name.endswith(".d"):
-            tensors[name] = torch.from_numpy(array(name).astype(np.float32))
-    return tensors, quantized, header, raw[: 8 + length]
+    quantized = {name[:-3] for name in header if name.endswith(".q4")}
+    return make_fixtures.tensors(path), quantized, header, raw[: 8 + length]
 
 
 def blocks_of(weight):

@@ -3,11 +3,11 @@
 //! One text and one question per line; words are letters and digits between anything else, in small letters. Standard output gets a
 //! JSON line per question with the rows and scores of the best ten, then one with the CPU seconds: adding, the questions asked
 //! one by one (the first time, and once more when lists of occurrences are in memory). `./bench words` compares them with those of `bm25s`.
-use bilin_index::{IndexSpec, Metric};
-use bilin_store::{Batch, DataDir, Kind, NewDocument, NewItem, Settings, TextQuery};
+mod notes;
+
+use bilin_store::{DataDir, TextQuery};
 use std::io::Write;
 
-const BATCH: usize = 2_048;
 const LIMIT: usize = 10;
 /// As `bm25s` is told, too.
 const K1: f32 = 1.2;
@@ -44,30 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (texts, questions) = (file()?, file()?);
     let folder = tempfile::tempdir()?;
     let data = DataDir::open(folder.path())?;
-    let settings = Settings {
-        kind: Kind::Text,
-        model: None,
-        dim: DIM,
-        metric: Metric::Cosine,
-        index: IndexSpec::FLAT,
-        target_recall: 0.95,
-    };
-    let notes = data.create("notes", &settings)?;
     let begun = cpu_s()?;
-    let lines: Vec<&str> = texts.lines().collect();
-    for (batch, some) in lines.chunks(BATCH).enumerate() {
-        let upsert = some.iter().enumerate().map(|(position, text)| {
-            let item = NewItem {
-                vector: vec![1.0; DIM],
-                text: Some((*text).to_owned()),
-                metadata: Default::default(),
-                thumbnail: None,
-                sentences: None,
-            };
-            NewDocument { id: (batch * BATCH + position).to_string(), file: None, items: vec![item] }
-        });
-        notes.apply(Batch { upsert: upsert.collect(), ..Batch::default() })?;
-    }
+    let notes = notes::filled(&data, DIM, texts.lines().map(|text| (vec![1.0; DIM], text.to_owned())))?;
     let add_s = cpu_s()? - begun;
     let snapshot = notes.snapshot();
     let mut out = std::io::stdout().lock();

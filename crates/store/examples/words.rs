@@ -2,15 +2,15 @@
 //!
 //! Made-up texts of 60 words, the r-th most frequent word in proportion to 1/r (Zipf's law), and random unit vectors of 384
 //! dimensions. Each figure is the median and the slowest of 50 searches for 10 results.
-use std::time::Instant;
+mod notes;
 
-use bilin_index::{IndexSpec, Metric, Rows};
-use bilin_store::{Batch, DataDir, Kind, NewDocument, NewItem, Settings, TextQuery};
+use bilin_index::Rows;
+use bilin_store::{DataDir, TextQuery};
+use std::time::Instant;
 
 const DIM: usize = 384;
 const WORDS: usize = 60;
 const VOCABULARY: f64 = 200_000.0;
-const BATCH: usize = 2_048;
 const TIMES: usize = 50;
 
 /// SplitMix64 (Steele, Lea and Flood 2014), as a number from 0 to 1.
@@ -45,32 +45,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let items: usize = std::env::args().nth(1).map_or(Ok(43_000), |argument| argument.parse())?;
     let folder = tempfile::tempdir()?;
     let data = DataDir::open(folder.path())?;
-    let settings = Settings {
-        kind: Kind::Text,
-        model: None,
-        dim: DIM,
-        metric: Metric::Cosine,
-        index: IndexSpec::FLAT,
-        target_recall: 0.95,
-    };
-    let notes = data.create("notes", &settings)?;
     let mut state = 7;
     let started = Instant::now();
-    for first in (0..items).step_by(BATCH) {
-        let upsert = (first..items.min(first + BATCH)).map(|number| {
-            let vector = (0..DIM).map(|_| random(&mut state) as f32 - 0.5).collect();
-            let text: Vec<String> = (0..WORDS).map(|_| word(&mut state)).collect();
-            let item = NewItem {
-                vector,
-                text: Some(text.join(" ")),
-                metadata: Default::default(),
-                thumbnail: None,
-                sentences: None,
-            };
-            NewDocument { id: number.to_string(), file: None, items: vec![item] }
-        });
-        notes.apply(Batch { upsert: upsert.collect(), ..Batch::default() })?;
-    }
+    let texts = (0..items).map(|_| {
+        let vector = (0..DIM).map(|_| random(&mut state) as f32 - 0.5).collect();
+        let text: Vec<String> = (0..WORDS).map(|_| word(&mut state)).collect();
+        (vector, text.join(" "))
+    });
+    let notes = notes::filled(&data, DIM, texts)?;
     let seconds = started.elapsed().as_secs_f64();
     println!("{items} items added in {seconds:.1} s; {}", sizes(folder.path())?);
     let snapshot = notes.snapshot();

@@ -270,12 +270,7 @@ mod tests {
             [&at("d", 0, 5_000_000), frame, &at("b", 4_000_000, 100_000), &at("a", 0, 190_000)].concat();
         assert_eq!(order(&slide, "", ""), "abtd");
         // One of unknown place follows the one before it in the tree.
-        let slide = [
-            &at("b", 0, 2_000_000),
-            "<sp n='c'><txBody><p><r><t>words</t></r></p></txBody></sp>",
-            &at("a", 0, 0),
-        ]
-        .concat();
+        let slide = [at("b", 0, 2_000_000), format!("<sp n='c'>{WORDS}</sp>"), at("a", 0, 0)].concat();
         assert_eq!(order(&slide, "", ""), "abc");
         let far = at("a", i64::MIN, i64::MIN) + &at("b", i64::MAX, i64::MAX);
         assert_eq!(order(&far, "", ""), "ab");
@@ -296,6 +291,7 @@ mod tests {
         let layout = holder("", "idx='1'", &place(0)) + &holder("", "idx='2'", &place(4_000_000));
         assert_eq!(order(&slide, &layout, &master), "bac");
     }
+
     #[test]
     fn columns_beside_each_other_are_read_one_after_the_other() {
         // The right one begins higher.

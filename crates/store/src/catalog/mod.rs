@@ -120,6 +120,7 @@ fn set_up(connection: &Connection) -> Result<(), StoreError> {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cell_size_check", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
+        plan_once(connection)?;
         connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEEP_BYTES, |_| Ok(()))?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         // A delete on a full disk must not ask for a temporary file.
@@ -145,5 +146,12 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    plan_once(&connection)?;
     Ok(connection)
+}
+
+/// A statement is planned when it is prepared, and not again for each value that is bound to it: where an index has a condition,
+/// SQLite would look at the value, and plan anew at every step after another one was bound.
+fn plan_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }

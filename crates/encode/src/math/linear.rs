@@ -7,10 +7,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::integer::Rounded;
 pub(crate) use super::panels::DEPTH_STEP;
-use super::panels::{Activations, Panels};
+use super::panels::Panels;
 pub(crate) use super::tile::Finish;
-use super::tile::Job;
+use super::tile::{Job, multiply};
 use crate::weights::{Matrix, Q8_BLOCK};
 
 /// Rows one thread works on at a time: their activations stay in its second-level cache.
@@ -26,10 +27,10 @@ pub(crate) struct Linear {
     finish: Finish,
 }
 
-/// What a layer multiplies, `[rows, inputs]`: made ready once for all threads.
+/// What a layer multiplies, `[rows, inputs]`: rounded once for all threads where the layer multiplies whole numbers.
 pub(crate) struct Input<'a> {
     x: &'a [f32],
-    activations: Activations,
+    rounded: Option<Rounded>,
 }
 
 impl Linear {
@@ -70,7 +71,7 @@ impl Linear {
 
     /// `x [rows, inputs]` as [`Linear::some`] takes it.
     pub(crate) fn input<'a>(&self, x: &'a [f32]) -> Input<'a> {
-        Input { x, activations: self.panels.activations(x, self.panels.inputs) }
+        Input { x, rounded: self.panels.rounded(x, self.panels.inputs) }
     }
 
     /// Whether activations are rounded: then a number that differs in its last bit may become another one, so sums must be
@@ -145,7 +146,7 @@ impl Linear {
     /// ends at multiples of [`DEPTH_STEP`]. `out [rows, outputs]` is overwritten.
     pub(crate) fn share(&self, x: &[f32], depth: Range<usize>, out: &mut [f32]) {
         let stride = self.outputs();
-        let input = Input { x, activations: self.panels.activations(x, depth.len()) };
+        let input = Input { x, rounded: self.panels.rounded(x, depth.len()) };
         self.product(&input, depth, 0..self.panels.count(), false, &mut Place { out, stride, column: 0 });
     }
 
@@ -171,14 +172,18 @@ impl Linear {
         let Linear { panels, bias, finish } = self;
         let Panels { outputs, width, .. } = *panels;
         let columns = (outputs - range.start * width).min(range.len() * width);
-        let Input { x, activations } = input;
+        let Input { x, rounded } = input;
         let mut scratch = Vec::new();
         for (position, panel) in range.enumerate() {
             let column = position * width;
+            let numbers = match rounded {
+                Some(_) => &[],
+                None => panels.panel(panel, depth.clone(), &mut scratch),
+            };
             let job = Job {
                 x,
                 x_stride: depth.len(),
-                panel: &[],
+                panel: numbers,
                 bias: if finished { &bias[panel * width..] } else { &[] },
                 finish: if finished { *finish } else { Finish::Keep },
                 rows: x.len() / depth.len(),
@@ -187,7 +192,10 @@ impl Linear {
                 out_stride: place.stride,
                 out_column: place.column + column,
             };
-            panels.multiply(activations, (panel, depth.clone()), &job, &mut scratch, place.out);
+            match rounded {
+                Some(rounded) => rounded.multiply(&panels.packed(panel, depth.clone()), &job, place.out),
+                None => multiply(&job, place.out),
+            }
         }
     }
 }

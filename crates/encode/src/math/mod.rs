@@ -1,6 +1,6 @@
 //! The numeric kernels: matrix products against weights laid out beforehand, and what runs between them.
 //!
-//! All but the products of whole numbers and of halves is safe Rust over `pulp`, which picks AVX-512, AVX2/FMA, NEON or scalar code once per process; the
+//! All but the products of whole numbers is safe Rust over `pulp`, which picks AVX-512, AVX2/FMA, NEON or scalar code once per process; the
 //! scalar code is the same source, so the kernels cannot drift apart. All matrices are f32 and row-major.
 
 pub(crate) mod attention;
@@ -8,9 +8,6 @@ pub(crate) mod depthwise;
 pub(crate) mod elementwise;
 pub(crate) mod gate;
 pub(crate) mod grouped;
-mod halves;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod halves_x86;
 mod integer;
 #[cfg(target_arch = "x86_64")]
 mod integer_x86;

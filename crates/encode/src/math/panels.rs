@@ -4,7 +4,7 @@
 //! `width` (two vector registers of the machine at hand); within a panel the numbers lie in the order the kernel reads:
 //! `[inputs, width]`, the last panel padded with zeros.
 //!
-//! A panel of f32 weights is laid out as two halves where the machine multiplies these faster ([`halves`](super::halves)). A panel of quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
+//! A panel of quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
 //! ([`integer`](super::integer)), else unpacked into cache just before its use; so a query streams less from memory, and a
 //! process keeps that much less.
 
@@ -12,10 +12,9 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::halves::{self, Halves, Line, lines_of};
-use super::integer::{self, Rounded};
+use super::integer::{Rounded, Slice, kernel};
 use super::packed::Packed;
-use super::tile::{Job, multiply, width};
+use super::tile::width;
 use crate::weights::{Q4_BLOCK, Q4Matrix, Q8Matrix};
 
 /// Where the inputs of a panel may be cut: at whole blocks of the packed forms.
@@ -32,17 +31,8 @@ pub(crate) struct Panels {
 enum Numbers {
     /// `[panels, inputs, width]`.
     Full(Vec<f32>),
-    /// Lines of [`halves`](super::halves), where the machine multiplies these faster.
-    Halves(Vec<Line>),
     Q4(Packed<4>),
     Q8(Packed<8>),
-}
-
-/// Activations as the weights want them.
-pub(super) enum Activations {
-    Full,
-    Rounded(Rounded),
-    Halves(Halves),
 }
 
 /// The panel width of this machine's instruction set.
@@ -62,10 +52,6 @@ impl Panels {
     /// Packs `[outputs, inputs]` f32 weights.
     pub(crate) fn full(weights: &[f32], inputs: usize, outputs: usize) -> Panels {
         let width = native_width();
-        if halves::kernel().is_some() && width == halves::COLUMNS && inputs.is_multiple_of(DEPTH_STEP) {
-            let lines = halves::packed(weights, inputs, outputs);
-            return Panels { inputs, outputs, width, numbers: Numbers::Halves(lines) };
-        }
         let mut numbers = vec![0.0; outputs.div_ceil(width) * inputs * width];
         for (panel, rows) in numbers.chunks_exact_mut(inputs * width).zip(weights.chunks(inputs * width)) {
             for (lane, row) in rows.chunks_exact(inputs).enumerate() {
@@ -109,57 +95,36 @@ impl Panels {
     pub(crate) fn bytes(&self) -> usize {
         match &self.numbers {
             Numbers::Full(numbers) => size_of_val(numbers.as_slice()),
-            Numbers::Halves(lines) => size_of_val(lines.as_slice()),
             Numbers::Q4(packed) => packed.bytes(),
             Numbers::Q8(packed) => packed.bytes(),
         }
     }
 
-    /// Whether [`Panels::activations`] are rounded.
+    /// Whether [`Panels::rounded`] rounds.
     pub(super) fn round(&self) -> bool {
         match &self.numbers {
-            Numbers::Full(_) | Numbers::Halves(_) => false,
-            Numbers::Q4(_) => integer::kernel::<4>().is_some(),
-            Numbers::Q8(_) => integer::kernel::<8>().is_some(),
+            Numbers::Full(_) => false,
+            Numbers::Q4(_) => kernel::<4>().is_some(),
+            Numbers::Q8(_) => kernel::<8>().is_some(),
         }
     }
 
-    /// `x [rows, depth]` as these weights are multiplied on this machine.
-    pub(super) fn activations(&self, x: &[f32], depth: usize) -> Activations {
-        let rounded = match &self.numbers {
+    /// `x [rows, depth]` rounded for products with packed panels as they are, where this machine has code for that.
+    pub(super) fn rounded(&self, x: &[f32], depth: usize) -> Option<Rounded> {
+        match &self.numbers {
             Numbers::Full(_) => None,
-            Numbers::Halves(_) => {
-                let halves = halves::kernel().map(|kernel| Halves::new(kernel, x, depth));
-                return halves.map_or(Activations::Full, Activations::Halves);
-            }
-            Numbers::Q4(_) => integer::kernel::<4>().map(|kernel| Rounded::new::<4>(kernel, x, depth)),
-            Numbers::Q8(_) => integer::kernel::<8>().map(|kernel| Rounded::new::<8>(kernel, x, depth)),
-        };
-        rounded.map_or(Activations::Full, Activations::Rounded)
+            Numbers::Q4(_) => Some(Rounded::new::<4>(kernel::<4>()?, x, depth)),
+            Numbers::Q8(_) => Some(Rounded::new::<8>(kernel::<8>()?, x, depth)),
+        }
     }
 
-    /// Activations, as [`Panels::activations`] made them of `job.x`, times inputs `depth` of panel `panel`, stored as `job` says; its
-    /// panel is not read. The range is as for [`Panels::panel`].
-    pub(super) fn multiply(
-        &self,
-        activations: &Activations,
-        (panel, depth): (usize, Range<usize>),
-        job: &Job<'_>,
-        scratch: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
+    /// Inputs `depth` of panel `panel` as they are packed; of f32 weights nothing. The range is as for [`Panels::panel`].
+    pub(super) fn packed(&self, panel: usize, depth: Range<usize>) -> Slice<'_> {
         let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
-        match (&self.numbers, activations) {
-            (Numbers::Halves(lines), Activations::Halves(halves)) => {
-                halves.multiply(&lines[lines_of(start, size)], job, out);
-            }
-            (Numbers::Q4(packed), Activations::Rounded(rounded)) => {
-                rounded.multiply(&packed.slice(start, size), job, out);
-            }
-            (Numbers::Q8(packed), Activations::Rounded(rounded)) => {
-                rounded.multiply(&packed.slice(start, size), job, out);
-            }
-            _ => multiply(&Job { panel: self.panel(panel, depth, scratch), ..*job }, out),
+        match &self.numbers {
+            Numbers::Full(_) => Slice { words: &[], scales: &[] },
+            Numbers::Q4(packed) => packed.slice(start, size),
+            Numbers::Q8(packed) => packed.slice(start, size),
         }
     }
 
@@ -174,11 +139,6 @@ impl Panels {
         let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
         match &self.numbers {
             Numbers::Full(numbers) => &numbers[start..][..size],
-            Numbers::Halves(lines) => {
-                scratch.resize(size, 0.0);
-                halves::unpack(&lines[lines_of(start, size)], scratch);
-                scratch
-            }
             Numbers::Q4(packed) => {
                 scratch.resize(size, 0.0);
                 packed.unpack(start, scratch);

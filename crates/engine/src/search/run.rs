@@ -180,8 +180,7 @@ impl Run<'_> {
             let limit = if wanted.phrases.is_empty() { depth } else { depth.max(MOST_CANDIDATES) };
             let filter = self.query.filter.as_ref();
             let request = ByWords { wanted, limit, filter, token: self.token };
-            // On this thread: in the pool it would stand between the pieces of a forward pass.
-            let found = self.view.by_words(&request)?;
+            let found = self.engine.foreground.install(|| self.view.by_words(&request))?;
             (hits, most) = (found.hits, found.most);
             ranking.left_out = found.left_out;
             ranking.words = Some(Words { wanted: wanted.clone(), weights: found.weights });

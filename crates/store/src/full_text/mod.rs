@@ -12,6 +12,7 @@ mod fill;
 mod lengths;
 mod postings;
 mod search;
+mod sums;
 
 pub(crate) use lengths::Lengths;
 pub(crate) use postings::KeptPostings;

@@ -10,6 +10,7 @@
 //! nothing but one such word is ranked among its first occurrences.
 
 use super::postings::Rows;
+use super::sums::Sums;
 use crate::catalog;
 use crate::error::StoreError;
 use crate::settings::Kind;
@@ -152,8 +153,7 @@ impl Search<'_> {
         let allowed = narrowed.as_ref().unwrap_or(self.allowed);
 
         let (k1, b) = (f64::from(self.query.k1), f64::from(self.query.b));
-        let mut scores = vec![0.0f64; rows.len()];
-        let mut touched = Vec::new();
+        let mut sums = Sums::over(rows.len());
         let mut weights = BTreeMap::new();
         let idf = |count: f64| (1.0 + (*items as f64 - count + 0.5).max(0.0) / (count + 0.5)).ln();
         let mut most = nowhere as f64 * idf(0.0);
@@ -162,27 +162,21 @@ impl Search<'_> {
             let weight = idf(count);
             most += weight;
             weights.insert(term, weight as f32);
-            for &(row, times) in rows.iter() {
-                let (true, Some(score)) = (allowed.contains(row), scores.get_mut(row as usize)) else {
-                    continue;
-                };
+            for &(row, times) in rows.iter().filter(|(row, _)| allowed.contains(*row)) {
                 let length = lengths.get(row as usize).map_or(0.0, |length| f64::from(*length));
                 let times = f64::from(times);
-                if *score == 0.0 {
-                    touched.push(row);
-                }
-                *score += weight * times * (k1 + 1.0) / (times + k1 * (1.0 - b + b * length / mean_length));
+                let norm = k1 * (1.0 - b + b * length / mean_length);
+                sums.add(row, weight * times * (k1 + 1.0) / (times + norm));
             }
         }
-        let score = |row: &u32| scores.get(*row as usize).copied().unwrap_or_default();
-        let by_rank = |a: &u32, b: &u32| score(b).total_cmp(&score(a)).then(a.cmp(b));
-        let limit = self.query.limit;
-        if limit > 0 && touched.len() > limit {
-            touched.select_nth_unstable_by(limit - 1, by_rank);
+        let by_rank = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let (mut found, limit) = (sums.into_rows(), self.query.limit);
+        if limit > 0 && found.len() > limit {
+            found.select_nth_unstable_by(limit - 1, by_rank);
         }
-        touched.truncate(limit);
-        touched.sort_unstable_by(by_rank);
-        let hits = touched.iter().map(|row| TextHit { row: *row, score: score(row) as f32 }).collect();
+        found.truncate(limit);
+        found.sort_unstable_by(by_rank);
+        let hits = found.into_iter().map(|(row, score)| TextHit { row, score: score as f32 }).collect();
         Ok(TextHits { hits, weights, most: (most * (k1 + 1.0)) as f32, left_out })
     }
 

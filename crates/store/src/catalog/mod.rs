@@ -111,16 +111,12 @@ pub(crate) fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
 
 fn set_up(connection: &Connection) -> Result<(), StoreError> {
     let pragmas = || -> rusqlite::Result<String> {
-        connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        set_up_any(connection)?;
         let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // macOS only: fsync there does not reach the platter.
         connection.pragma_update(None, "fullfsync", true)?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "cell_size_check", true)?;
-        connection.pragma_update(None, "trusted_schema", false)?;
-        plan_once(connection)?;
         connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEEP_BYTES, |_| Ok(()))?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         // A delete on a full disk must not ask for a temporary file.
@@ -142,16 +138,17 @@ fn set_up(connection: &Connection) -> Result<(), StoreError> {
 /// A connection for the pool. The writer must be open, since it keeps the shared memory of the WAL alive.
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open_to_read(path)?;
+    set_up_any(&connection)?;
+    Ok(connection)
+}
+
+/// What the writer and the readers have in common.
+fn set_up_any(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    plan_once(&connection)?;
-    Ok(connection)
-}
-
-/// A statement is planned when it is prepared, and not again for each value that is bound to it: where an index has a condition,
-/// SQLite would look at the value, and plan anew at every step after another one was bound.
-fn plan_once(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+    // A statement is planned when it is prepared, and not again for each value that is bound to it: where an index has a
+    // condition, SQLite would look at the value, and plan anew at every step after another one was bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }

@@ -20,7 +20,7 @@ impl Sums {
         if rows <= MOST_DENSE { Sums::Dense(vec![0.0; rows], Vec::new()) } else { Sums::Sparse(Vec::new()) }
     }
 
-    /// Adds a positive number to a row's sum; rows that there are not have none.
+    /// Adds a positive number to the sum of a row, which is one of those below `rows`, as every live row is.
     pub(super) fn add(&mut self, row: u32, number: f64) {
         match self {
             Sums::Dense(sums, touched) => {
@@ -39,7 +39,7 @@ impl Sums {
         match self {
             Sums::Dense(sums, touched) => touched.into_iter().map(|row| (row, sums[row as usize])).collect(),
             Sums::Sparse(mut added) => {
-                // Stable: and quick, for terms come with their rows in order.
+                // Stable, and quick, for terms come with their rows in order.
                 added.sort_by_key(|(row, _)| *row);
                 added.dedup_by(|(row, number), (first, sum)| {
                     let is_same = row == first;

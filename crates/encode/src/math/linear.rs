@@ -7,11 +7,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::integer::Rounded;
-pub(crate) use super::panels::DEPTH_STEP;
-use super::panels::Panels;
+use super::panels::{Activations, Panels};
 pub(crate) use super::tile::Finish;
-use super::tile::{Job, multiply};
+use super::tile::Job;
 use crate::weights::{Matrix, Q8_BLOCK};
 
 /// Rows one thread works on at a time: their activations stay in its second-level cache.
@@ -27,10 +25,10 @@ pub(crate) struct Linear {
     finish: Finish,
 }
 
-/// What a layer multiplies, `[rows, inputs]`: rounded once for all threads where the layer multiplies whole numbers.
+/// What a layer multiplies, `[rows, inputs]`: made ready once for all threads.
 pub(crate) struct Input<'a> {
     x: &'a [f32],
-    rounded: Option<Rounded>,
+    activations: Activations,
 }
 
 impl Linear {
@@ -71,7 +69,7 @@ impl Linear {
 
     /// `x [rows, inputs]` as [`Linear::some`] takes it.
     pub(crate) fn input<'a>(&self, x: &'a [f32]) -> Input<'a> {
-        Input { x, rounded: self.panels.rounded(x, self.panels.inputs) }
+        Input { x, activations: self.panels.activations(x, self.panels.inputs) }
     }
 
     /// Whether activations are rounded: then a number that differs in its last bit may become another one, so sums must be
@@ -143,16 +141,21 @@ impl Linear {
     }
 
     /// What inputs `depth` alone, which are `x [rows, depth]`, add to the result, without bias and finish. The range begins and
-    /// ends at multiples of [`DEPTH_STEP`]. `out [rows, outputs]` is overwritten.
+    /// ends at multiples of [`Linear::depth_step`]. `out [rows, outputs]` is overwritten.
     pub(crate) fn share(&self, x: &[f32], depth: Range<usize>, out: &mut [f32]) {
         let stride = self.outputs();
-        let input = Input { x, rounded: self.panels.rounded(x, depth.len()) };
+        let input = Input { x, activations: self.panels.activations(x, depth.len()) };
         self.product(&input, depth, 0..self.panels.count(), false, &mut Place { out, stride, column: 0 });
     }
 
     /// Columns that go together: whole panels.
     pub(crate) fn width(&self) -> usize {
         self.panels.width
+    }
+
+    /// Inputs that go together.
+    pub(crate) fn depth_step(&self) -> usize {
+        self.panels.depth_step()
     }
 
     /// The bias of every output.
@@ -172,18 +175,14 @@ impl Linear {
         let Linear { panels, bias, finish } = self;
         let Panels { outputs, width, .. } = *panels;
         let columns = (outputs - range.start * width).min(range.len() * width);
-        let Input { x, rounded } = input;
+        let Input { x, activations } = input;
         let mut scratch = Vec::new();
         for (position, panel) in range.enumerate() {
             let column = position * width;
-            let numbers = match rounded {
-                Some(_) => &[],
-                None => panels.panel(panel, depth.clone(), &mut scratch),
-            };
             let job = Job {
                 x,
                 x_stride: depth.len(),
-                panel: numbers,
+                panel: &[],
                 bias: if finished { &bias[panel * width..] } else { &[] },
                 finish: if finished { *finish } else { Finish::Keep },
                 rows: x.len() / depth.len(),
@@ -192,10 +191,7 @@ impl Linear {
                 out_stride: place.stride,
                 out_column: place.column + column,
             };
-            match rounded {
-                Some(rounded) => rounded.multiply(&panels.packed(panel, depth.clone()), &job, place.out),
-                None => multiply(&job, place.out),
-            }
+            panels.multiply(activations, (panel, depth.clone()), &job, &mut scratch, place.out);
         }
     }
 }

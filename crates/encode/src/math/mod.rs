@@ -6,6 +6,10 @@
 pub(crate) mod attention;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
+mod fixed;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod fixed_x86;
 pub(crate) mod gate;
 pub(crate) mod grouped;
 mod integer;

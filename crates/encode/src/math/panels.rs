@@ -4,7 +4,7 @@
 //! `width` (two vector registers of the machine at hand); within a panel the numbers lie in the order the kernel reads:
 //! `[inputs, width]`, the last panel padded with zeros.
 //!
-//! A panel of quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
+//! Weights of f32 are laid out in fixed point where the machine multiplies that faster ([`fixed`](super::fixed)). A panel of quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
 //! ([`integer`](super::integer)), else unpacked into cache just before its use; so a query streams less from memory, and a
 //! process keeps that much less.
 
@@ -12,13 +12,11 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::integer::{Rounded, Slice, kernel};
+use super::fixed::{self, Fixed};
+use super::integer::{self, Rounded};
 use super::packed::Packed;
-use super::tile::width;
+use super::tile::{Job, multiply, width};
 use crate::weights::{Q4_BLOCK, Q4Matrix, Q8Matrix};
-
-/// Where the inputs of a panel may be cut: at whole blocks of the packed forms.
-pub(crate) const DEPTH_STEP: usize = Q4_BLOCK;
 
 /// Packed weights, `inputs` deep and `outputs` wide.
 pub(crate) struct Panels {
@@ -31,8 +29,17 @@ pub(crate) struct Panels {
 enum Numbers {
     /// `[panels, inputs, width]`.
     Full(Vec<f32>),
+    /// In fixed point, where the machine multiplies that faster.
+    Fixed(fixed::Weights),
     Q4(Packed<4>),
     Q8(Packed<8>),
+}
+
+/// Activations as the weights want them.
+pub(super) enum Activations {
+    Full,
+    Rounded(Rounded),
+    Fixed(Fixed),
 }
 
 /// The panel width of this machine's instruction set.
@@ -52,6 +59,13 @@ impl Panels {
     /// Packs `[outputs, inputs]` f32 weights.
     pub(crate) fn full(weights: &[f32], inputs: usize, outputs: usize) -> Panels {
         let width = native_width();
+        if let Some(kernel) = fixed::kernel()
+            && width == fixed::COLUMNS
+            && (fixed::STEP..=fixed::MOST_INPUTS).contains(&inputs)
+        {
+            let numbers = Numbers::Fixed(fixed::Weights::new(kernel, weights, inputs, outputs));
+            return Panels { inputs, outputs, width, numbers };
+        }
         let mut numbers = vec![0.0; outputs.div_ceil(width) * inputs * width];
         for (panel, rows) in numbers.chunks_exact_mut(inputs * width).zip(weights.chunks(inputs * width)) {
             for (lane, row) in rows.chunks_exact(inputs).enumerate() {
@@ -91,45 +105,74 @@ impl Panels {
         self.outputs.div_ceil(self.width)
     }
 
+    /// Where the inputs may be cut: at multiples of this.
+    pub(super) fn depth_step(&self) -> usize {
+        match self.numbers {
+            Numbers::Fixed(_) => fixed::STEP,
+            Numbers::Full(_) | Numbers::Q4(_) | Numbers::Q8(_) => Q4_BLOCK,
+        }
+    }
+
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
         match &self.numbers {
             Numbers::Full(numbers) => size_of_val(numbers.as_slice()),
+            Numbers::Fixed(weights) => weights.bytes(),
             Numbers::Q4(packed) => packed.bytes(),
             Numbers::Q8(packed) => packed.bytes(),
         }
     }
 
-    /// Whether [`Panels::rounded`] rounds.
+    /// Whether [`Panels::activations`] are rounded.
     pub(super) fn round(&self) -> bool {
         match &self.numbers {
-            Numbers::Full(_) => false,
-            Numbers::Q4(_) => kernel::<4>().is_some(),
-            Numbers::Q8(_) => kernel::<8>().is_some(),
+            Numbers::Full(_) | Numbers::Fixed(_) => false,
+            Numbers::Q4(_) => integer::kernel::<4>().is_some(),
+            Numbers::Q8(_) => integer::kernel::<8>().is_some(),
         }
     }
 
-    /// `x [rows, depth]` rounded for products with packed panels as they are, where this machine has code for that.
-    pub(super) fn rounded(&self, x: &[f32], depth: usize) -> Option<Rounded> {
-        match &self.numbers {
+    /// `x [rows, depth]` as these weights are multiplied on this machine.
+    pub(super) fn activations(&self, x: &[f32], depth: usize) -> Activations {
+        let rounded = match &self.numbers {
             Numbers::Full(_) => None,
-            Numbers::Q4(_) => Some(Rounded::new::<4>(kernel::<4>()?, x, depth)),
-            Numbers::Q8(_) => Some(Rounded::new::<8>(kernel::<8>()?, x, depth)),
-        }
+            Numbers::Fixed(_) => {
+                let fixed = fixed::kernel().map(|kernel| Fixed::new(kernel, x, depth));
+                return fixed.map_or(Activations::Full, Activations::Fixed);
+            }
+            Numbers::Q4(_) => integer::kernel::<4>().map(|kernel| Rounded::new::<4>(kernel, x, depth)),
+            Numbers::Q8(_) => integer::kernel::<8>().map(|kernel| Rounded::new::<8>(kernel, x, depth)),
+        };
+        rounded.map_or(Activations::Full, Activations::Rounded)
     }
 
-    /// Inputs `depth` of panel `panel` as they are packed; of f32 weights nothing. The range is as for [`Panels::panel`].
-    pub(super) fn packed(&self, panel: usize, depth: Range<usize>) -> Slice<'_> {
+    /// Activations, as [`Panels::activations`] made them of `job.x`, times inputs `depth` of panel `panel`, stored as `job` says; its
+    /// panel is not read. The range is as for [`Panels::panel`].
+    pub(super) fn multiply(
+        &self,
+        activations: &Activations,
+        (panel, depth): (usize, Range<usize>),
+        job: &Job<'_>,
+        scratch: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
         let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
-        match &self.numbers {
-            Numbers::Full(_) => Slice { words: &[], scales: &[] },
-            Numbers::Q4(packed) => packed.slice(start, size),
-            Numbers::Q8(packed) => packed.slice(start, size),
+        match (&self.numbers, activations) {
+            (Numbers::Fixed(weights), Activations::Fixed(fixed)) => {
+                fixed.multiply(weights, (panel, depth.start), job, out);
+            }
+            (Numbers::Q4(packed), Activations::Rounded(rounded)) => {
+                rounded.multiply(&packed.slice(start, size), job, out);
+            }
+            (Numbers::Q8(packed), Activations::Rounded(rounded)) => {
+                rounded.multiply(&packed.slice(start, size), job, out);
+            }
+            _ => multiply(&Job { panel: self.panel(panel, depth, scratch), ..*job }, out),
         }
     }
 
     /// Inputs `depth` of panel `panel` as `[depth, width]` f32: borrowed, or unpacked into `scratch`. The range begins and ends
-    /// at multiples of [`DEPTH_STEP`], or with the inputs.
+    /// at multiples of [`Panels::depth_step`], or with the inputs.
     pub(crate) fn panel<'a>(
         &'a self,
         panel: usize,
@@ -139,6 +182,7 @@ impl Panels {
         let (start, size) = ((panel * self.inputs + depth.start) * self.width, depth.len() * self.width);
         match &self.numbers {
             Numbers::Full(numbers) => &numbers[start..][..size],
+            Numbers::Fixed(_) => unreachable!("multiplied as it is"),
             Numbers::Q4(packed) => {
                 scratch.resize(size, 0.0);
                 packed.unpack(start, scratch);

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::buffer::Buffer;
 use super::convolution::{Convolution, Depthwise, Padding, Plan, average_pool};
-use crate::math::linear::{DEPTH_STEP, Finish, Linear, Place};
+use crate::math::linear::{Finish, Linear, Place};
 use crate::models::ModelError;
 use crate::weights::Weights;
 
@@ -213,7 +213,7 @@ impl Block {
     /// few rows, threads that share out rows would widen many of them twice.
     fn by_channels(&self, x: &[f32], side: usize, threads: usize, out: &mut [f32]) {
         let (wide, next, project) = (self.wide(), self.depthwise.plan().next(side), self.project.of_pixels());
-        let unit = DEPTH_STEP.max(project.width());
+        let unit = project.depth_step().max(project.width());
         let share = wide.div_ceil(unit).div_ceil(threads) * unit;
         let part = |first: usize| {
             let some = first..wide.min(first + share);

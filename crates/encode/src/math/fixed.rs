@@ -1,12 +1,13 @@
 //! Products of f32 matrices in fixed point, by tiles of bytes where a processor has these (AMX).
 //!
 //! A row of activations has one scale, a column of weights too, and a number is a whole one of 24 bits times that: three signed
-//! bytes, `x = scale * (2^16 top + 2^8 middle + low)`. Of the nine products of bytes the six greatest are added up, exactly, in whole
-//! numbers of 32 bits: `top * top`; `top * middle` and `middle * top`; `top * low`, `middle * middle` and `low * top`. What is left
-//! out, and what is rounded, is about 2^-24 of the greatest activation of the row times the greatest weight of the column, as often as
-//! the row is long and with changing signs: for rows of ordinary shape no more than what f32 loses by adding up one after the
-//! other. (After Ozaki et al., 2012, "Error-free transformations of matrix multiplication", and Ootomo, Ozaki and Yokota, 2024, "DGEMM
-//! on integer matrix multiplication unit", there with as many parts as f64 needs.) Weights take three quarters of their bytes in f32.
+//! bytes, `x = scale * (2^16 top + 2^8 middle + low)`. Of the nine products of bytes all but `low * low` are added up, exactly, in whole
+//! numbers of 32 bits, those together that count alike. What is left out is some 2^-33 of the greatest activation of the row times the
+//! greatest weight of the column, as often as the row is long and with changing signs; rounding to whole numbers loses more, at most
+//! 2^-24 of the one times the other's ordinary size. For rows of ordinary shape that is no more than f32 loses by adding up one
+//! after the other. (After Ozaki et al., 2012, "Error-free transformations of matrix multiplication", and Ootomo, Ozaki and Yokota, 2024,
+//! "DGEMM on integer matrix multiplication unit", there with as many parts as f64 needs.) Weights take three quarters of their bytes
+//! in f32.
 //!
 //! Invariant: a row of the result depends on that row of activations alone, and whole numbers have no order in which they must be
 //! added; so a text has the same numbers alone and in a batch, on one thread and on many.
@@ -25,8 +26,6 @@ pub(super) const COLUMNS: usize = 2 * SIDE;
 pub(super) const SIDE: usize = 16;
 /// Bytes of a number.
 pub(super) const BYTES: usize = 3;
-/// Tiles of activations for one step: of two groups of rows each byte, the top ones first.
-pub(super) const ACTIVATIONS: usize = 2 * BYTES;
 /// The greatest whole number: 127 of each byte, less what a multiplication may round up to.
 pub(super) const END: f32 = 8_355_708.0;
 
@@ -46,25 +45,22 @@ pub(super) struct Kernel {
     /// A row in whole numbers, cut into bytes, all of `row` overwritten: what is past the end of `x` with zeros. Gives the scale, times
     /// 2^8: what a number is whose middle byte is 1. A row with what is no number, or is infinite, has such a scale.
     pub(super) cut: fn(x: &[f32], row: &mut Row) -> f32,
-    /// Sums of two groups of rows with a strip.
+    /// Sums of a group of rows with a strip.
     pub(super) multiply: fn(operands: &Operands<'_>, sums: &mut Sums, side: usize),
 }
 
-/// What a kernel multiplies.
+/// What a kernel multiplies, tiles `[steps, bytes]` by tiles `[steps, bytes]`.
 pub(super) struct Operands<'a> {
-    /// `[steps, bytes, 2 groups]`, of which the first `height` rows are read.
+    /// As many rows are read as there are scales.
     pub(super) activations: &'a [Tile],
-    /// `[steps, bytes]`
     pub(super) weights: &'a [Tile],
-    pub(super) height: usize,
-    /// Of the rows of each group, `height` at least.
-    pub(super) row_scales: [&'a [f32]; 2],
+    pub(super) row_scales: &'a [f32],
     pub(super) column_scales: &'a [f32; SIDE],
 }
 
-/// Sums of two groups of rows with both strips of a panel, `[groups, rows, strips, columns]`: of each group the first `height` rows are
-/// overwritten, of these the columns of one strip.
-pub(super) type Sums = [[[[f32; SIDE]; 2]; SIDE]; 2];
+/// Sums of a group of rows with both strips of a panel, `[rows, strips, columns]`: a kernel overwrites the columns of one strip in as
+/// many rows as there are.
+pub(super) type Sums = [[[f32; SIDE]; 2]; SIDE];
 
 /// The kernel of this machine, or none where f32 is as fast.
 pub(super) fn kernel() -> Option<Kernel> {
@@ -114,10 +110,10 @@ impl Weights {
     }
 }
 
-/// Activations in fixed point, cut into pairs of groups of rows of equal height. The last groups may begin before the end of those
-/// before them: their first rows are then worked out twice, which costs nothing.
+/// Activations in fixed point, cut into groups of rows of equal height. The last group may begin before the end of the one before it:
+/// its first rows are then worked out twice, which costs nothing.
 pub(super) struct Fixed {
-    /// `[pairs, steps, bytes, groups]`
+    /// `[groups, steps, bytes]`
     tiles: Vec<Tile>,
     /// Of every row.
     scales: Vec<f32>,
@@ -130,17 +126,17 @@ impl Fixed {
     /// `x [rows, depth]` cut into bytes.
     pub(super) fn new(kernel: Kernel, x: &[f32], depth: usize) -> Fixed {
         let (rows, steps) = (x.len() / depth, depth.div_ceil(STEP));
-        let pairs = rows.div_ceil(2 * SIDE);
-        let height = rows.div_ceil(2 * pairs.max(1));
-        let tiles = vec![EMPTY; pairs * steps * ACTIVATIONS];
+        let groups = rows.div_ceil(SIDE);
+        let height = rows.div_ceil(groups.max(1));
+        let tiles = vec![EMPTY; groups * steps * BYTES];
         let mut fixed = Fixed { tiles, scales: vec![0.0; rows], height, steps, kernel };
         let mut row = vec![[[0; STEP]; BYTES]; steps];
-        for group in 0..2 * pairs {
+        for group in 0..groups {
             let first = fixed.first(group);
+            let tiles = &mut fixed.tiles[group * steps * BYTES..][..steps * BYTES];
             for (line, x) in x[first * depth..][..height * depth].chunks_exact(depth).enumerate() {
                 fixed.scales[first + line] = (kernel.cut)(x, &mut row);
-                let pair = fixed.tiles[group / 2 * steps * ACTIVATIONS..].iter_mut();
-                for (tile, bytes) in pair.skip(group % 2).step_by(2).zip(row.as_flattened()) {
+                for (tile, bytes) in tiles.iter_mut().zip(row.as_flattened()) {
                     tile.0[line] = *bytes;
                 }
             }
@@ -163,18 +159,16 @@ impl Fixed {
         out: &mut [f32],
     ) {
         let (height, steps) = (self.height, self.steps);
-        let mut sums = [[[[0.0; SIDE]; 2]; SIDE]; 2];
-        for (pair, activations) in self.tiles.chunks_exact(steps * ACTIVATIONS).enumerate() {
-            let rows = [self.first(2 * pair), self.first(2 * pair + 1)];
-            let row_scales = rows.map(|first| &self.scales[first..][..height]);
+        let mut sums = [[[0.0; SIDE]; 2]; SIDE];
+        for (group, activations) in self.tiles.chunks_exact(steps * BYTES).enumerate() {
+            let row = self.first(group);
+            let row_scales = &self.scales[row..][..height];
             for side in 0..2 {
                 let (weights, column_scales) = weights.strip(2 * panel + side, first, steps);
-                let operands = Operands { activations, weights, height, row_scales, column_scales };
+                let operands = Operands { activations, weights, row_scales, column_scales };
                 (self.kernel.multiply)(&operands, &mut sums, side);
             }
-            for (sums, first) in sums.iter().zip(rows) {
-                store(job, first, sums[..height].as_flattened().as_flattened(), out);
-            }
+            store(job, row, sums[..height].as_flattened().as_flattened(), out);
         }
     }
 }
@@ -187,25 +181,24 @@ mod tests {
 
     /// What every kernel must give.
     fn plain(operands: &Operands<'_>, sums: &mut Sums, side: usize) {
-        let part = |group: usize, row: usize, column: usize, (x, weight): (usize, usize)| -> i32 {
-            let tiles =
-                operands.activations.chunks_exact(ACTIVATIONS).zip(operands.weights.chunks_exact(BYTES));
-            let product = |(activations, weights): (&[Tile], &[Tile]), k: usize| {
-                let x = activations[2 * x + group].0[row][k];
-                i32::from(x) * i32::from(weights[weight].0[k / 4][4 * column + k % 4])
+        let product = |row: usize, column: usize, (x, weight): (usize, usize)| -> i32 {
+            let steps = operands.activations.chunks_exact(BYTES).zip(operands.weights.chunks_exact(BYTES));
+            let at = |(activations, weights): (&[Tile], &[Tile]), k: usize| {
+                i32::from(activations[x].0[row][k]) * i32::from(weights[weight].0[k / 4][4 * column + k % 4])
             };
-            tiles.map(|step| (0..STEP).map(|k| product(step, k)).sum::<i32>()).sum()
+            steps.map(|step| (0..STEP).map(|k| at(step, k)).sum::<i32>()).sum()
         };
-        for (group, scales) in operands.row_scales.into_iter().enumerate() {
-            for (row, scale) in scales.iter().enumerate() {
-                for (column, column_scale) in operands.column_scales.iter().enumerate() {
-                    let part = |pairs: &[(usize, usize)]| -> f32 {
-                        pairs.iter().map(|pair| part(group, row, column, *pair)).sum::<i32>() as f32
-                    };
-                    let (middle, low) = (part(&[(0, 1), (1, 0)]), part(&[(0, 2), (1, 1), (2, 0)]));
-                    let whole = part(&[(0, 0)]).mul_add(256.0, middle).mul_add(256.0, low);
-                    sums[group][row][side][column] = whole * (scale * column_scale);
-                }
+        for (row, scale) in operands.row_scales.iter().enumerate() {
+            for (column, column_scale) in operands.column_scales.iter().enumerate() {
+                // Bytes that count alike: the sum of their places.
+                let part = |places: usize| -> f32 {
+                    let pairs =
+                        (0..=places).map(|x| (x, places - x)).filter(|(x, weight)| *x.max(weight) < BYTES);
+                    pairs.map(|pair| product(row, column, pair)).sum::<i32>() as f32
+                };
+                let whole =
+                    part(0).mul_add(256.0, part(1)).mul_add(256.0, part(3).mul_add(1.0 / 256.0, part(2)));
+                sums[row][side][column] = whole * (scale * column_scale);
             }
         }
     }
@@ -283,7 +276,7 @@ mod tests {
             for (at, received) in plain.iter().enumerate() {
                 let (x, weights) = (&x[at / outputs * depth..][..depth], &weights[at % outputs * depth..][..depth]);
                 let expected: f64 = x.iter().zip(weights).map(|(x, weight)| f64::from(*x) * f64::from(*weight)).sum();
-                // A walk to and fro of as many steps as the row is long, 2^-24.6 of the greatest product each, six times as far as it
+                // A walk to and fro of as many steps as the row is long, 2^-25 of the greatest product each, eight times as far as it
                 // comes as a rule; and the rounding of the result.
                 let bound = (depth as f64).sqrt() * greatest(x) * greatest(weights) / f64::from(1 << 22);
                 let error = (f64::from(*received) - expected).abs();

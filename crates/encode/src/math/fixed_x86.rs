@@ -1,16 +1,16 @@
 //! The kernel of [`fixed`](super::fixed) in AMX; its `unsafe` are the question to Linux whether tiles may be used, and the
 //! instructions themselves, which Rust has no functions for.
 //!
-//! Eight tiles: sums of two groups of rows, of the parts that count 2^16 (0 and 1), 2^24 (2 and 3) and 2^32 (4 and 5), one of activations
-//! (6), one of weights (7). Invariant: tiles are set up and given back within one call, so a thread that is put aside has none to
-//! keep.
+//! Eight tiles: sums of the parts that count 2^32 (0), 2^24 (1), 2^16 (2 and 3, so that one need not wait for the other) and 2^8 (4), two of
+//! activations (5, 6), one of weights (7). Invariant: tiles are set up and given back within one call, so a thread that is put aside
+//! has none to keep.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
-use super::fixed::{ACTIVATIONS, BYTES, END, Kernel, Operands, Row, SIDE, STEP, Sums, Tile};
+use super::fixed::{BYTES, END, Kernel, Operands, Row, SIDE, STEP, Sums, Tile};
 
 /// Bits of leaf 7's EDX.
 const AMX_TILE: u32 = 1 << 24;
@@ -54,35 +54,32 @@ impl Shape {
     }
 }
 
-/// Sums of the parts that count 2^16, 2^24 and 2^32, `[groups, rows, columns]`; of each group the first `height` rows are written.
+/// Sums of the parts, as the tiles hold them: `[5, rows, columns]`, of which as many rows are written as there are.
 #[repr(C, align(64))]
-struct Parts(MaybeUninit<[[[[i32; SIDE]; SIDE]; 2]; BYTES]>);
+struct Parts(MaybeUninit<[[[i32; SIDE]; SIDE]; 5]>);
 
 fn multiply(operands: &Operands<'_>, sums: &mut Sums, side: usize) {
     let mut parts = Parts(MaybeUninit::uninit());
-    products(operands.activations, operands.weights, operands.height, &mut parts);
-    // SAFETY: `native` has found the instructions, and so many rows of the sums were written.
+    products(operands.activations, operands.weights, operands.row_scales.len(), &mut parts);
+    // SAFETY: `native` has found the instructions, and so many rows of the parts were written.
     unsafe { add_up(&parts, operands, sums, side) };
 }
 
-/// As many rows as `operands` says must have been written to `parts`.
+/// As many rows as there are scales must have been written to `parts`.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn add_up(parts: &Parts, operands: &Operands<'_>, sums: &mut Sums, side: usize) {
-    let step = _mm512_set1_ps(256.0);
+    let (step, back) = (_mm512_set1_ps(256.0), _mm512_set1_ps(1.0 / 256.0));
     let column_scales = floats(operands.column_scales);
     let parts: *const [i32; SIDE] = parts.0.as_ptr().cast();
-    for (group, (sums, scales)) in sums.iter_mut().zip(operands.row_scales).enumerate() {
-        for (row, (sums, scale)) in sums.iter_mut().zip(&scales[..operands.height]).enumerate() {
-            let part = |part: usize| {
-                // SAFETY: within the sums, by the ranges of all three numbers; a row that was written.
-                let part = unsafe { _mm512_load_si512(parts.add((part * 2 + group) * SIDE + row).cast()) };
-                _mm512_cvtepi32_ps(part)
-            };
-            let sum = _mm512_fmadd_ps(_mm512_fmadd_ps(part(2), step, part(1)), step, part(0));
-            let sum = _mm512_mul_ps(sum, _mm512_mul_ps(_mm512_set1_ps(*scale), column_scales));
-            // SAFETY: as many bytes as there are in a register.
-            unsafe { _mm512_storeu_ps(sums[side].as_mut_ptr(), sum) };
-        }
+    for (row, (sums, scale)) in sums.iter_mut().zip(operands.row_scales).enumerate() {
+        // SAFETY: within the parts, by the ranges of both numbers; a row that was written.
+        let part = |part: usize| unsafe { _mm512_load_si512(parts.add(part * SIDE + row).cast()) };
+        let low = _mm512_cvtepi32_ps(_mm512_add_epi32(part(2), part(3)));
+        let [top, middle, rest] = [part(0), part(1), part(4)].map(|part| _mm512_cvtepi32_ps(part));
+        let sum = _mm512_fmadd_ps(_mm512_fmadd_ps(top, step, middle), step, _mm512_fmadd_ps(rest, back, low));
+        let sum = _mm512_mul_ps(sum, _mm512_mul_ps(_mm512_set1_ps(*scale), column_scales));
+        // SAFETY: as many bytes as there are in a register.
+        unsafe { _mm512_storeu_ps(sums[side].as_mut_ptr(), sum) };
     }
 }
 
@@ -141,10 +138,10 @@ fn cut_sixteen(x: __m512, inverse: f32, at: usize, bytes: &mut [[i8; STEP]; BYTE
 fn products(activations: &[Tile], weights: &[Tile], height: usize, parts: &mut Parts) {
     let steps = weights.len() / BYTES;
     assert!((1..=SIDE).contains(&height) && steps > 0);
-    assert!(weights.len() == steps * BYTES && activations.len() == steps * ACTIVATIONS);
+    assert!(weights.len() == steps * BYTES && activations.len() == steps * BYTES);
     let shape = Shape::of(height);
-    // SAFETY: `native` has found the instructions. A step reads six tiles of activations and three of weights, as many as there are
-    // (see above); six tiles of sums are written, which is what there is. Tiles are no registers that the compiler uses; the end
+    // SAFETY: `native` has found the instructions. A step reads three tiles of either, as many as there are (see above); five tiles of
+    // sums are written, which is what there is. Tiles are no registers that the compiler uses; the end
     // leaves them as they were, without any.
     unsafe {
         asm!(
@@ -152,34 +149,23 @@ fn products(activations: &[Tile], weights: &[Tile], height: usize, parts: &mut P
             "2:",
             // Weights' top bytes.
             "tileloadd tmm7, [{w} + {line}]",
-            "tileloadd tmm6, [{x} + {line} + 4096]",
-            "tdpbssd tmm0, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line} + 5120]",
-            "tdpbssd tmm1, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line} + 2048]",
-            "tdpbssd tmm2, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line} + 3072]",
-            "tdpbssd tmm3, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line}]",
-            "tdpbssd tmm4, tmm6, tmm7",
+            "tileloadd tmm5, [{x} + {line}]",
+            "tdpbssd tmm0, tmm5, tmm7",
             "tileloadd tmm6, [{x} + {line} + 1024]",
-            "tdpbssd tmm5, tmm6, tmm7",
+            "tdpbssd tmm1, tmm6, tmm7",
+            "tileloadd tmm5, [{x} + {line} + 2048]",
+            "tdpbssd tmm2, tmm5, tmm7",
             // Middle bytes.
             "tileloadd tmm7, [{w} + {line} + 1024]",
+            "tdpbssd tmm4, tmm5, tmm7",
             "tdpbssd tmm3, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line}]",
-            "tdpbssd tmm2, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line} + 2048]",
-            "tdpbssd tmm0, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line} + 3072]",
-            "tdpbssd tmm1, tmm6, tmm7",
+            "tileloadd tmm5, [{x} + {line}]",
+            "tdpbssd tmm1, tmm5, tmm7",
             // Low bytes.
             "tileloadd tmm7, [{w} + {line} + 2048]",
-            "tileloadd tmm6, [{x} + {line}]",
-            "tdpbssd tmm0, tmm6, tmm7",
-            "tileloadd tmm6, [{x} + {line} + 1024]",
-            "tdpbssd tmm1, tmm6, tmm7",
-            "add {x}, 6144",
+            "tdpbssd tmm2, tmm5, tmm7",
+            "tdpbssd tmm4, tmm6, tmm7",
+            "add {x}, 3072",
             "add {w}, 3072",
             "dec {steps}",
             "jnz 2b",
@@ -188,7 +174,6 @@ fn products(activations: &[Tile], weights: &[Tile], height: usize, parts: &mut P
             "tilestored [{sums} + {line} + 2048], tmm2",
             "tilestored [{sums} + {line} + 3072], tmm3",
             "tilestored [{sums} + {line} + 4096], tmm4",
-            "tilestored [{sums} + {line} + 5120], tmm5",
             "tilerelease",
             shape = in(reg) &shape,
             x = inout(reg) activations.as_ptr() => _,

@@ -2,17 +2,20 @@
 //!
 //! `load ADDRESS FILE SECONDS (--rate N | --clients N) [--run NAME]`. Every search is a new one (a line of FILE, a number and NAME), so
 //! that no cache knows it; it goes to `POST /v1/collections/texts/search`. At a rate the time of an answer counts from when it was due, so
-//! that a client that falls behind cannot flatter the service (Tene, "How NOT to Measure Latency"). One thread, few instructions:
-//! the cores are the service's. Prints one line of JSON.
+//! that a client that falls behind cannot flatter the service (Tene, "How NOT to Measure Latency"). Prints one line of JSON.
+//!
+//! It stands for users elsewhere, and the cores are the service's. So at a rate it sleeps through each [`TICK`], then sends what is due and
+//! looks at what has come: one write and one read a search, nobody wakes it, and times are up to a tick too long. Clients
+//! that wait for their answers are woken at once, for what they miss would be missing from the capacity.
 #![allow(clippy::print_stdout)]
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 use serde_json::{Map, Value, json};
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 type Failed = Box<dyn Error>;
 
@@ -20,164 +23,326 @@ type Failed = Box<dyn Error>;
 const MAX_CONNECTIONS: usize = 3_000;
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked for those that were not answered in time.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(1);
+/// More than the longest answer, as a rule.
+const READ_BYTES: usize = 64 << 10;
 
-struct Load {
-    address: SocketAddr,
-    queries: Vec<String>,
-    run: String,
-    state: RefCell<State>,
+/// One of the connections, with the search that is under way on it.
+struct Connection {
+    stream: TcpStream,
+    /// When its search was due; none: it is idle.
+    due: Option<Instant>,
+    /// Nothing has been answered on it yet.
+    is_new: bool,
+    /// What of the search could not be written yet.
+    unwritten: Vec<u8>,
+    /// The beginning of an answer.
+    told: Vec<u8>,
+    /// The search, for another connection, should the service close this one as it does with those that were idle for long.
+    number: usize,
 }
 
+/// Makes searches, of lines that are JSON already.
+struct Searches {
+    address: SocketAddr,
+    lines: Vec<String>,
+    run: String,
+    body: Vec<u8>,
+}
+
+impl Searches {
+    fn write(&mut self, number: usize, out: &mut Vec<u8>) -> io::Result<()> {
+        let line = &self.lines[number % self.lines.len()];
+        self.body.clear();
+        write!(self.body, "{{\"text\":\"{line} {number}{}\",\"top_k\":20}}", self.run)?;
+        out.clear();
+        write!(
+            out,
+            "POST /v1/collections/texts/search HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            self.address,
+            self.body.len()
+        )?;
+        out.extend_from_slice(&self.body);
+        Ok(())
+    }
+}
+
+/// What became of them.
 #[derive(Default)]
-struct State {
-    idle: Vec<TcpStream>,
-    open: usize,
-    next: usize,
+struct Tally {
     sent: usize,
     unsent: usize,
-    failed: Map<String, Value>,
-    /// Microseconds of answers by status, and when they came.
-    answers: Vec<Answered>,
+    failed: BTreeMap<String, u64>,
+    good_us: Vec<u32>,
+    shed_us: Vec<u32>,
+    without_retry: usize,
+    degraded: BTreeMap<String, u64>,
+    others: BTreeMap<u16, u64>,
+    by_second: Vec<u32>,
     behind_us: Vec<u32>,
 }
 
-struct Answered {
-    status: u16,
-    us: u32,
-    at_s: u32,
-    retries: bool,
-    degraded: String,
+struct Load {
+    poll: Poll,
+    began: Instant,
+    searches: Searches,
+    connections: Vec<Option<Connection>>,
+    /// Places of `connections`, the last used last.
+    idle: Vec<usize>,
+    vacant: Vec<usize>,
+    /// Searches without an answer yet.
+    under_way: usize,
+    looked: Instant,
+    tally: Tally,
+    buffer: Vec<u8>,
+    request: Vec<u8>,
 }
 
 impl Load {
-    fn body(&self) -> Vec<u8> {
-        let mut state = self.state.borrow_mut();
-        state.next += 1;
-        let number = state.next;
-        let text = format!("{} {number}{}", self.queries[number % self.queries.len()], self.run);
-        let body = json!({"text": text, "top_k": 20}).to_string();
-        let head = format!(
-            "POST /v1/collections/texts/search HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        [head, body].concat().into_bytes()
-    }
-
     /// One search, on a connection that is free or a new one.
-    async fn search(&self, began: Instant, due: Instant) {
-        let idle = self.state.borrow_mut().idle.pop();
-        if idle.is_none() && self.state.borrow().open >= MAX_CONNECTIONS {
-            self.state.borrow_mut().unsent += 1;
+    fn search(&mut self, due: Instant) {
+        if self.idle.is_empty() && self.open() >= MAX_CONNECTIONS {
+            self.tally.unsent += 1;
             return;
         }
-        let body = self.body();
-        self.state.borrow_mut().sent += 1;
-        let asked = tokio::time::timeout(PATIENCE, self.answer(idle, &body)).await;
-        let us = due.elapsed().as_micros() as u32;
-        let mut state = self.state.borrow_mut();
-        let why = match asked {
-            Ok(Ok((stream, mut answered))) => {
-                answered.us = us;
-                answered.at_s = began.elapsed().as_secs() as u32;
-                state.idle.push(stream);
-                state.answers.push(answered);
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
+        self.tally.sent += 1;
+        self.under_way += 1;
+        self.send(self.tally.sent, due);
+    }
+
+    fn open(&self) -> usize {
+        self.connections.len() - self.vacant.len()
+    }
+
+    fn send(&mut self, number: usize, due: Instant) {
+        let sent = self.try_send(number, due);
+        if let Err(error) = sent {
+            self.under_way -= 1;
+            self.tally.fail(&error.to_string());
+        }
+    }
+
+    fn try_send(&mut self, number: usize, due: Instant) -> io::Result<()> {
+        self.searches.write(number, &mut self.request)?;
+        let place = match self.idle.pop() {
+            Some(place) => place,
+            None => self.connect()?,
         };
-        state.open -= 1;
-        let count = state.failed.get(&why).and_then(Value::as_u64).unwrap_or(0);
-        state.failed.insert(why, json!(count + 1));
+        let Some(connection) = &mut self.connections[place] else { return Ok(()) };
+        (connection.due, connection.number) = (Some(due), number);
+        connection.unwritten.clone_from(&self.request);
+        if let Err(error) = connection.write_on() {
+            self.lost(place, &error.to_string());
+        }
+        Ok(())
     }
 
-    /// On the idle connection, unless the service has closed it meanwhile, as it does with those that were idle for long.
-    async fn answer(&self, idle: Option<TcpStream>, body: &[u8]) -> Result<(TcpStream, Answered), Failed> {
-        if let Some(stream) = idle {
-            if let Some(answer) = ask(stream, body).await? {
-                return Ok(answer);
-            }
-            self.state.borrow_mut().open -= 1;
-        }
-        self.state.borrow_mut().open += 1;
-        let stream = TcpStream::connect(self.address).await?;
+    fn connect(&mut self) -> io::Result<usize> {
+        let mut stream = TcpStream::connect(self.searches.address)?;
         stream.set_nodelay(true)?;
-        Ok(ask(stream, body).await?.ok_or("the connection was closed")?)
+        let place = self.vacant.pop().unwrap_or(self.connections.len());
+        self.poll.registry().register(&mut stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
+        let connection = Connection {
+            stream,
+            due: None,
+            is_new: true,
+            unwritten: Vec::new(),
+            told: Vec::new(),
+            number: 0,
+        };
+        if place == self.connections.len() {
+            self.connections.push(None);
+        }
+        self.connections[place] = Some(connection);
+        Ok(place)
+    }
+
+    /// A connection has ended. What was asked on one that had been idle is asked again on another.
+    fn lost(&mut self, place: usize, why: &str) {
+        let Some(connection) = self.connections[place].take() else { return };
+        self.vacant.push(place);
+        self.idle.retain(|idle| *idle != place);
+        let Some(due) = connection.due else { return };
+        if connection.is_new || !connection.told.is_empty() || due.elapsed() > PATIENCE {
+            self.under_way -= 1;
+            self.tally.fail(why);
+        } else {
+            self.send(connection.number, due);
+        }
+    }
+
+    /// Reads what has come, waiting for it no longer than `wait`; `again`: each that is answered asks the next.
+    fn look(&mut self, events: &mut Events, wait: Duration, again: bool) -> io::Result<()> {
+        if let Err(error) = self.poll.poll(events, Some(wait)) {
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+        }
+        for event in events.iter() {
+            match self.read(event.token().0) {
+                Ok(true) if again => self.search(Instant::now()),
+                Ok(_) => {}
+                Err(error) => self.lost(event.token().0, &error.to_string()),
+            }
+        }
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            let is_late =
+                |connection: &Connection| connection.due.is_some_and(|due| due.elapsed() > PATIENCE);
+            let late = |place: &usize| self.connections[*place].as_ref().is_some_and(is_late);
+            for place in (0..self.connections.len()).filter(late).collect::<Vec<_>>() {
+                self.lost(place, "no answer in time");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a search was answered on this connection.
+    fn read(&mut self, place: usize) -> Result<bool, Failed> {
+        let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
+            return Ok(false);
+        };
+        connection.write_on()?;
+        // Once is enough where the buffer was not filled: what comes later is told of by itself.
+        let count = loop {
+            match connection.stream.read(&mut self.buffer) {
+                Ok(0) => return Err("the connection was closed".into()),
+                Ok(count) if count == self.buffer.len() => connection.told.extend_from_slice(&self.buffer),
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => break 0,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let told = if connection.told.is_empty() {
+            &self.buffer[..count]
+        } else {
+            connection.told.extend_from_slice(&self.buffer[..count]);
+            &connection.told[..]
+        };
+        let Some(answer) = Answer::of(told)? else {
+            if connection.told.is_empty() {
+                connection.told.extend_from_slice(&self.buffer[..count]);
+            }
+            return Ok(false);
+        };
+        let due = connection.due.take().ok_or("an answer to nothing")?;
+        self.tally.count(&answer, due, self.began);
+        connection.is_new = false;
+        connection.told.clear();
+        self.idle.push(place);
+        self.under_way -= 1;
+        Ok(true)
     }
 }
 
-/// The answer and its connection; `None` where that was closed before an answer began.
-async fn ask(mut stream: TcpStream, body: &[u8]) -> Result<Option<(TcpStream, Answered)>, Failed> {
-    let mut told = Vec::with_capacity(16 << 10);
-    if stream.write_all(body).await.is_err() {
-        return Ok(None);
-    }
-    loop {
-        match stream.read_buf(&mut told).await {
-            Ok(0) | Err(_) if told.is_empty() => return Ok(None),
-            Ok(0) => return Err("an answer was cut short".into()),
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
+impl Connection {
+    /// Writes what can be written.
+    fn write_on(&mut self) -> io::Result<()> {
+        while !self.unwritten.is_empty() {
+            match self.stream.write(&self.unwritten) {
+                Ok(count) => drop(self.unwritten.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The handshake is still under way.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
+                Err(error) => return Err(error),
+            }
         }
-        if let Some(answered) = whole(&told)? {
-            return Ok(Some((stream, answered)));
-        }
+        Ok(())
     }
 }
 
-/// What an answer says, once all of it is there.
-fn whole(told: &[u8]) -> Result<Option<Answered>, Failed> {
-    let Some(end) = told.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-    let head = std::str::from_utf8(&told[..end])?;
-    let header = |name: &str| {
-        head.lines().filter_map(|line| line.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name))
-    };
-    let length: usize = header("content-length").ok_or("an answer without a length")?.1.parse()?;
-    if told.len() < end + 4 + length {
-        return Ok(None);
+/// An answer, once all of it is there.
+struct Answer<'a> {
+    status: u16,
+    retries: bool,
+    degraded: &'a str,
+}
+
+impl Answer<'_> {
+    fn of(told: &[u8]) -> Result<Option<Answer<'_>>, Failed> {
+        let Some(end) = told.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+        let head = std::str::from_utf8(&told[..end])?;
+        let header = |name: &str| {
+            let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+            headers.find(|(key, _)| key.eq_ignore_ascii_case(name))
+        };
+        let length: usize = header("content-length").ok_or("an answer without a length")?.1.parse()?;
+        if told.len() < end + 4 + length {
+            return Ok(None);
+        }
+        let status = head.get(9..12).ok_or("an answer without a status")?.parse()?;
+        let mut degraded = "";
+        if status == 200 {
+            let body = std::str::from_utf8(&told[end + 4..])?;
+            let list = body.split_once("\"degraded\":[").and_then(|(_, rest)| rest.split_once(']'));
+            degraded = list.map_or("", |(inside, _)| inside);
+        }
+        Ok(Some(Answer { status, retries: header("retry-after").is_some(), degraded }))
     }
-    let status = head.get(9..12).ok_or("an answer without a status")?.parse()?;
-    let body = std::str::from_utf8(&told[end + 4..])?;
-    let degraded = body.split_once("\"degraded\":[").and_then(|(_, rest)| rest.split_once(']'));
-    let degraded = degraded.map_or("", |(inside, _)| inside).to_owned();
-    Ok(Some(Answered { status, us: 0, at_s: 0, retries: header("retry-after").is_some(), degraded }))
+}
+
+impl Tally {
+    fn count(&mut self, answer: &Answer<'_>, due: Instant, began: Instant) {
+        let now = Instant::now();
+        let us = now.saturating_duration_since(due).as_micros() as u32;
+        match answer.status {
+            200 => {
+                self.good_us.push(us);
+                let second = now.saturating_duration_since(began).as_secs() as usize;
+                if let Some(count) = self.by_second.get_mut(second) {
+                    *count += 1;
+                }
+                match self.degraded.get_mut(answer.degraded) {
+                    Some(count) => *count += 1,
+                    None => drop(self.degraded.insert(answer.degraded.to_owned(), 1)),
+                }
+            }
+            429 | 503 => {
+                self.shed_us.push(us);
+                self.without_retry += usize::from(!answer.retries);
+            }
+            other => *self.others.entry(other).or_default() += 1,
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        *self.failed.entry(why.to_owned()).or_default() += 1;
+    }
 }
 
 /// Searches when they are due, and waits for the last ones.
-async fn at_rate(load: &Rc<Load>, rate: f64, seconds: f64) {
-    let began = Instant::now();
-    let (mut count, mut ticks) = (0u64, tokio::time::interval(TICK));
-    let mut tasks = tokio::task::JoinSet::new();
-    while began.elapsed().as_secs_f64() < seconds {
-        ticks.tick().await;
-        let due_by_now = (began.elapsed().as_secs_f64() * rate) as u64;
+fn at_rate(load: &mut Load, events: &mut Events, rate: f64, seconds: f64) -> io::Result<()> {
+    let mut count = 0u64;
+    while load.began.elapsed().as_secs_f64() < seconds || load.under_way > 0 {
+        let due_by_now = (load.began.elapsed().as_secs_f64().min(seconds) * rate) as u64;
         while count < due_by_now {
-            let due = began + Duration::from_secs_f64(count as f64 / rate);
+            let due = load.began + Duration::from_secs_f64(count as f64 / rate);
             count += 1;
-            load.state.borrow_mut().behind_us.push(due.elapsed().as_micros() as u32);
-            let load = Rc::clone(load);
-            tasks.spawn_local(async move { load.search(began, due).await });
+            load.tally.behind_us.push(due.elapsed().as_micros() as u32);
+            load.search(due);
         }
-        while tasks.try_join_next().is_some() {}
+        std::thread::sleep(TICK);
+        load.look(events, Duration::ZERO, false)?;
     }
-    tasks.join_all().await;
+    Ok(())
 }
 
 /// Each client asks again as soon as it is answered.
-async fn by_clients(load: &Rc<Load>, clients: usize, seconds: f64) {
-    let began = Instant::now();
-    let mut tasks = tokio::task::JoinSet::new();
+fn by_clients(load: &mut Load, events: &mut Events, clients: usize, seconds: f64) -> io::Result<()> {
     for _ in 0..clients {
-        let load = Rc::clone(load);
-        tasks.spawn_local(async move {
-            while began.elapsed().as_secs_f64() < seconds {
-                load.search(began, Instant::now()).await;
-            }
-        });
+        load.search(Instant::now());
     }
-    tasks.join_all().await;
+    while load.under_way > 0 {
+        let asks_again = load.began.elapsed().as_secs_f64() < seconds;
+        load.look(events, LOOK_EVERY, asks_again)?;
+        // Also for those whose search failed.
+        let missing = if asks_again { clients.saturating_sub(load.under_way) } else { 0 };
+        for _ in 0..missing {
+            load.search(Instant::now());
+        }
+    }
+    Ok(())
 }
 
 /// Figures of times in microseconds, as milliseconds.
@@ -190,36 +355,17 @@ fn times(mut us: Vec<u32>) -> Value {
     json!({"count": us.len(), "p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "p999": at(0.999), "most": at(1.0)})
 }
 
-fn report(state: &State, seconds: f64) -> Value {
-    let mut shapes = Map::new();
-    let mut by_second = vec![0u32; seconds.ceil() as usize + 1];
-    let (mut good, mut shed, mut others, mut without_retry) = (Vec::new(), Vec::new(), Map::new(), 0);
-    for answered in &state.answers {
-        match answered.status {
-            200 => {
-                good.push(answered.us);
-                if let Some(count) = by_second.get_mut(answered.at_s as usize) {
-                    *count += 1;
-                }
-                let count = shapes.get(&answered.degraded).and_then(Value::as_u64).unwrap_or(0);
-                shapes.insert(answered.degraded.clone(), json!(count + 1));
-            }
-            429 | 503 => {
-                shed.push(answered.us);
-                without_retry += usize::from(!answered.retries);
-            }
-            other => {
-                let count = others.get(&other.to_string()).and_then(Value::as_u64).unwrap_or(0);
-                others.insert(other.to_string(), json!(count + 1));
-            }
-        }
-    }
-    let in_time = by_second[..seconds as usize].iter().map(|count| f64::from(*count)).sum::<f64>();
+fn report(load: Load, seconds: f64) -> Value {
+    let connections = load.open();
+    let tally = load.tally;
+    let in_time = tally.by_second[..seconds as usize].iter().map(|count| f64::from(*count)).sum::<f64>();
+    let others: Map<String, Value> =
+        tally.others.into_iter().map(|(status, count)| (status.to_string(), json!(count))).collect();
     json!({
-        "seconds": seconds, "sent": state.sent, "unsent": state.unsent, "connections": state.open,
-        "good_per_s": in_time / seconds.floor(), "by_second": by_second, "good": times(good), "shed": times(shed),
-        "without_retry_after": without_retry, "degraded": shapes, "others": others, "failed": state.failed,
-        "client_behind": times(state.behind_us.clone()),
+        "seconds": seconds, "sent": tally.sent, "unsent": tally.unsent, "connections": connections,
+        "good_per_s": in_time / seconds.floor(), "by_second": tally.by_second, "good": times(tally.good_us),
+        "shed": times(tally.shed_us), "without_retry_after": tally.without_retry, "degraded": tally.degraded,
+        "others": others, "failed": tally.failed, "client_behind": times(tally.behind_us),
     })
 }
 
@@ -228,17 +374,34 @@ fn main() -> Result<(), Failed> {
     let [address, file, seconds, how, number, rest @ ..] = arguments.as_slice() else {
         return Err("load ADDRESS FILE SECONDS (--rate N | --clients N) [--run NAME]".into());
     };
-    let queries = std::fs::read_to_string(file)?.lines().map(str::to_owned).collect();
+    // Without the quotes, for more is put behind it.
+    let inner = |line: &str| {
+        let quoted = json!(line).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let lines = std::fs::read_to_string(file)?.lines().map(inner).collect();
+    let (address, seconds): (SocketAddr, f64) = (address.parse()?, seconds.parse()?);
     let run = rest.get(1).cloned().unwrap_or_default();
-    let load = Rc::new(Load { address: address.parse()?, queries, run, state: RefCell::default() });
-    let seconds: f64 = seconds.parse()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let all = tokio::task::LocalSet::new();
+    let now = Instant::now();
+    let mut load = Load {
+        poll: Poll::new()?,
+        began: now,
+        searches: Searches { address, lines, run, body: Vec::new() },
+        connections: Vec::new(),
+        idle: Vec::new(),
+        vacant: Vec::new(),
+        under_way: 0,
+        looked: now,
+        tally: Tally { by_second: vec![0; seconds.ceil() as usize + 1], ..Tally::default() },
+        buffer: vec![0; READ_BYTES],
+        request: Vec::new(),
+    };
+    let mut events = Events::with_capacity(MAX_CONNECTIONS);
     match how.as_str() {
-        "--rate" => all.block_on(&runtime, at_rate(&load, number.parse()?, seconds)),
-        "--clients" => all.block_on(&runtime, by_clients(&load, number.parse()?, seconds)),
+        "--rate" => at_rate(&mut load, &mut events, number.parse()?, seconds)?,
+        "--clients" => by_clients(&mut load, &mut events, number.parse()?, seconds)?,
         other => return Err(format!("unknown option {other:?}").into()),
     }
-    println!("{}", report(&load.state.borrow(), seconds));
+    println!("{}", report(load, seconds));
     Ok(())
 }

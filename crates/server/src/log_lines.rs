@@ -3,6 +3,9 @@
 //! A reader of stderr that stops (a full pipe, a held terminal, a log collector that hangs) would otherwise stop the requests that tell
 //! something, and soon all of them (decision 0125). Invariants: telling never waits for the reader; what waits is bounded in bytes; what finds no
 //! room, or cannot be written, is counted as lost and told of once lines are read again; at the end of the process what waits has a second to leave.
+//!
+//! A line after a pause is written at once; those that follow gather for [`GATHER`]. Waking the thread for each of thousands cost as much as
+//! making them (decision 0141).
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,6 +15,8 @@ use std::time::{Duration, Instant};
 const WAITING_BYTES_MAX: usize = 2 << 20;
 /// How often it is told, at most, that lines were lost.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How long lines gather after some were written; a process that is killed loses those of this time.
+const GATHER: Duration = Duration::from_millis(10);
 /// Longest that the end of the process waits for a reader.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
@@ -51,7 +56,7 @@ pub(crate) fn to_stderr() -> io::Result<(Lines, LastWords)> {
     let lines = Lines::new(WAITING_BYTES_MAX);
     let _ = OWN.set(lines.clone());
     let tell = |lost| tracing::warn!(lost, "lines of this log were lost: its reader was too slow");
-    lines.start(io::stderr(), TELL_EVERY, tell)?;
+    lines.start(io::stderr(), GATHER, TELL_EVERY, tell)?;
     Ok((lines.clone(), LastWords(lines)))
 }
 
@@ -74,17 +79,18 @@ impl Lines {
     fn start(
         &self,
         to: impl Write + Send + 'static,
+        gather: Duration,
         tell_every: Duration,
         tell: impl Fn(u64) + Send + 'static,
     ) -> io::Result<()> {
         let lines = self.clone();
-        let work = move || lines.write_on(to, tell_every, tell);
+        let work = move || lines.write_on(to, gather, tell_every, tell);
         std::thread::Builder::new().name("log".to_owned()).spawn(work)?;
         Ok(())
     }
 
     /// Writes what comes, for ever.
-    fn write_on(&self, mut to: impl Write, tell_every: Duration, tell: impl Fn(u64)) {
+    fn write_on(&self, mut to: impl Write, gather: Duration, tell_every: Duration, tell: impl Fn(u64)) {
         let (mut batch, mut told, mut told_at, mut is_read) = (Vec::new(), 0, None::<Instant>, true);
         loop {
             let mut state = self.lock();
@@ -122,6 +128,8 @@ impl Lines {
             if state.waiting.is_empty() {
                 self.0.emptied.notify_all();
             }
+            drop(state);
+            std::thread::sleep(gather);
         }
     }
 }
@@ -177,11 +185,11 @@ mod tests {
         }
     }
 
-    fn slow(bytes_max: usize) -> (Lines, Receiver<String>) {
+    fn slow(bytes_max: usize, gather: Duration) -> (Lines, Receiver<String>) {
         let (lines, (given, read)) = (Lines::new(bytes_max), sync_channel(0));
         let told = lines.clone();
         let tell = move |lost| told.clone().write_all(format!("lost {lost}\n").as_bytes()).unwrap();
-        lines.start(Slow(given), Duration::ZERO, tell).unwrap();
+        lines.start(Slow(given), gather, Duration::ZERO, tell).unwrap();
         (lines, read)
     }
 
@@ -195,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_stops_stops_nobody_and_hears_later_what_was_lost() {
-        let (lines, read) = slow(1_000);
+        let (lines, read) = slow(1_000, Duration::ZERO);
         let line = [b'x'; 99].iter().chain(b"\n").copied().collect::<Vec<u8>>();
         lines.clone().write_all(&line).unwrap();
         // The thread holds the first line, and ten fit behind it.
@@ -211,8 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn lines_after_a_pause_are_written_at_once_and_those_that_follow_together() {
+        let gather = Duration::from_millis(500);
+        let (mut lines, read) = slow(1_000, gather);
+        let started = Instant::now();
+        lines.write_all(b"first\n").unwrap();
+        assert_eq!(read.recv_timeout(PATIENCE).unwrap(), "first\n");
+        assert!(started.elapsed() < gather, "{:?}", started.elapsed());
+        for line in [b"a\n", b"b\n", b"c\n"] {
+            lines.write_all(line).unwrap();
+        }
+        assert_eq!(read.recv_timeout(PATIENCE).unwrap(), "a\nb\nc\n");
+        assert!(started.elapsed() >= gather, "{:?}", started.elapsed());
+    }
+
+    #[test]
     fn what_waits_at_the_end_is_written_and_a_reader_that_has_stopped_is_not_waited_for() {
-        let (mut lines, read) = slow(1_000);
+        let (mut lines, read) = slow(1_000, Duration::ZERO);
         lines.write_all(b"last\n").unwrap();
         let reader = std::thread::spawn(move || (read.recv_timeout(PATIENCE).unwrap(), read));
         drop(LastWords(lines.clone()));

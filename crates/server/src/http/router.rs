@@ -75,13 +75,16 @@ pub fn router(state: AppState) -> Router {
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description()))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(CompressionLayer::new())
-        .layer(DefaultBodyLimit::max(limit))
-        .layer(from_fn_with_state(state.clone(), requests::check_length))
-        .layer(from_fn_with_state(state.clone(), access::admit))
-        .layer(from_fn_with_state(state.clone(), access::cross_origin))
-        .layer(CatchPanicLayer::custom(requests::panicked))
-        .layer(from_fn_with_state(state.clone(), requests::observe))
+        // As one, from outside in: each `layer` by itself has every request clone boxes of all layers below it.
+        .layer((
+            from_fn_with_state(state.clone(), requests::observe),
+            CatchPanicLayer::custom(requests::panicked),
+            from_fn_with_state(state.clone(), access::cross_origin),
+            from_fn_with_state(state.clone(), access::admit),
+            from_fn_with_state(state.clone(), requests::check_length),
+            DefaultBodyLimit::max(limit),
+            CompressionLayer::new(),
+        ))
         .with_state(state)
 }
 

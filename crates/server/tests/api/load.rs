@@ -3,6 +3,7 @@
 use crate::service::{Answer, Service};
 use bilin_server::http::{AdmissionOptions, Limits, StateOptions};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 async fn load(service: &Service) -> Value {
@@ -22,6 +23,7 @@ async fn a_flood_is_answered_as_far_as_it_can_be_and_passes() {
     ask(&service, "哪种索引最省内存?").await.expect(200);
 
     let (mut number, mut answered, mut restrained, started) = (0, 0, 0, Instant::now());
+    let (mut refused, mut ids) = (0, BTreeSet::new());
     while load(&service).await["level"] != "cached_only" {
         assert!(started.elapsed() < Duration::from_secs(120), "it never got to the end of the ladder");
         let texts: Vec<String> = (0..30).map(|at| format!("问题 {number} {at}: 什么是向量?")).collect();
@@ -36,11 +38,14 @@ async fn a_flood_is_answered_as_far_as_it_can_be_and_passes() {
                 _ => {
                     answer.refused(503, "busy");
                     assert_eq!(answer.header("retry-after"), "1");
+                    ids.insert(answer.header("x-request-id").to_owned());
+                    refused += 1;
                 }
             }
         }
     }
     assert!(answered > 0 && restrained > 0, "{answered} {restrained}");
+    assert_eq!(ids.len(), refused, "each has an id of its own");
     // What is in memory is answered whole, and as quickly as ever.
     let body = ask(&service, "哪种索引最省内存?").await.expect(200);
     assert_eq!((&body["cached"], &body["degraded"]), (&json!(true), &json!([])));
@@ -51,6 +56,10 @@ async fn a_flood_is_answered_as_far_as_it_can_be_and_passes() {
     };
     assert!(figure("bilin_degrade_level") >= 3.0);
     assert!(figure("bilin_shed_total{reason=\"queue\"}") > 0.0);
+    let handler = "/v1/collections/{collection}/search";
+    let counted =
+        figure(&format!("http_requests_total{{handler=\"{handler}\",method=\"POST\",status=\"503\"}}"));
+    assert_eq!(counted as usize, refused);
     assert_eq!(figure("bilin_concurrency_limit"), 1.0);
 
     let calm = Instant::now();

@@ -211,8 +211,8 @@ mod tests {
             for k in 0..STEP {
                 let number = x.get(step * STEP + k).map_or(0, |x| (x * inverse).round_ties_even() as i32);
                 let low = number as i8;
-                let middle = (number - i32::from(low) >> 8) as i8;
-                let top = number - i32::from(low) - 256 * i32::from(middle) >> 16;
+                let middle = ((number - i32::from(low)) >> 8) as i8;
+                let top = (number - i32::from(low) - 256 * i32::from(middle)) >> 16;
                 (bytes[0][k], bytes[1][k], bytes[2][k]) = (i8::try_from(top).expect("a byte"), middle, low);
             }
         }
@@ -225,10 +225,11 @@ mod tests {
     fn numbers(count: usize, seed: u32, rare: f32) -> Vec<f32> {
         let number = |i: u32| {
             // Mixed well (the end of MurmurHash3): numbers that stand in a lattice have rests that do, too.
-            let bits = (i + seed ^ (i + seed) >> 16).wrapping_mul(0x85EB_CA6B);
-            let bits = (bits ^ bits >> 13).wrapping_mul(0xC2B2_AE35);
-            let bits = (bits ^ bits >> 16) >> 8;
-            (bits as f32 / (1 << 23) as f32 - 1.0) * if bits % 97 == 0 { rare } else { 1.0 }
+            let bits = i + seed;
+            let bits = (bits ^ (bits >> 16)).wrapping_mul(0x85EB_CA6B);
+            let bits = (bits ^ (bits >> 13)).wrapping_mul(0xC2B2_AE35);
+            let bits = (bits ^ (bits >> 16)) >> 8;
+            (bits as f32 / (1 << 23) as f32 - 1.0) * if bits.is_multiple_of(97) { rare } else { 1.0 }
         };
         (0..count as u32).map(number).collect()
     }

@@ -4,7 +4,8 @@
 //! `width` (two vector registers of the machine at hand); within a panel the numbers lie in the order the kernel reads:
 //! `[inputs, width]`, the last panel padded with zeros.
 //!
-//! Weights of f32 are laid out in fixed point where the machine multiplies that faster ([`fixed`](super::fixed)). A panel of quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
+//! Weights of f32 are laid out in fixed point where the machine multiplies that faster ([`fixed`](super::fixed)). A panel of
+//! quantized weights ([`packed`](super::packed)) is multiplied as it is where the machine has instructions for that
 //! ([`integer`](super::integer)), else unpacked into cache just before its use; so a query streams less from memory, and a
 //! process keeps that much less.
 

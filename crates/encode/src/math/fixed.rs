@@ -207,13 +207,13 @@ mod tests {
         let most = x.iter().fold(0, |most, x| most.max(x.to_bits() & 0x7FFF_FFFF));
         let scale = f32::from_bits(most) / END;
         let inverse = if (f32::MIN_POSITIVE..f32::INFINITY).contains(&scale) { 1.0 / scale } else { 0.0 };
-        for (step, bytes) in row.iter_mut().enumerate() {
-            for k in 0..STEP {
+        for (step, [tops, middles, lows]) in row.iter_mut().enumerate() {
+            for (k, ((top, middle), low)) in tops.iter_mut().zip(middles).zip(lows).enumerate() {
                 let number = x.get(step * STEP + k).map_or(0, |x| (x * inverse).round_ties_even() as i32);
-                let low = number as i8;
-                let middle = ((number - i32::from(low)) >> 8) as i8;
-                let top = (number - i32::from(low) - 256 * i32::from(middle)) >> 16;
-                (bytes[0][k], bytes[1][k], bytes[2][k]) = (i8::try_from(top).expect("a byte"), middle, low);
+                *low = number as i8;
+                let rest = (number - i32::from(*low)) >> 8;
+                *middle = rest as i8;
+                *top = i8::try_from((rest - i32::from(*middle)) >> 8).expect("a byte");
             }
         }
         scale * 256.0

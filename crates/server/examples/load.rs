@@ -173,16 +173,14 @@ impl Load {
         }
     }
 
-    /// Reads what has come, waiting for it no longer than `wait`; `again`: each that is answered asks the next.
-    fn look(&mut self, events: &mut Events, wait: Duration, again: bool) -> io::Result<()> {
+    /// Reads what has come, waiting for it no longer than `wait`.
+    fn look(&mut self, events: &mut Events, wait: Duration) -> io::Result<()> {
         if let Err(error) = self.poll.poll(events, Some(wait)) {
             return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
         }
         for event in events.iter() {
-            match self.read(event.token().0) {
-                Ok(true) if again => self.search(Instant::now()),
-                Ok(_) => {}
-                Err(error) => self.lost(event.token().0, &error.to_string()),
+            if let Err(error) = self.read(event.token().0) {
+                self.lost(event.token().0, &error.to_string());
             }
         }
         if self.looked.elapsed() >= LOOK_EVERY {
@@ -197,10 +195,10 @@ impl Load {
         Ok(())
     }
 
-    /// Whether a search was answered on this connection.
-    fn read(&mut self, place: usize) -> Result<bool, Failed> {
+    /// Reads what has come on a connection.
+    fn read(&mut self, place: usize) -> Result<(), Failed> {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else {
-            return Ok(false);
+            return Ok(());
         };
         connection.write_on()?;
         // Once is enough where the buffer was not filled: what comes later is told of by itself.
@@ -224,7 +222,7 @@ impl Load {
             if connection.told.is_empty() {
                 connection.told.extend_from_slice(&self.buffer[..count]);
             }
-            return Ok(false);
+            return Ok(());
         };
         let due = connection.due.take().ok_or("an answer to nothing")?;
         self.tally.count(&answer, due, self.began);
@@ -232,7 +230,7 @@ impl Load {
         connection.told.clear();
         self.idle.push(place);
         self.under_way -= 1;
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -323,26 +321,23 @@ fn at_rate(load: &mut Load, events: &mut Events, rate: f64, seconds: f64) -> io:
             load.search(due);
         }
         std::thread::sleep(TICK);
-        load.look(events, Duration::ZERO, false)?;
+        load.look(events, Duration::ZERO)?;
     }
     Ok(())
 }
 
-/// Each client asks again as soon as it is answered.
+/// Each client asks again as soon as it is answered, or its search has failed.
 fn by_clients(load: &mut Load, events: &mut Events, clients: usize, seconds: f64) -> io::Result<()> {
-    for _ in 0..clients {
-        load.search(Instant::now());
-    }
-    while load.under_way > 0 {
-        let asks_again = load.began.elapsed().as_secs_f64() < seconds;
-        load.look(events, LOOK_EVERY, asks_again)?;
-        // Also for those whose search failed.
-        let missing = if asks_again { clients.saturating_sub(load.under_way) } else { 0 };
-        for _ in 0..missing {
-            load.search(Instant::now());
+    loop {
+        if load.began.elapsed().as_secs_f64() < seconds {
+            for _ in load.under_way..clients {
+                load.search(Instant::now());
+            }
+        } else if load.under_way == 0 {
+            return Ok(());
         }
+        load.look(events, LOOK_EVERY)?;
     }
-    Ok(())
 }
 
 /// Figures of times in microseconds, as milliseconds.

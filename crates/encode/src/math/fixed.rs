@@ -77,6 +77,7 @@ pub(super) struct Weights {
     /// Of every column.
     scales: Vec<f32>,
     steps: usize,
+    kernel: Kernel,
 }
 
 impl Weights {
@@ -95,7 +96,12 @@ impl Weights {
                 }
             }
         }
-        Weights { tiles, scales, steps }
+        Weights { tiles, scales, steps, kernel }
+    }
+
+    /// `x [rows, depth]` as these weights are multiplied.
+    pub(super) fn activations(&self, x: &[f32], depth: usize) -> Fixed {
+        Fixed::new(self.kernel, x, depth)
     }
 
     /// Bytes in memory.
@@ -105,6 +111,7 @@ impl Weights {
 
     /// From input `first` on, a multiple of [`STEP`], of the columns of a strip, `steps` tiles of each byte; and their scales.
     fn strip(&self, strip: usize, first: usize, steps: usize) -> (&[Tile], &[f32; SIDE]) {
+        assert!(first.is_multiple_of(STEP), "input {first} is not the first of a tile");
         let start = (strip * self.steps + first / STEP) * BYTES;
         (&self.tiles[start..][..steps * BYTES], &self.scales.as_chunks().0[strip])
     }
@@ -119,17 +126,15 @@ pub(super) struct Fixed {
     scales: Vec<f32>,
     height: usize,
     steps: usize,
-    kernel: Kernel,
 }
 
 impl Fixed {
-    /// `x [rows, depth]` cut into bytes.
-    pub(super) fn new(kernel: Kernel, x: &[f32], depth: usize) -> Fixed {
+    fn new(kernel: Kernel, x: &[f32], depth: usize) -> Fixed {
         let (rows, steps) = (x.len() / depth, depth.div_ceil(STEP));
         let groups = rows.div_ceil(SIDE);
         let height = rows.div_ceil(groups.max(1));
         let tiles = vec![EMPTY; groups * steps * BYTES];
-        let mut fixed = Fixed { tiles, scales: vec![0.0; rows], height, steps, kernel };
+        let mut fixed = Fixed { tiles, scales: vec![0.0; rows], height, steps };
         let mut row = vec![[[0; STEP]; BYTES]; steps];
         for group in 0..groups {
             let first = fixed.first(group);
@@ -164,9 +169,9 @@ impl Fixed {
             let row = self.first(group);
             let row_scales = &self.scales[row..][..height];
             for side in 0..2 {
-                let (weights, column_scales) = weights.strip(2 * panel + side, first, steps);
-                let operands = Operands { activations, weights, row_scales, column_scales };
-                (self.kernel.multiply)(&operands, &mut sums, side);
+                let (tiles, column_scales) = weights.strip(2 * panel + side, first, steps);
+                let operands = Operands { activations, weights: tiles, row_scales, column_scales };
+                (weights.kernel.multiply)(&operands, &mut sums, side);
             }
             store(job, row, sums[..height].as_flattened().as_flattened(), out);
         }
@@ -178,6 +183,7 @@ mod tests {
     use super::super::tile::Finish;
     use super::*;
     use proptest::prelude::*;
+    use std::ops::Range;
 
     /// What every kernel must give.
     fn plain(operands: &Operands<'_>, sums: &mut Sums, side: usize) {
@@ -235,9 +241,14 @@ mod tests {
     }
 
     fn product(kernel: Kernel, x: &[f32], weights: &[f32], depth: usize, outputs: usize) -> Vec<f32> {
+        share(&Weights::new(kernel, weights, depth, outputs), x, 0..depth, outputs)
+    }
+
+    /// What inputs `range` alone add, `x [rows, range]`.
+    fn share(weights: &Weights, x: &[f32], range: Range<usize>, outputs: usize) -> Vec<f32> {
+        let depth = range.len();
         let rows = x.len() / depth;
-        let packed = Weights::new(kernel, weights, depth, outputs);
-        let fixed = Fixed::new(kernel, x, depth);
+        let fixed = weights.activations(x, depth);
         let mut out = vec![f32::NAN; rows * outputs];
         for panel in 0..outputs.div_ceil(COLUMNS) {
             let column = panel * COLUMNS;
@@ -253,7 +264,7 @@ mod tests {
                 out_stride: outputs,
                 out_column: column,
             };
-            fixed.multiply(&packed, (panel, 0), &job, &mut out);
+            fixed.multiply(weights, (panel, range.start), &job, &mut out);
         }
         out
     }
@@ -285,6 +296,26 @@ mod tests {
             }
             for result in results {
                 prop_assert_eq!(&result, &plain);
+            }
+        }
+    }
+
+    #[test]
+    fn shares_of_the_depth_add_up() {
+        let (rows, depth, outputs, cut) = (19, 200, 40, 2 * STEP);
+        let wholes =
+            |count, seed| numbers(count, seed, 1.0).iter().map(|x| (x * 50.0).round()).collect::<Vec<_>>();
+        let (x, numbers) = (wholes(rows * depth, 1), wholes(outputs * depth, 2));
+        for kernel in kernels() {
+            let weights = Weights::new(kernel, &numbers, depth, outputs);
+            let part = |range: Range<usize>| {
+                let x: Vec<f32> =
+                    x.chunks_exact(depth).flat_map(|row| &row[range.clone()]).copied().collect();
+                share(&weights, &x, range, outputs)
+            };
+            let added: Vec<f32> = part(0..cut).iter().zip(part(cut..depth)).map(|(a, b)| a + b).collect();
+            for (added, whole) in added.iter().zip(part(0..depth)) {
+                assert!((added - whole).abs() <= 0.02, "{added} {whole}");
             }
         }
     }

@@ -86,7 +86,7 @@ impl Linear {
 
     /// On the calling thread alone. `out` is overwritten.
     pub(crate) fn apply(&self, x: &[f32], out: &mut [f32]) {
-        self.columns(x, 0..self.panels.count(), out);
+        self.columns(&self.input(x), 0..self.panels.count(), out);
     }
 
     /// Shared with the other threads of the pool where that pays. `out` is overwritten.
@@ -107,13 +107,14 @@ impl Linear {
         // Threads may not write into one row at once, so each fills columns of its own and they are put together.
         let (count, width) = (self.panels.count(), self.panels.width);
         let per_thread = count.div_ceil(threads);
+        let input = self.input(x);
         let parts: Vec<(usize, Vec<f32>)> = (0..count.div_ceil(per_thread))
             .into_par_iter()
             .map(|part| {
                 let panels = part * per_thread..count.min((part + 1) * per_thread);
                 let columns = (outputs - panels.start * width).min(panels.len() * width);
                 let mut out = vec![0.0; rows * columns];
-                self.columns(x, panels, &mut out);
+                self.columns(&input, panels, &mut out);
                 (columns, out)
             })
             .collect();
@@ -128,10 +129,10 @@ impl Linear {
     }
 
     /// The columns of some panels, `out` being exactly as wide as these.
-    fn columns(&self, x: &[f32], range: Range<usize>, out: &mut [f32]) {
+    fn columns(&self, input: &Input<'_>, range: Range<usize>, out: &mut [f32]) {
         let Panels { outputs, width, inputs, .. } = self.panels;
         let stride = (outputs - range.start * width).min(range.len() * width);
-        self.product(&self.input(x), 0..inputs, range, true, &mut Place { out, stride, column: 0 });
+        self.product(input, 0..inputs, range, true, &mut Place { out, stride, column: 0 });
     }
 
     /// Columns `range` of the result, to `place`; the range begins and ends at multiples of [`Linear::width`].

@@ -137,10 +137,7 @@ impl Panels {
     pub(super) fn activations(&self, x: &[f32], depth: usize) -> Activations {
         let rounded = match &self.numbers {
             Numbers::Full(_) => None,
-            Numbers::Fixed(_) => {
-                let fixed = fixed::kernel().map(|kernel| Fixed::new(kernel, x, depth));
-                return fixed.map_or(Activations::Full, Activations::Fixed);
-            }
+            Numbers::Fixed(weights) => return Activations::Fixed(weights.activations(x, depth)),
             Numbers::Q4(_) => integer::kernel::<4>().map(|kernel| Rounded::new::<4>(kernel, x, depth)),
             Numbers::Q8(_) => integer::kernel::<8>().map(|kernel| Rounded::new::<8>(kernel, x, depth)),
         };

@@ -38,7 +38,7 @@ impl Part {
     pub(super) fn of(layer: &Layer, heads: usize, threads: usize) -> Vec<Part> {
         let most = if layer.qkv.rounds() { ROUNDED_PARTS } else { threads };
         let head = layer.dim() / heads;
-        let step = layer.qkv.width().max(layer.attended.depth_step());
+        let step = layer.qkv.width().max(layer.attended.depth_step()).max(layer.narrow.depth_step());
         // A part's columns must be whole panels, and its rows of the next matrix whole blocks.
         let heads_step = (1..=heads).find(|count| (count * head).is_multiple_of(step)).unwrap_or(heads);
         let can_be_cut = heads.is_multiple_of(heads_step) && layer.dim().is_multiple_of(step);

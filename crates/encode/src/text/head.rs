@@ -18,7 +18,7 @@ const EPSILON: f32 = 1e-5;
 pub(super) struct Head(pub(super) Vec<Module>);
 
 pub(super) enum Module {
-    Dense(Dense),
+    Dense(Box<Dense>),
     Norm(LayerNorm),
     Unit,
 }
@@ -225,10 +225,10 @@ impl Head {
     /// Weights in memory, bytes.
     pub(super) fn bytes(&self) -> usize {
         let bytes = self.0.iter().map(|module| match module {
-            Module::Dense(Dense { linear, residual: Residual::Projected(more), .. }) => {
-                linear.bytes() + more.bytes()
+            Module::Dense(dense) => {
+                let past = if let Residual::Projected(past) = &dense.residual { past.bytes() } else { 0 };
+                dense.linear.bytes() + past
             }
-            Module::Dense(dense) => dense.linear.bytes(),
             Module::Norm(_) | Module::Unit => 0,
         });
         bytes.sum()
@@ -289,7 +289,7 @@ mod tests {
             activation: Activation::Identity,
             residual: Residual::None,
         };
-        let head = Head(vec![Module::Unit, Module::Dense(dense)]);
+        let head = Head(vec![Module::Unit, Module::Dense(Box::new(dense))]);
         assert_eq!(head.outputs(2), 3);
         let received = head.apply(vec![3.0, 4.0, 0.0, 2.0], 2, false);
         let expected = [1.4, 2.2, 1.6, 1.0, 1.0, 2.0];

@@ -88,7 +88,7 @@ impl Modules {
             let inputs = head.outputs(inputs);
             head.0.push(match behind {
                 Behind::Dense(config, path) => {
-                    Module::Dense(config.open(&reader.weights(id, path)?, inputs)?)
+                    Module::Dense(Box::new(config.open(&reader.weights(id, path)?, inputs)?))
                 }
                 Behind::Norm(config, path) => Module::Norm(config.open(&reader.weights(id, path)?, inputs)?),
                 Behind::Unit => Module::Unit,

@@ -98,6 +98,12 @@ fn a_replica_takes_over_each_commit_refuses_changes_and_tells_its_lag() {
     assert_eq!((&told["status"], &told["following"]["from"]), (&json!("healthy"), &json!(url)), "{told}");
     assert_eq!((&told["following"]["ready"], &told["following"]["failing"]), (&json!(true), &json!(false)));
     assert!(told["following"]["lag_seconds"].as_f64().unwrap() < 1.0, "{told}");
+    // An exchange is seen before it is counted; a look that began after it was seen finds it counted.
+    let seen = Instant::now();
+    until("a later look has ended", || {
+        let since = seen.elapsed().as_secs_f64();
+        figure(replica.address, "bilin_follow_lag_seconds") < since
+    });
     let switches = figure(replica.address, "bilin_follow_switches_total");
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(

@@ -1,11 +1,12 @@
 //! Forward passes for those who wait: queries and embeddings that come together are encoded together.
 //!
-//! Each encoder has one line ([`queue`]). Whoever comes while fewer than the allowed passes are under way starts one at once,
-//! alone; nobody is ever held back to let a batch fill up. Who comes meanwhile stands in line, and the next pass takes as many
-//! from its head as its bounds allow. So a lone query pays nothing, and a crowd shares the reading of the weights.
+//! Each encoder has one line ([`queue`]). Whoever comes while no pass is under way starts one at once, alone and with all threads;
+//! nobody is ever held back to let a batch fill up. Who comes meanwhile stands in line. A few share the next pass, many are shared out
+//! among passes of one thread each ([`lanes`]). So a lone query pays nothing, and a crowd shares the reading of the weights.
 //!
 //! Adding does not stand in line: it encodes in the background pool and gives way between its pieces ([`precedence`]).
 
+mod lanes;
 mod precedence;
 mod queue;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub(crate) use queue::QueryInput;
 use crate::cancel::CancelToken;
 use crate::error::Error;
 use bilin_encode::{Encoder, Modality};
+use lanes::Lanes;
 use queue::{Bounds, Queue};
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
@@ -51,6 +53,7 @@ pub type EncodeObserver = Box<dyn Fn(&EncodeEvent<'_>) + Send + Sync>;
 pub(crate) struct Passes {
     bounds: Bounds,
     queues: Mutex<BTreeMap<usize, Arc<Queue>>>,
+    lanes: Arc<Lanes>,
     observer: Arc<OnceLock<EncodeObserver>>,
     precedence: Precedence,
 }
@@ -61,6 +64,7 @@ impl Passes {
         Passes {
             bounds: Bounds::of(threads),
             queues: Mutex::default(),
+            lanes: Arc::default(),
             observer: Arc::default(),
             precedence: Precedence::default(),
         }
@@ -97,7 +101,10 @@ impl Passes {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         // A line keeps its encoder, so no other one ever lies at that address.
         let address = Arc::as_ptr(encoder).cast::<()>() as usize;
-        let new = || Arc::new(Queue::new(Arc::clone(encoder), self.bounds, Arc::clone(&self.observer)));
+        let new = || {
+            let (lanes, observer) = (Arc::clone(&self.lanes), Arc::clone(&self.observer));
+            Arc::new(Queue::new(Arc::clone(encoder), self.bounds, lanes, observer))
+        };
         Arc::clone(queues.entry(address).or_insert_with(new))
     }
 }

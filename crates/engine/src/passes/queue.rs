@@ -4,15 +4,19 @@
 //! sleep until they are told their vectors, or that the next pass is theirs to lead. No thread belongs to the line.
 //!
 //! Invariants:
-//! * While somebody stands in line, as many passes are under way as may be; so nobody waits beside an idle encoder.
+//! * Where few stand in line, a pass has all threads, for the one at the head is answered soonest so. Where many do ([`LEAST_APART`]), as
+//!   many passes run beside one another as there are threads, each on one, and share the line out: none of them waits at each layer
+//!   for what another thread has not done yet.
+//! * While somebody stands in line, some pass is under way, and no thread is without one but while the head of the line needs all.
 //! * First come, first served: a pass takes a run of tickets from the head and stops at the first that does not fit. Its first
 //!   ticket is always taken, so every pass makes the line shorter.
-//! * A pass holds at most [`INPUTS_PER_THREAD`] and [`TOKENS_PER_THREAD`]; longer requests come in pieces, each of which stands in
-//!   line anew. So a text waits for the rest of a pass under way and for those before it, whatever they belong to.
+//! * A pass holds at most [`INPUTS_PER_THREAD`] and [`TOKENS_PER_THREAD`] for each thread that it has; longer requests come in pieces,
+//!   each of which stands in line anew. So a text waits for the rest of a pass under way and for those before it, whatever they belong to.
 //! * Tickets that nobody waits for any more leave the line before a pass is put together, wherever they stand.
 //! * Every ticket that leaves the line is told exactly once how it ended. When a pass fails, each of its tickets is encoded alone,
 //!   so an error (or a panic) reaches the caller whose input it is.
 
+use super::lanes::Lanes;
 use super::{EncodeEvent, EncodeObserver};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind};
@@ -24,10 +28,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Inputs of a pass at most, for each thread of the pool.
+/// Inputs of a pass at most, for each of its threads.
 const INPUTS_PER_THREAD: usize = 16;
-/// Tokens of a pass at most, for each thread of the pool.
+/// Tokens of a pass at most, for each of its threads.
 const TOKENS_PER_THREAD: usize = 512;
+/// Callers for each thread, from which on passes run beside one another: with fewer, each would read all weights for one text.
+const LEAST_APART: usize = 2;
 /// What a picture counts for.
 const PICTURE_TOKENS: usize = 64;
 /// Special tokens and prompt of a text, at most.
@@ -66,18 +72,22 @@ impl QueryInput {
     }
 }
 
-/// What a pass may hold, and how many may be under way.
+/// What a pass may hold for each of its threads, and how many threads there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    pub(super) passes: usize,
+    pub(super) threads: usize,
     pub(super) inputs: usize,
     pub(super) tokens: usize,
 }
 
 impl Bounds {
     pub(super) fn of(threads: usize) -> Bounds {
-        let threads = threads.max(1);
-        Bounds { passes: 1, inputs: threads * INPUTS_PER_THREAD, tokens: threads * TOKENS_PER_THREAD }
+        Bounds { threads: threads.max(1), inputs: INPUTS_PER_THREAD, tokens: TOKENS_PER_THREAD }
+    }
+
+    /// Whether a pass with `threads` may hold as much.
+    fn fits(&self, threads: usize, inputs: usize, tokens: usize) -> bool {
+        inputs <= threads * self.inputs && tokens <= threads * self.tokens
     }
 }
 
@@ -102,8 +112,8 @@ enum Outcome {
 
 /// What a sleeping caller is told.
 enum Word {
-    /// Its pass has its turn, and the caller leads it.
-    Lead(Vec<Ticket>),
+    /// Its pass has its turn, and the caller leads it, with as many threads.
+    Lead(Vec<Ticket>, usize),
     /// Its ticket has ended.
     Ended(Outcome),
 }
@@ -135,8 +145,10 @@ impl Slot {
 #[derive(Default)]
 struct Line {
     tickets: VecDeque<Ticket>,
-    /// Passes under way, or given to a caller who is about to wake.
-    passes: usize,
+    /// Threads of the passes under way, or given to a caller who is about to wake.
+    taken: usize,
+    /// Callers in the pass that began last.
+    last: usize,
 }
 
 /// See the head of this file.
@@ -144,6 +156,7 @@ pub(super) struct Queue {
     encoder: Arc<dyn Encoder>,
     bounds: Bounds,
     line: Mutex<Line>,
+    lanes: Arc<Lanes>,
     observer: Arc<OnceLock<EncodeObserver>>,
 }
 
@@ -151,9 +164,10 @@ impl Queue {
     pub(super) fn new(
         encoder: Arc<dyn Encoder>,
         bounds: Bounds,
+        lanes: Arc<Lanes>,
         observer: Arc<OnceLock<EncodeObserver>>,
     ) -> Queue {
-        Queue { encoder, bounds, line: Mutex::default(), observer }
+        Queue { encoder, bounds, line: Mutex::default(), lanes, observer }
     }
 
     /// See [`super::Passes::encode`].
@@ -169,7 +183,8 @@ impl Queue {
             let (mut piece, mut tokens) = (Vec::new(), 0);
             while let Some(input) = inputs.peek() {
                 let more = input.tokens(self.encoder.card());
-                if !piece.is_empty() && !self.fits(piece.len() + 1, tokens + more) {
+                if !piece.is_empty() && !self.bounds.fits(self.bounds.threads, piece.len() + 1, tokens + more)
+                {
                     break;
                 }
                 tokens += more;
@@ -178,10 +193,6 @@ impl Queue {
             vectors.extend(self.encode_piece(pool, piece, tokens, token)?);
         }
         Ok(vectors)
-    }
-
-    fn fits(&self, inputs: usize, tokens: usize) -> bool {
-        inputs <= self.bounds.inputs && tokens <= self.bounds.tokens
     }
 
     fn encode_piece(
@@ -198,8 +209,12 @@ impl Queue {
         loop {
             let outcome = match slot.wait() {
                 Word::Ended(outcome) => outcome,
-                Word::Lead(tickets) => {
-                    Pass { queue: self, tickets }.run(pool);
+                Word::Lead(tickets, threads) => {
+                    let pass = Pass { queue: self, tickets, threads };
+                    match threads < self.bounds.threads {
+                        true => self.lanes.lend(pool, |lane| pass.run(lane)),
+                        false => pass.run(pool),
+                    }
                     continue;
                 }
             };
@@ -231,17 +246,20 @@ impl Queue {
 
     /// Starts passes while there may be more and somebody stands in line.
     fn start(&self, line: &mut Line) {
-        while line.passes < self.bounds.passes {
-            let tickets = self.gather(line);
+        if line.taken < self.bounds.threads {
+            self.let_go(line);
+        }
+        while let Some(threads) = self.width(line) {
+            let tickets = self.gather(line, threads);
             let Some(first) = tickets.first() else { return };
-            line.passes += 1;
+            line.taken += threads;
             let leader = Arc::clone(&first.slot);
-            leader.tell(Word::Lead(tickets));
+            leader.tell(Word::Lead(tickets, threads));
         }
     }
 
-    /// The next pass, from the head of the line; empty when nobody is left in it.
-    fn gather(&self, line: &mut Line) -> Vec<Ticket> {
+    /// Tells those that nobody waits for any more.
+    fn let_go(&self, line: &mut Line) {
         line.tickets.retain(|ticket| {
             let is_wanted = !ticket.token.is_cancelled();
             if !is_wanted {
@@ -251,15 +269,32 @@ impl Queue {
             }
             is_wanted
         });
+    }
+
+    /// How many threads the next pass has; none while it may not start.
+    fn width(&self, line: &Line) -> Option<usize> {
+        let (all, head) = (self.bounds.threads, line.tickets.front()?);
+        let is_small = self.bounds.fits(1, head.inputs.len(), head.tokens);
+        // Those of the last pass come again, as a rule: a crowd that is elsewhere for a moment is one still.
+        let are_many = line.tickets.len() + line.last >= LEAST_APART * all;
+        let threads = if is_small && (line.taken > 0 || are_many) { 1 } else { all };
+        (line.taken + threads <= all).then_some(threads)
+    }
+
+    /// The next pass, from the head of the line, which is not empty: what falls to each thread that has none.
+    fn gather(&self, line: &mut Line, threads: usize) -> Vec<Ticket> {
+        let in_line: usize = line.tickets.iter().map(|ticket| ticket.inputs.len()).sum();
+        let share = (in_line * threads).div_ceil(self.bounds.threads - line.taken);
         let (mut gathered, mut inputs, mut tokens) = (Vec::new(), 0, 0);
         while let Some(next) = line.tickets.front() {
             inputs += next.inputs.len();
             tokens += next.tokens;
-            if !gathered.is_empty() && !self.fits(inputs, tokens) {
+            if !gathered.is_empty() && (inputs > share || !self.bounds.fits(threads, inputs, tokens)) {
                 break;
             }
             gathered.extend(line.tickets.pop_front());
         }
+        line.last = gathered.len();
         gathered
     }
 
@@ -277,6 +312,12 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.line().tickets.len()
+    }
+
+    /// Threads of the passes under way; what tests wait for.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.line().taken
     }
 
     fn attempt(&self, pool: &ThreadPool, inputs: &[Input<'_>]) -> Result<Encoded, Outcome> {
@@ -297,6 +338,7 @@ fn lost() -> Error {
 struct Pass<'a> {
     queue: &'a Queue,
     tickets: Vec<Ticket>,
+    threads: usize,
 }
 
 impl Pass<'_> {
@@ -345,7 +387,7 @@ impl Drop for Pass<'_> {
             ticket.slot.tell(Word::Ended(Outcome::Lost));
         }
         let mut line = self.queue.line();
-        line.passes -= 1;
+        line.taken -= self.threads;
         self.queue.start(&mut line);
     }
 }

@@ -1,5 +1,6 @@
 //! The line in front of an encoder, with one that counts what it is given and stops where it is told to.
 
+use super::lanes::Lanes;
 use super::queue::{Bounds, QueryInput, Queue};
 use super::{EncodeEvent, EncodeObserver, Passes};
 use crate::cancel::CancelToken;
@@ -10,12 +11,12 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-/// Encodes a text to its first number and its length; refuses `bad`, panics at `panic`, and keeps every pass waiting while closed.
+/// Encodes a text to its first number and its length; refuses `bad`, panics at `panic`, and keeps every pass waiting until it may go on.
 struct Stub {
     card: ModelCard,
-    closed: Mutex<bool>,
+    may_go_on: Mutex<usize>,
     opened: Condvar,
-    passes: Mutex<Vec<Vec<String>>>,
+    passes: Mutex<Vec<(Vec<String>, usize)>>,
 }
 
 impl Stub {
@@ -35,20 +36,30 @@ impl Stub {
         };
         Arc::new(Stub {
             card,
-            closed: Mutex::new(is_closed),
+            may_go_on: Mutex::new(if is_closed { 0 } else { usize::MAX }),
             opened: Condvar::new(),
             passes: Mutex::default(),
         })
     }
 
+    /// From now on nobody waits.
     fn open(&self) {
-        *self.closed.lock().expect("the gate") = false;
+        self.let_through(usize::MAX);
+    }
+
+    fn let_through(&self, passes: usize) {
+        *self.may_go_on.lock().expect("the gate") = passes;
         self.opened.notify_all();
     }
 
     /// The texts of each pass that has begun, in order.
     fn passes(&self) -> Vec<Vec<String>> {
-        self.passes.lock().expect("the passes").clone()
+        self.passes.lock().expect("the passes").iter().map(|(texts, _)| texts.clone()).collect()
+    }
+
+    /// How many threads each of them has.
+    fn threads(&self) -> Vec<usize> {
+        self.passes.lock().expect("the passes").iter().map(|(_, threads)| *threads).collect()
     }
 }
 
@@ -65,9 +76,9 @@ impl Encoder for Stub {
                 Input::Picture(_) => panic!("no text"),
             })
             .collect();
-        self.passes.lock().expect("the passes").push(texts.clone());
-        let closed = self.closed.lock().expect("the gate");
-        drop(self.opened.wait_while(closed, |closed| *closed).expect("the gate"));
+        self.passes.lock().expect("the passes").push((texts.clone(), rayon::current_num_threads()));
+        let may_go_on = self.may_go_on.lock().expect("the gate");
+        *self.opened.wait_while(may_go_on, |passes| *passes == 0).expect("the gate") -= 1;
         assert!(!texts.iter().any(|text| text.starts_with("panic")), "a test's own panic");
         if let Some(index) = texts.iter().position(|text| text.starts_with("bad")) {
             return Err(EncodeError::EmptyText { index });
@@ -105,7 +116,7 @@ struct Bench {
 impl Bench {
     /// A closed encoder behind a line with one pass at a time.
     fn new(inputs: usize, tokens: usize) -> Bench {
-        Bench::with(Bounds { passes: 1, inputs, tokens })
+        Bench::with(Bounds { threads: 1, inputs, tokens })
     }
 
     fn with(bounds: Bounds) -> Bench {
@@ -124,8 +135,8 @@ impl Bench {
         });
         let observers = Arc::new(OnceLock::new());
         assert!(observers.set(observer).is_ok());
-        let queue = Queue::new(stub.clone(), bounds, observers);
-        let pool = ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
+        let queue = Queue::new(stub.clone(), bounds, Arc::new(Lanes::default()), observers);
+        let pool = ThreadPoolBuilder::new().num_threads(bounds.threads).build().expect("a pool");
         Bench { stub, queue, pool, seen }
     }
 
@@ -297,24 +308,65 @@ fn a_bad_input_fails_alone() {
 }
 
 #[test]
-fn as_many_passes_at_once_as_are_allowed() {
-    let bench = Bench::with(Bounds { passes: 2, inputs: 16, tokens: 1_000 });
+fn few_share_a_pass_of_all_threads() {
+    let bench = Bench::with(Bounds { threads: 2, inputs: 16, tokens: 1_000 });
     std::thread::scope(|scope| {
-        let sent: Vec<_> = ["1", "2", "3", "4"]
-            .into_iter()
-            .enumerate()
-            .map(|(position, text)| {
-                let bench = &bench;
-                let sent = scope.spawn(move || bench.encode(&[text], &CancelToken::new()));
-                wait_until(|| bench.stub.passes().len() + bench.queue.waiting() == position + 1);
-                sent
-            })
-            .collect();
-        assert_eq!((bench.stub.passes().len(), bench.queue.waiting()), (2, 2));
+        let sent = bench.send(scope, &[wanted(&["1"]), wanted(&["2"]), wanted(&["3", "4", "5", "6"])]);
         bench.stub.open();
         sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
     });
-    assert_eq!(bench.stub.passes(), [vec!["1"], vec!["2"], vec!["3", "4"]]);
+    assert_eq!(bench.stub.passes(), [vec!["1"], vec!["2", "3", "4", "5", "6"]]);
+    assert_eq!(bench.stub.threads(), [2, 2], "callers count, not what each of them asks");
+}
+
+#[test]
+fn many_are_shared_out_among_passes_of_one_thread() {
+    let bench = Bench::with(Bounds { threads: 2, inputs: 16, tokens: 1_000 });
+    std::thread::scope(|scope| {
+        let sent = bench
+            .send(scope, &[["1"], ["2"], ["3"], ["4"], ["5"], ["6"]].each_ref().map(|t| wanted(leak(t))));
+        bench.stub.let_through(1);
+        wait_until(|| bench.stub.passes().len() == 3);
+        assert_eq!(bench.queue.waiting(), 0);
+        // One more, while both threads have a pass, and the crowd is still one when it has been alone in line.
+        let more = scope.spawn(|| bench.encode(&["7"], &CancelToken::new()));
+        wait_until(|| bench.queue.waiting() == 1);
+        bench.stub.open();
+        sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
+        assert_eq!(more.join().expect("no panic").expect("vectors"), [7.0, 1.0]);
+    });
+    let mut passes = bench.stub.passes();
+    passes[1..3].sort();
+    assert_eq!(passes, [vec!["1"], vec!["2", "3", "4"], vec!["5", "6"], vec!["7"]]);
+    assert_eq!(bench.stub.threads(), [2, 1, 1, 1]);
+    // Nobody else: a pass of all threads again, once a lone one has shown it.
+    for _ in 0..2 {
+        bench.encode(&["8"], &CancelToken::new()).expect("vectors");
+    }
+    assert_eq!(bench.stub.threads().last(), Some(&2));
+}
+
+#[test]
+fn what_one_thread_may_not_hold_waits_for_all_of_them() {
+    let bench = Bench::with(Bounds { threads: 2, inputs: 2, tokens: 1_000 });
+    std::thread::scope(|scope| {
+        let sent = bench.send(scope, &[["1"], ["2"], ["3"], ["4"]].each_ref().map(|t| wanted(leak(t))));
+        bench.stub.let_through(1);
+        wait_until(|| bench.stub.passes().len() == 3);
+        let long = scope.spawn(|| bench.encode(&["5", "6", "7"], &CancelToken::new()));
+        wait_until(|| bench.queue.waiting() == 1);
+        let last = scope.spawn(|| bench.encode(&["8"], &CancelToken::new()));
+        wait_until(|| bench.queue.waiting() == 2);
+        bench.stub.let_through(1);
+        wait_until(|| bench.queue.taken() == 1);
+        assert_eq!(bench.queue.waiting(), 2, "nobody overtakes");
+        bench.stub.open();
+        sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
+        assert_eq!(long.join().expect("no panic").expect("vectors").len(), 6);
+        assert_eq!(last.join().expect("no panic").expect("vectors"), [8.0, 1.0]);
+    });
+    assert_eq!(bench.stub.passes()[3], ["5", "6", "7", "8"]);
+    assert_eq!(bench.stub.threads(), [2, 1, 1, 2]);
 }
 
 #[test]

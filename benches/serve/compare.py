@@ -104,11 +104,13 @@ def measure(name, service, queries, arguments):
 
 def compare(name, ours, theirs):
     for connections, rows in ours.items():
-        shorter = f"p99 {theirs[connections]['p99'] / rows['p99']:.1f} times as short"
-        if rows["refused"]:
+        other = theirs[connections]
+        if rows["refused"] or other["refused"]:
             # wrk tells the times of all that was asked, and who is refused is told so at once.
             shorter = "p99 not compared: refusals are among the times"
-        print(f"# {name}, {connections} connections: {rows['qps'] / theirs[connections]['qps']:.1f}x the answers/s, {shorter}")
+        else:
+            shorter = f"p99 {other['p99'] / rows['p99']:.1f} times as short"
+        print(f"# {name}, {connections} connections: {rows['qps'] / other['qps']:.1f}x the answers/s, {shorter}")
 
 
 def repeated(bilin, data, model, queries, log, arguments):

@@ -465,7 +465,8 @@ impl Engine {
     }
 }
 
-fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Error> {
+/// Threads of a purpose's own, `bilin-NAME-0` and so on.
+pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Error> {
     ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(move |index| format!("bilin-{name}-{index}"))

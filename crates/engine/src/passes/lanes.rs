@@ -3,7 +3,8 @@
 //! A pass asks the pool that it is in how many threads may help it; in a lane none may, so it never waits for a part that another
 //! thread has. Lanes are made when they are first needed and kept.
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::engine::pool;
+use rayon::ThreadPool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The lanes that nobody uses.
@@ -14,7 +15,7 @@ impl Lanes {
     /// Lends an idle one, or a new one; `other` where the system gives no more threads.
     pub(super) fn lend<T>(&self, other: &ThreadPool, work: impl FnOnce(&ThreadPool) -> T) -> T {
         let idle = self.idle().pop();
-        let Some(lane) = idle.or_else(new) else { return work(other) };
+        let Some(lane) = idle.or_else(|| pool("encode", 1).ok()) else { return work(other) };
         let done = work(&lane);
         self.idle().push(lane);
         done
@@ -23,8 +24,4 @@ impl Lanes {
     fn idle(&self) -> MutexGuard<'_, Vec<ThreadPool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn new() -> Option<ThreadPool> {
-    ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "bilin-encode".to_owned()).build().ok()
 }

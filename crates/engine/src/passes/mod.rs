@@ -1,8 +1,8 @@
 //! Forward passes for those who wait: queries and embeddings that come together are encoded together.
 //!
-//! Each encoder has one line ([`queue`]). Whoever comes while no pass is under way starts one at once, alone and with all threads;
-//! nobody is ever held back to let a batch fill up. Who comes meanwhile stands in line. A few share the next pass, many are shared out
-//! among passes of one thread each ([`lanes`]). So a lone query pays nothing, and a crowd shares the reading of the weights.
+//! Each encoder has one line ([`queue`]). Whoever comes while no pass is under way starts one at once, alone, and with all threads
+//! unless many were there just before; nobody is ever held back to let a batch fill up. Who comes meanwhile stands in line. A few share
+//! the next pass, many are shared out among passes of one thread each ([`lanes`]). So a lone query pays nothing, and a crowd shares the reading of the weights.
 //!
 //! Adding does not stand in line: it encodes in the background pool and gives way between its pieces ([`precedence`]).
 

@@ -47,6 +47,7 @@ impl Stub {
         self.let_through(usize::MAX);
     }
 
+    /// As many more passes as this go on.
     fn let_through(&self, passes: usize) {
         *self.may_go_on.lock().expect("the gate") = passes;
         self.opened.notify_all();
@@ -323,27 +324,42 @@ fn few_share_a_pass_of_all_threads() {
 fn many_are_shared_out_among_passes_of_one_thread() {
     let bench = Bench::with(Bounds { threads: 2, inputs: 16, tokens: 1_000 });
     std::thread::scope(|scope| {
-        let sent = bench
-            .send(scope, &[["1"], ["2"], ["3"], ["4"], ["5"], ["6"]].each_ref().map(|t| wanted(leak(t))));
+        let texts = [["1"], ["2"], ["3"], ["4"], ["5"], ["6"], ["7"], ["8"]];
+        let sent = bench.send(scope, &texts.each_ref().map(|t| wanted(leak(t))));
         bench.stub.let_through(1);
         wait_until(|| bench.stub.passes().len() == 3);
         assert_eq!(bench.queue.waiting(), 0);
-        // One more, while both threads have a pass, and the crowd is still one when it has been alone in line.
-        let more = scope.spawn(|| bench.encode(&["7"], &CancelToken::new()));
-        wait_until(|| bench.queue.waiting() == 1);
+        bench.stub.let_through(1);
+        wait_until(|| bench.queue.taken() == 1);
+        let more = scope.spawn(|| bench.encode(&["9"], &CancelToken::new()));
+        wait_until(|| bench.stub.passes().len() == 4);
+        assert_eq!(bench.queue.taken(), 2, "a thread without a pass waits for nobody");
         bench.stub.open();
         sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
-        assert_eq!(more.join().expect("no panic").expect("vectors"), [7.0, 1.0]);
+        assert_eq!(more.join().expect("no panic").expect("vectors"), [9.0, 1.0]);
     });
     let mut passes = bench.stub.passes();
     passes[1..3].sort();
-    assert_eq!(passes, [vec!["1"], vec!["2", "3", "4"], vec!["5", "6"], vec!["7"]]);
+    assert_eq!(passes, [vec!["1"], vec!["2", "3", "4", "5"], vec!["6", "7", "8"], vec!["9"]]);
     assert_eq!(bench.stub.threads(), [2, 1, 1, 1]);
-    // Nobody else: a pass of all threads again, once a lone one has shown it.
+}
+
+#[test]
+fn a_crowd_is_one_until_a_pass_had_a_lone_caller() {
+    let bench = Bench::with(Bounds { threads: 2, inputs: 16, tokens: 1_000 });
+    std::thread::scope(|scope| {
+        let texts = [["1"], ["2"], ["3"], ["4"], ["5"], ["6"], ["7"], ["8"]];
+        let sent = bench.send(scope, &texts.each_ref().map(|t| wanted(leak(t))));
+        bench.stub.open();
+        sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
+    });
+    // Told before their pass is off the line.
+    wait_until(|| bench.queue.taken() == 0);
     for _ in 0..2 {
-        bench.encode(&["8"], &CancelToken::new()).expect("vectors");
+        bench.encode(&["9"], &CancelToken::new()).expect("vectors");
+        wait_until(|| bench.queue.taken() == 0);
     }
-    assert_eq!(bench.stub.threads().last(), Some(&2));
+    assert_eq!(bench.stub.threads(), [2, 1, 1, 1, 2]);
 }
 
 #[test]

@@ -12,13 +12,14 @@ use crate::Engine;
 use crate::bench::measure::Runner;
 use crate::bench::served_bytes;
 use crate::cancel::CancelToken;
+use crate::engine::pool;
 use crate::error::{Error, ErrorKind, for_collection};
 use crate::storage::{Upkeep, VectorStore};
 use bilin_index::{
     BuildOptions, Effort, IndexError, IndexSpec, Metric, SearchParams, Structure, VectorIndex, build,
 };
 use bilin_store::Collection;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 use std::time::Instant;
 
 /// Seed of every random choice, so that studies repeat.
@@ -57,7 +58,7 @@ impl Engine {
         let is_served = self.board.is_running();
         let threads =
             if is_served { self.config.upkeep.build_thread_count() } else { self.config.thread_count() };
-        let pools = (pool(threads)?, pool(1)?);
+        let pools = (pool("study", threads)?, pool("study", 1)?);
         progress(&StudyProgress { step: "queries and their true neighbours".to_owned(), permille: 0 });
         let material = pools.0.install(|| material(self, collection, &snapshot, options, SEED, token))?;
         let specs = options.indexes(material.measured, snapshot.count(), settings.dim);
@@ -120,13 +121,6 @@ impl Engine {
 /// Whether what was measured holds for all rows, but for those that were held out as queries.
 fn is_nearly_all(measured: usize, rows: usize) -> bool {
     measured * 10 >= rows * 9
-}
-
-fn pool(threads: usize) -> Result<ThreadPool, Error> {
-    let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("bilin-study-{at}"));
-    builder.build().map_err(|error| {
-        Error::new(ErrorKind::Io, format!("cannot start {threads} threads: {error}")).with_source(error)
-    })
 }
 
 fn nothing_measured(left_out: &[String]) -> Error {

@@ -5,7 +5,7 @@ there are places inside, each asking again once answered. Then `--times` that ra
 search each 100 ms until the service is as before: level `whole`, nothing left out, answered as fast as before. Then the capacity again, for the
 machine may have changed meanwhile.
 
-Server-side times of refused requests are from its log (`--json`), which is written as by default. Bars: `../shared/targets.md`.
+Server-side times of refused requests are from its log (`--json`), which is written as by default: one line in 10 ms. Bars: `../shared/targets.md`.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def until_normal(service, fast_s):
 
 
 def shed_at_server(log):
-    """Milliseconds that refused searches took, sorted."""
+    """Milliseconds that refused searches took, sorted, of those that have a line."""
     times = []
     with open(log, encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -138,7 +138,7 @@ def run(arguments, folder):
     told("answered", flood["good"])
     told("refused, at the client", flood["shed"])
     times = shed_at_server(log)
-    print(f"refused, at the server: {len(times)}, p50 {at(times, 0.5)} ms, p99 {at(times, 0.99)}, p99.9 {at(times, 0.999)}, most {at(times, 1)}")
+    print(f"refused, at the server, those with a line: {len(times)}, p50 {at(times, 0.5)} ms, p99 {at(times, 0.99)}, p99.9 {at(times, 0.999)}, most {at(times, 1)}")
     carried = (capacity["good_per_s"] + again["good_per_s"]) / 2
     goodput = flood["good_per_s"] / carried
     print(f"goodput: {flood['good_per_s']:.1f} answers/s, {goodput:.3f} of the capacity (mean of before and after)")

@@ -8,6 +8,7 @@
 //! looks at what has come: one write and one read a search, nobody wakes it, and times are up to a tick too long. Clients
 //! that wait for their answers are woken at once, for what they miss would be missing from the capacity.
 #![allow(clippy::print_stdout)]
+use memchr::memmem;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde_json::{Map, Value, json};
@@ -47,23 +48,28 @@ struct Connection {
 /// Makes searches, of lines that are JSON already.
 struct Searches {
     address: SocketAddr,
+    /// What stands before the length of the body.
+    head: Vec<u8>,
     lines: Vec<String>,
     run: String,
     body: Vec<u8>,
 }
 
 impl Searches {
+    fn new(address: SocketAddr, lines: Vec<String>, run: String) -> Searches {
+        let head = format!(
+            "POST /v1/collections/texts/search HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: "
+        );
+        Searches { address, head: head.into_bytes(), lines, run, body: Vec::new() }
+    }
+
     fn write(&mut self, number: usize, out: &mut Vec<u8>) -> io::Result<()> {
         let line = &self.lines[number % self.lines.len()];
         self.body.clear();
         write!(self.body, "{{\"text\":\"{line} {number}{}\",\"top_k\":20}}", self.run)?;
         out.clear();
-        write!(
-            out,
-            "POST /v1/collections/texts/search HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            self.address,
-            self.body.len()
-        )?;
+        out.extend_from_slice(&self.head);
+        write!(out, "{}\r\n\r\n", self.body.len())?;
         out.extend_from_slice(&self.body);
         Ok(())
     }
@@ -259,13 +265,18 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     fn of(told: &[u8]) -> Result<Option<Answer<'_>>, Failed> {
-        let Some(end) = told.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+        let Some(end) = memmem::find(told, b"\r\n\r\n") else { return Ok(None) };
         let head = std::str::from_utf8(&told[..end])?;
-        let header = |name: &str| {
-            let mut headers = head.lines().filter_map(|line| line.split_once(": "));
-            headers.find(|(key, _)| key.eq_ignore_ascii_case(name))
-        };
-        let length: usize = header("content-length").ok_or("an answer without a length")?.1.parse()?;
+        let (mut length, mut retries) = (None, false);
+        for line in head.split("\r\n") {
+            // Most headers are told apart by their length.
+            match line.split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = Some(value),
+                Some((name, _)) => retries |= name.eq_ignore_ascii_case("retry-after"),
+                None => {}
+            }
+        }
+        let length: usize = length.ok_or("an answer without a length")?.parse()?;
         if told.len() < end + 4 + length {
             return Ok(None);
         }
@@ -276,7 +287,7 @@ impl Answer<'_> {
             let list = body.split_once("\"degraded\":[").and_then(|(_, rest)| rest.split_once(']'));
             degraded = list.map_or("", |(inside, _)| inside);
         }
-        Ok(Some(Answer { status, retries: header("retry-after").is_some(), degraded }))
+        Ok(Some(Answer { status, retries, degraded }))
     }
 }
 
@@ -381,7 +392,7 @@ fn main() -> Result<(), Failed> {
     let mut load = Load {
         poll: Poll::new()?,
         began: now,
-        searches: Searches { address, lines, run, body: Vec::new() },
+        searches: Searches::new(address, lines, run),
         connections: Vec::new(),
         idle: Vec::new(),
         vacant: Vec::new(),

@@ -83,7 +83,7 @@ pub const KEYS: &[Key] = &[
         "log_requests",
         "BILIN_LOG_REQUESTS",
         Some("all"),
-        "which requests get a line in the log: all, or failed (refused, failed and slow ones alone; a seventh more answers from memory)",
+        "which requests get a line in the log: all, or failed (refused, failed and slow ones alone; a seventh more answers from memory); of refusals in a flood one in 10 ms has a line",
     ),
     number(
         "log_slow_ms",

@@ -4,13 +4,12 @@
 //! What a route asks for stands in [`crate::access::ROUTES`] alone.
 
 use super::error::ApiError;
-use super::requests::RequestId;
 use super::state::AppState;
+use super::telemetry::request_id;
 use crate::access::{Caller, Entry, Reach, Refusal, Role, Route, route};
 use axum::RequestExt;
-use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::extract::{MatchedPath, RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 
@@ -20,31 +19,39 @@ const CLIENT_WENT_AWAY: u16 = 499;
 const PREFLIGHT_MAX_AGE_S: &str = "600";
 
 /// Who may come in, and what is written down of it.
-pub(super) async fn admit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let method = request.method().clone();
-    let asked = route(method.as_str(), template.as_deref());
-    let caller = match check_access(&state, &request, &asked) {
+pub(super) async fn admit<F: Future<Output = Response>>(
+    state: &AppState,
+    mut request: Request,
+    then: impl FnOnce(Request) -> F,
+) -> Response {
+    let template = request.extensions().get::<MatchedPath>().cloned();
+    let template = template.as_ref().map(MatchedPath::as_str);
+    let asked = route(request.method().as_str(), template);
+    let caller = match check_access(state, &request, &asked) {
         Ok(caller) => caller,
         Err(refused) => return refused.into_response(),
     };
-    let collection = match template.as_deref() {
-        Some(template) if template.contains("{collection}") => named_collection(&mut request).await,
+    let is_written_down = asked.role.is_some_and(|role| role >= Role::Write);
+    let collection = match template {
+        Some(template)
+            if (is_written_down || caller.scope.is_some()) && template.contains("{collection}") =>
+        {
+            named_collection(&mut request).await
+        }
         _ => None,
     };
     let mut note = None;
-    if asked.role.is_some_and(|role| role >= Role::Write) {
-        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        let what = format!("{method} {}", template.as_deref().unwrap_or_default());
-        let (who, on) = (caller.id.to_string(), collection.clone());
+    if is_written_down {
+        let what = format!("{} {}", request.method(), template.unwrap_or_default());
+        let (id, who, on) = (request_id(), caller.id.to_string(), collection.clone());
         note = Some(Note { state: state.clone(), id, who, what, on, status: CLIENT_WENT_AWAY });
     }
     let who = caller.clone();
     let mut response =
-        match permit(&caller, &asked, collection.as_deref()).and_then(|()| may_change(&state, &asked)) {
+        match permit(&caller, &asked, collection.as_deref()).and_then(|()| may_change(state, &asked)) {
             Ok(()) => {
                 request.extensions_mut().insert(caller);
-                next.run(request).await
+                then(request).await
             }
             Err(refused) => refused.into_response(),
         };
@@ -267,12 +274,15 @@ fn allowed_origin(state: &AppState, headers: &HeaderMap) -> Option<HeaderValue> 
 
 /// Answers browsers that ask whether a page of another origin may call (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 /// Only origins of the configuration get an answer; credentials that browsers send by themselves are never allowed.
-pub(super) async fn cross_origin(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let Some(origin) = allowed_origin(&state, request.headers()) else { return next.run(request).await };
+pub(super) async fn cross_origin<F: Future<Output = Response>>(
+    state: &AppState,
+    request: Request,
+    then: impl FnOnce(Request) -> F,
+) -> Response {
+    let Some(origin) = allowed_origin(state, request.headers()) else { return then(request).await };
     let asks_first = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response =
-        if asks_first { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let mut response = if asks_first { StatusCode::NO_CONTENT.into_response() } else { then(request).await };
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));

@@ -5,10 +5,11 @@
 //! the searches. Invariant: a request that waits for another's answer keeps its own deadline, and makes the answer itself when the other
 //! goes away or fails.
 
+use super::crossing::{Entered, Weight};
 use super::error::ApiError;
 use super::search::TimingsView;
 use super::state::AppState;
-use super::telemetry::note_timings;
+use super::telemetry::{note_timings, request_span};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bilin_engine::{
@@ -17,6 +18,7 @@ use bilin_engine::{
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument;
 
 /// A search as a route wants it done.
 pub(super) struct Wanted<R> {
@@ -81,7 +83,7 @@ where
             Asked::Lead(lead) => {
                 let lead = match &state.shared_cache {
                     None => lead,
-                    Some(shared) => match shared.get(lead).await {
+                    Some(shared) => match shared.get(lead).instrument(request_span()).await {
                         Ok(body) => return Ok(Served::cached(body, started)),
                         Err(lead) => lead,
                     },
@@ -103,11 +105,27 @@ async fn make<R>(state: &AppState, wanted: Wanted<R>, lead: Option<Lead>) -> Res
 where
     R: FnOnce(Answer) -> Result<Vec<u8>, Error> + Send + 'static,
 {
+    let in_line = Instant::now();
+    let entered = state.crossing.place(Weight::ONE).await?;
+    // In a box, for the many that are answered without it or refused would carry its room about.
+    Box::pin(make_in(state, entered, in_line, wanted, lead)).await
+}
+
+/// Makes an answer for who has a place.
+async fn make_in<R>(
+    state: &AppState,
+    entered: Entered,
+    in_line: Instant,
+    wanted: Wanted<R>,
+    lead: Option<Lead>,
+) -> Result<Served, ApiError>
+where
+    R: FnOnce(Answer) -> Result<Vec<u8>, Error> + Send + 'static,
+{
     let Wanted { collection, query, render, .. } = wanted;
     let restraint = state.crossing.restraint();
     // Whoever makes it has the lead with him, so that it is told even where the client has gone at the last moment.
     let is_shared = state.shared_cache.is_some();
-    let in_line = Instant::now();
     let work = move |engine: &Engine, token: &CancelToken| {
         let waited = in_line.elapsed();
         let made = engine.serve(&collection, &query, restraint, token).and_then(|mut answer| {
@@ -138,7 +156,7 @@ where
             }
         }
     };
-    let (body, shared, timings, waited) = state.crossing.search(&state.engine, work).await?;
+    let (body, shared, timings, waited) = state.crossing.search_in(entered, &state.engine, work).await?;
     if let (Some((key, value)), Some(cache)) = (shared, &state.shared_cache) {
         cache.put(key, value);
     }

@@ -7,7 +7,7 @@
 
 use super::admission::{Admission, AdmissionOptions, AdmissionStatus, Place, Shed};
 use super::error::ApiError;
-use super::telemetry::note_queue;
+use super::telemetry::{note_queue, request_span};
 use bilin_engine::{CancelToken, Engine, Error, ErrorKind, Restraint};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,6 +86,12 @@ impl Weight {
     }
 }
 
+/// A place inside for a search, with when it was asked for.
+pub(super) struct Entered {
+    inside: Inside,
+    since: Instant,
+}
+
 /// A place inside, until it is dropped.
 #[expect(dead_code, reason = "what they do is done when they are dropped")]
 enum Inside {
@@ -155,7 +161,25 @@ impl Crossing {
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let deadline = Instant::now().checked_add(self.timeout);
+        let entered = self.place(weight).await?;
+        self.search_in(entered, engine, work).await
+    }
+
+    /// A place for a search. Who is to be refused hears it from here, before the work is put together and carried about.
+    pub(super) async fn place(&self, weight: Weight) -> Result<Entered, ApiError> {
+        let since = Instant::now();
+        Ok(Entered { inside: self.enter(Lane::Search, &self.search, weight).await?, since })
+    }
+
+    /// As [`Crossing::search`], for who has a place.
+    pub(super) async fn search_in<T: Send + 'static>(
+        &self,
+        entered: Entered,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Entered { inside, since } = entered;
+        let deadline = since.checked_add(self.timeout);
         let token = deadline.map_or_else(CancelToken::new, CancelToken::with_deadline);
         let _cancel = CancelOnDrop(token.clone());
         let timeout = self.timeout;
@@ -164,7 +188,7 @@ impl Crossing {
             Err(error) if error.kind == ErrorKind::Cancelled => Ok(Err(ApiError::deadline(timeout))),
             done => done.map(Ok),
         };
-        self.run_for(weight, Lane::Search, engine, work).await?
+        self.run_in(inside, since, Lane::Search, engine, work).await?
     }
 
     /// Runs `work` on a blocking thread. A panic in it becomes a 500; the permit is given back either way.
@@ -193,9 +217,21 @@ impl Crossing {
             Lane::Upkeep => &self.upkeep,
         };
         let inside = self.enter(lane, queue, weight).await?;
+        self.run_in(inside, started, lane, engine, work).await
+    }
+
+    /// Runs `work` for who has asked for a place at `started` and has it.
+    async fn run_in<T: Send + 'static>(
+        &self,
+        inside: Inside,
+        started: Instant,
+        lane: Lane,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, ApiError> {
         note_queue(started.elapsed());
         let engine = Arc::clone(engine);
-        let span = tracing::Span::current();
+        let span = request_span();
         let task = tokio::task::spawn_blocking(move || {
             let _inside = inside;
             span.in_scope(|| work(&engine))

@@ -2,6 +2,7 @@
 //!
 //! `code` is stable and for programs; `message` says what was expected and what came; `hint` says what to do.
 
+use super::telemetry::request_span;
 use crate::causes::{causes, with_causes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -130,7 +131,7 @@ impl ApiError {
     /// A 500 with an id; `detail` goes to the log only.
     pub(super) fn internal(detail: &str) -> ApiError {
         let id = super::requests::new_id();
-        tracing::error!(error_id = %id, detail, "internal error");
+        request_span().in_scope(|| tracing::error!(error_id = %id, detail, "internal error"));
         ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
@@ -142,10 +143,6 @@ impl ApiError {
     pub(super) fn retry_after(mut self, seconds: u64) -> ApiError {
         self.retry_after_s = Some(seconds);
         self
-    }
-
-    pub(super) fn body(&self) -> ErrorBody {
-        ErrorBody { code: self.code.to_owned(), message: self.message.clone(), hint: self.hint.clone() }
     }
 }
 
@@ -201,7 +198,8 @@ impl From<Error> for ApiError {
         }
         let (status, code, default_hint) = wire(error.kind);
         if status.is_server_error() {
-            tracing::error!(code, message = %error.message, causes = %causes(&error), "the engine failed");
+            let tell = || tracing::error!(code, message = %error.message, causes = %causes(&error), "the engine failed");
+            request_span().in_scope(tell);
         }
         let mut out =
             ApiError::new(status, code, error.message, error.hint.unwrap_or_else(|| default_hint.to_owned()));
@@ -214,7 +212,8 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(self.body())).into_response();
+        let body = ErrorBody { code: self.code.to_owned(), message: self.message, hint: self.hint };
+        let mut response = (self.status, axum::Json(body)).into_response();
         response.extensions_mut().insert(ErrorCode(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {

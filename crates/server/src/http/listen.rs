@@ -72,7 +72,10 @@ pub(super) async fn run<L>(
     L: Listener,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(bounds.head_timeout).max_buf_size(MAX_HEAD_BYTES);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(bounds.head_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .writev(false);
     let places = Arc::new(Semaphore::new(bounds.max_connections.max(1)));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);

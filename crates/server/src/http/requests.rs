@@ -2,6 +2,7 @@
 //!
 //! The log line names the route template, never the path's names nor anything of the body: queries stay private.
 
+use super::access;
 use super::error::{ApiError, ErrorCode};
 use super::state::AppState;
 use super::telemetry::Told;
@@ -11,14 +12,18 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// About so many headers are put on every answer.
+const HEADERS: usize = 12;
 
 /// What a page of ours may load: its own files and pictures that it made itself; nothing inline, nothing from elsewhere.
 const STRICT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
@@ -35,10 +40,6 @@ pub(super) fn new_id() -> String {
     format!("{process:08x}-{:06x}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Id of a request, among its extensions.
-#[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) String);
-
 /// Longest id that is taken over from a client.
 const MAX_ID: usize = 64;
 
@@ -49,21 +50,25 @@ fn brought_id(request: &Request) -> Option<String> {
     ((1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain)).then(|| id.to_owned())
 }
 
-/// The outermost layer: id, headers, log line, count, trace.
-pub(super) async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+/// What lies around every route, from outside in: an id, headers, log line, count and trace; a panic is caught; other origins are
+/// answered; the door ([`access::admit`]); the length of the body.
+///
+/// One layer, for each of axum's has every request make boxes of all that lies below it.
+pub(super) async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (started, began) = (Instant::now(), SystemTime::now());
     let id = brought_id(&request).unwrap_or_else(new_id);
-    request.extensions_mut().insert(RequestId(id.clone()));
     let parent =
         request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let method = request.method().clone();
     let is_docs = request.uri().path().starts_with("/docs");
-    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map(MatchedPath::as_str);
     let requests = state.metrics.as_ref().map(|metrics| metrics.requests());
-    let counted = requests.and_then(|requests| requests.begin(method.as_str(), matched.as_deref()));
-    let route = matched.unwrap_or_else(|| "(none)".to_owned());
-    let span = tracing::info_span!("request", id = %id);
-    let (mut response, notes) = state.telemetry.noting(next.run(request).instrument(span)).await;
+    let counted = requests.and_then(|requests| requests.begin(method.as_str(), route));
+    let within_length = |request| check_length(&state, request, next);
+    let admitted = |request| access::admit(&state, request, within_length);
+    let answered = caught(access::cross_origin(&state, request, admitted));
+    let (mut response, notes) = state.telemetry.noting(id, answered).await;
     let status = response.status().as_u16();
     let took = started.elapsed();
     if let (Some(requests), Some(counted)) = (requests, &counted) {
@@ -71,10 +76,9 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request,
     }
     let who = response.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.id));
     let told = Told {
-        id: &id,
         who: who.as_deref(),
         method: method.as_str(),
-        route: &route,
+        route: route.unwrap_or("(none)"),
         status,
         error: response.extensions().get::<ErrorCode>().map(|code| code.0),
         began,
@@ -84,7 +88,8 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request,
     state.telemetry.tell(&told, &notes);
 
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    headers.reserve(HEADERS);
+    if let Ok(value) = HeaderValue::from_str(&notes.id) {
         headers.insert(REQUEST_ID, value);
     }
     let policy = if is_docs { DOCS_POLICY } else { STRICT_POLICY };
@@ -106,13 +111,14 @@ pub(super) async fn observe(State(state): State<AppState>, mut request: Request,
 }
 
 /// Turns a panic that got past everything else into a 500 with an id.
-pub(super) fn panicked(payload: Box<dyn std::any::Any + Send + 'static>) -> Response {
-    ApiError::panicked(&*payload).into_response()
+async fn caught(answering: impl Future<Output = Response>) -> Response {
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
+    answered.unwrap_or_else(|payload| ApiError::panicked(&*payload).into_response())
 }
 
 /// A body that is announced as too long is refused before any of it is kept; what the client goes on sending is thrown
 /// away for a while, so that it gets to read the answer instead of a broken connection.
-pub(super) async fn check_length(State(state): State<AppState>, request: Request, next: Next) -> Response {
+async fn check_length(state: &AppState, request: Request, next: Next) -> Response {
     let limit = state.limits.max_body_bytes;
     let announced = request
         .headers()
@@ -157,12 +163,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panicking_handler_gives_a_500_as_all_errors_are() {
-        use tower::ServiceExt;
-        let router = axum::Router::new()
-            .route("/", axum::routing::get(async || -> &'static str { panic!("a test's own panic") }))
-            .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked));
         for _ in 0..2 {
-            let response = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
+            let response = caught(async { panic!("a test's own panic") }).await;
             assert_eq!(response.status().as_u16(), 500);
             let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
             let body: super::super::ErrorBody = serde_json::from_slice(&body).unwrap();

@@ -1,20 +1,19 @@
 //! Which route leads where, and in which order the layers lie around them.
 //!
-//! From outside in: observe (id, headers, log line), catch a panic, answer other origins, admit (host, origin, key, role), length, compression,
-//! handler. So every answer, refused or not, carries an id and the security headers, and leaves one line in the log.
+//! From outside in: observe (id, headers, log line; within it a panic is caught, other origins are answered, the host, origin, key and role
+//! are looked at, then the length), compression, handler. So every answer, refused or not, carries an id and the security headers, and leaves one line in the log.
 
 use super::error::ApiError;
 use super::state::AppState;
 use super::{
-    access, backups, collections, documents, duplicates, embeddings, errors, eval, facets, history, keeping,
-    merge, openapi, page, probes, reencode, replica, requests, search, tune, tutorial,
+    backups, collections, documents, duplicates, embeddings, errors, eval, facets, history, keeping, merge,
+    openapi, page, probes, reencode, replica, requests, search, tune, tutorial,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -78,10 +77,6 @@ pub fn router(state: AppState) -> Router {
         // As one, from outside in: each `layer` by itself has every request clone boxes of all layers below it.
         .layer((
             from_fn_with_state(state.clone(), requests::observe),
-            CatchPanicLayer::custom(requests::panicked),
-            from_fn_with_state(state.clone(), access::cross_origin),
-            from_fn_with_state(state.clone(), access::admit),
-            from_fn_with_state(state.clone(), requests::check_length),
             DefaultBodyLimit::max(limit),
             CompressionLayer::new(),
         ))

@@ -2,15 +2,23 @@
 //!
 //! While a request is worked on, [`Notes`] of it are at hand to whoever works on it, without being handed through. The
 //! length of a query is noted always, its text only where `log_queries` says so.
+//!
+//! Of requests that are refused because too many come, one in [`REFUSAL_LINE_EVERY`] has a line, which says how many had none before it: a
+//! flood is not to fill the disk, nor to push other lines out of a collector that bounds them (decision 0144). Metrics and traces know all.
 
 use super::traces::{Span, Traces};
 use bilin_engine::Timings;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tracing::Span as LogSpan;
 
 /// Most characters of a query that are logged.
 const QUERY_CHARS: usize = 200;
+/// How often, at most, a refusal has a line in the log.
+const REFUSAL_LINE_EVERY: Duration = Duration::from_millis(10);
+/// Codes of errors that are told to those who are refused because too many come.
+const REFUSALS: [&str; 2] = ["busy", "rate_limited"];
 
 tokio::task_local! {
     /// Notes of the request that this task works on.
@@ -35,6 +43,7 @@ pub struct Telemetry {
     only_failed: AtomicBool,
     slow_ms: AtomicU64,
     draining: AtomicBool,
+    refusals: Refusals,
     traces: Option<Traces>,
 }
 
@@ -62,10 +71,10 @@ impl Telemetry {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Works on a request with notes at hand.
-    pub(super) async fn noting<T>(&self, work: impl Future<Output = T>) -> (T, Arc<Notes>) {
-        let notes =
-            Arc::new(Notes { keeps_texts: self.log_queries.load(Ordering::Relaxed), ..Notes::default() });
+    /// Works on the request of this id with notes at hand.
+    pub(super) async fn noting<T>(&self, id: String, work: impl Future<Output = T>) -> (T, Arc<Notes>) {
+        let keeps_texts = self.log_queries.load(Ordering::Relaxed);
+        let notes = Arc::new(Notes { id, keeps_texts, ..Notes::default() });
         let done = NOTES.scope(Arc::clone(&notes), work).await;
         (done, notes)
     }
@@ -74,16 +83,22 @@ impl Telemetry {
     pub(super) fn tell(&self, told: &Told<'_>, notes: &Notes) {
         let noted = notes.noted();
         let ms = round(told.took.as_secs_f64() * 1e3);
-        let Told { id, who, method, route, status, error, .. } = *told;
+        let Told { who, method, route, status, error, .. } = *told;
+        let id = notes.id.as_str();
         let (queue_ms, query_chars, query) =
             (noted.queue_ms.map(round), noted.query_chars, noted.query.as_deref());
         let times = noted.timings;
         let part = |of: fn(&Timings) -> f64| times.as_ref().map(|times| round(of(times)));
         let (encode_ms, search_ms) = (part(|t| t.encode_ms), part(|t| t.search_ms));
         let (fetch_ms, rerank_ms) = (part(|t| t.fetch_ms), part(|t| t.rerank_ms).filter(|ms| *ms > 0.0));
-        if status >= 400 || !self.only_failed.load(Ordering::Relaxed) {
+        let is_refused = error.is_some_and(|code| REFUSALS.contains(&code));
+        let untold = if is_refused { self.refusals.take_turn(Instant::now()) } else { Some(0) };
+        if let Some(untold) = untold
+            && (status >= 400 || !self.only_failed.load(Ordering::Relaxed))
+        {
+            let untold = (untold > 0).then_some(untold);
             tracing::info!(target: "bilin::access", id, who, method, route, status, ms, queue_ms, encode_ms, search_ms,
-                fetch_ms, rerank_ms, query_chars, query, error);
+                fetch_ms, rerank_ms, query_chars, query, error, untold);
         }
         let slow_ms = self.slow_ms.load(Ordering::Relaxed);
         if slow_ms > 0 && times.is_some() && ms >= slow_ms as f64 {
@@ -116,9 +131,39 @@ impl Telemetry {
     }
 }
 
+/// Which refusals have a line.
+struct Refusals {
+    began: Instant,
+    /// When the next one may have a line, microseconds from `began` on.
+    next_us: AtomicU64,
+    /// Those without one since the last line.
+    untold: AtomicU64,
+}
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals { began: Instant::now(), next_us: AtomicU64::new(0), untold: AtomicU64::new(0) }
+    }
+}
+
+impl Refusals {
+    /// One more. It has a line where this gives how many had none since the last line.
+    fn take_turn(&self, now: Instant) -> Option<u64> {
+        let now_us = now.saturating_duration_since(self.began).as_micros() as u64;
+        let next_us = self.next_us.load(Ordering::Relaxed);
+        let after_us = now_us + REFUSAL_LINE_EVERY.as_micros() as u64;
+        let swapped =
+            || self.next_us.compare_exchange(next_us, after_us, Ordering::Relaxed, Ordering::Relaxed);
+        if now_us >= next_us && swapped().is_ok() {
+            return Some(self.untold.swap(0, Ordering::Relaxed));
+        }
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
 /// What is known of a request from its outside.
 pub(super) struct Told<'a> {
-    pub(super) id: &'a str,
     pub(super) who: Option<&'a str>,
     pub(super) method: &'a str,
     pub(super) route: &'a str,
@@ -134,6 +179,9 @@ pub(super) struct Told<'a> {
 /// What is learned of a request while it is worked on.
 #[derive(Default)]
 pub(super) struct Notes {
+    /// Id of the request.
+    pub(super) id: String,
+    span: OnceLock<LogSpan>,
     keeps_texts: bool,
     noted: Mutex<Noted>,
 }
@@ -154,6 +202,20 @@ impl Notes {
     fn noted(&self) -> Noted {
         self.lock().clone()
     }
+}
+
+/// Id of the request that this task works on; empty outside of one.
+pub(super) fn request_id() -> String {
+    NOTES.try_with(|notes| notes.id.clone()).unwrap_or_default()
+}
+
+/// What is told of the request that this task works on is told within this span, which names it. It is made where it is first wanted, for
+/// most requests that are refused or answered from memory leave no line but their own.
+pub(super) fn request_span() -> LogSpan {
+    let made = |notes: &Arc<Notes>| {
+        notes.span.get_or_init(|| tracing::info_span!("request", id = %notes.id)).clone()
+    };
+    NOTES.try_with(made).unwrap_or_else(|_| LogSpan::none())
 }
 
 /// How long this request waited for its turn; added up where it waits more than once.
@@ -182,4 +244,21 @@ pub(super) fn note_query(text: &str) {
 
 fn round(ms: f64) -> f64 {
     (ms * 1e2).round() / 1e2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_has_a_line_now_and_then_that_counts_the_others() {
+        let refusals = Refusals::default();
+        let at = |us: u64| refusals.take_turn(refusals.began + Duration::from_micros(us));
+        assert_eq!(at(0), Some(0), "a single one has a line");
+        // 5 000 a second for a second.
+        let told: Vec<u64> = (1..=5_000).filter_map(|number| at(number * 200)).collect();
+        assert_eq!(told, [49; 100], "one of fifty, which counts the others");
+        assert_eq!(at(60_000_000), Some(0), "none is counted twice");
+        assert_eq!((at(60_000_001), at(60_500_000)), (None, Some(1)));
+    }
 }

@@ -1,7 +1,8 @@
 //! Which route leads where, and in which order the layers lie around them.
 //!
-//! From outside in: observe (id, headers, log line; within it a panic is caught, other origins are answered, the host, origin, key and role
-//! are looked at, then the length), compression, handler. So every answer, refused or not, carries an id and the security headers, and leaves one line in the log.
+//! From outside in: observe (id, headers, log line; within it a panic is caught, other origins are answered, host, origin, key and role are
+//! looked at, then the length), compression, handler. So every answer, refused or not, carries an id and the security headers, and leaves a
+//! line in the log, or is counted in one.
 
 use super::error::ApiError;
 use super::state::AppState;

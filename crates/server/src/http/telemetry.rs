@@ -261,4 +261,44 @@ mod tests {
         assert_eq!(at(60_000_000), Some(0), "none is counted twice");
         assert_eq!((at(60_000_001), at(60_500_000)), (None, Some(1)));
     }
+
+    #[test]
+    fn what_is_told_within_a_request_names_it() {
+        #[derive(Clone, Default)]
+        struct Kept(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Kept {
+            fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(line);
+                Ok(line.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let kept = Kept::default();
+        let to = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || to.clone())
+            .finish();
+        let telemetry = Telemetry::default();
+        let work = async {
+            assert_eq!(request_id(), "a-1");
+            for _ in 0..2 {
+                request_span().in_scope(|| tracing::info!("within"));
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            runtime.block_on(telemetry.noting("a-1".to_owned(), work));
+            request_span().in_scope(|| tracing::info!("outside"));
+        });
+        let kept = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let spans = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["span"]["id"].clone();
+        assert_eq!(
+            kept.lines().map(spans).collect::<Vec<_>>(),
+            ["a-1".into(), "a-1".into(), serde_json::Value::Null]
+        );
+    }
 }

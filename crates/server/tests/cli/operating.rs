@@ -232,6 +232,52 @@ fn only_what_failed_is_logged_where_that_is_wanted() {
 }
 
 #[test]
+fn in_a_flood_a_line_of_a_refusal_counts_those_that_have_none() {
+    let workspace = Workspace::new();
+    workspace.write("bilin.toml", "[serve]\napi_key = \"key\"\nrate_limit_per_s = 1\n");
+    let service = Running::start(&workspace, &[]);
+    let mut stream = TcpStream::connect(service.address).unwrap();
+    let mut refused = 0;
+    let mut flood = |count: usize| {
+        let request = "GET /version HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer key\r\n\r\n";
+        stream.write_all(request.repeat(count).as_bytes()).unwrap();
+        let (mut told, mut piece) = (String::new(), [0; 4_096]);
+        // Each answer has one such header.
+        while told.matches("x-request-id: ").count() < count || !told.ends_with('}') {
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "the connection ends: {told}");
+            told.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+        }
+        refused += told.matches("HTTP/1.1 429").count();
+    };
+    (0..10).for_each(|_| flood(100));
+    std::thread::sleep(Duration::from_millis(50));
+    flood(2);
+    let total = refused as u64;
+    assert!(total > 900, "{total}");
+    let started = Instant::now();
+    loop {
+        let log = service.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("rate_limited")).collect();
+        let untold = |line: &&str| {
+            serde_json::from_str::<Value>(line).unwrap()["fields"]["untold"].as_u64().unwrap_or(0)
+        };
+        let counted = lines.len() as u64 + lines.iter().map(untold).sum::<u64>();
+        // The last one may be left for a line to come.
+        if counted + 1 >= total {
+            assert!(
+                counted <= total && 2 * (lines.len() as u64) < total,
+                "{counted} of {total} in {} lines",
+                lines.len()
+            );
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{counted} of {total}:\n{log}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_log_for_people_tells_why_and_what_was_behind_it() {
     let workspace = Workspace::new();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

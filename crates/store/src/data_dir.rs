@@ -18,6 +18,7 @@ use crate::collection::{Collection, Writer};
 use crate::dir::{Disk, OsDisk, OwnDisk, Pace, Paced, list_if_there, make_dirs, sync_names};
 use crate::error::{StoreError, io_error, is_full};
 use crate::full_text::{Analyzer, PlainAnalyzer};
+use crate::replica::Times;
 use crate::reserve::{RESERVE_BYTES, Reserve};
 use crate::rows::Layout;
 use crate::settings::Settings;
@@ -51,6 +52,7 @@ pub struct DataDir {
     restores: Mutex<()>,
     /// Names of collections of which a backup is being made.
     making: Mutex<BTreeSet<String>>,
+    pub(crate) replica_times: Times,
     reserve: Arc<Reserve>,
     analyzer: Arc<dyn Analyzer>,
     /// Unlocked when its last holder, this or an open collection, closes it.
@@ -78,7 +80,8 @@ impl DataDir {
         let (open, restores, making) = (Mutex::default(), Mutex::default(), Mutex::default());
         let reserve = Arc::new(Reserve::new(Arc::clone(&disk), &path, reserve_bytes));
         let analyzer = Arc::new(PlainAnalyzer);
-        let data = DataDir { path, disk, open, restores, making, reserve, analyzer, lock: Arc::new(lock) };
+        let (replica_times, lock) = (Times::from_now(), Arc::new(lock));
+        let data = DataDir { path, disk, open, restores, making, replica_times, reserve, analyzer, lock };
         // What a killed process renamed is seen here, but may not be durable yet.
         data.sync_names()?;
         data.remove_leftovers()?;

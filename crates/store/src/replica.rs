@@ -1,23 +1,54 @@
 //! Copies for replicas: the newest commit of a collection as a backup of its own, apart from those that are kept.
 //!
 //! They lie in `<data>/replicas/<collection>/`, made and checked as backups are ([`crate::backup`]), and share their files with
-//! each other; two stay, so that who fetches the one before can finish. On the other side a copy takes the place of the
+//! each other; two stay, so that who fetches the one before can finish. A follower knows a copy by the name of its collection and by its
+//! time alone, so no two copies of a name have one time, also where the collection was removed and made anew within a second. On the other side a copy takes the place of the
 //! collection before it, which is removed and not kept as a damaged one would be: its commits are the primary's.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backup::{self, Backup};
 use crate::collection::Collection;
 use crate::data_dir::{DataDir, REMOVING};
 use crate::dir::file_name;
 use crate::error::{StoreError, io_error};
-use crate::{generation, name};
+use crate::{generation, name, time};
 
 const FOLDER: &str = "replicas";
 /// Copies that stay: the newest, and the one before, which somebody may still be fetching.
 const KEPT: usize = 2;
+
+/// Times of copies, which go up for each name: past those that lie on disk, those that were forgotten, and the start of the process.
+pub(crate) struct Times {
+    first: u64,
+    /// By name, the earliest that is free.
+    free: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Times {
+    pub(crate) fn from_now() -> Times {
+        Times { first: time::now() + 1, free: Mutex::default() }
+    }
+
+    /// The time of the next copy of a name, in seconds since 1970, not before `free`.
+    fn next(&self, name: &str, free: u64) -> u64 {
+        let mut all = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all.entry(name.to_owned()).or_insert(self.first);
+        let next = time::now().max(free).max(*own);
+        *own = next + 1;
+        next
+    }
+
+    /// No copy of a name will have a time before this.
+    fn not_before(&self, name: &str, free: u64) {
+        let mut all = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all.entry(name.to_owned()).or_insert(self.first);
+        *own = free.max(*own);
+    }
+}
 
 impl DataDir {
     /// The copy that holds the newest commit of a collection, and its index, where there is one.
@@ -40,6 +71,10 @@ impl DataDir {
     /// Copies of what another collection has replaced, or of one that was removed, are none of its successor's.
     pub(crate) fn forget_replicas(&self, name: &str) -> Result<(), StoreError> {
         let folder = self.replicas(name);
+        // What cannot be read keeps nothing from taking its place: then the clock and what this process has made count.
+        if let Some(newest) = self.replica_copies(name).ok().as_ref().and_then(|copies| copies.first()) {
+            self.replica_times.not_before(name, newest.taken_unix_s + 1);
+        }
         // In one step: a copy may still be being made there, and what is removed piece by piece while it grows is never empty.
         let leaving = self.free_name(&format!("{REMOVING}{name}"));
         match self.disk().rename(&folder, &leaving) {
@@ -69,7 +104,8 @@ impl DataDir {
         if self.replica_copies(collection.name())?.iter().any(is_foreign) {
             self.forget_replicas(collection.name())?;
         }
-        let made = backup::take(collection, &*collection.disk, &folder)?;
+        let at = |free: u64| self.replica_times.next(collection.name(), free);
+        let made = backup::take_at(collection, &*collection.disk, &folder, at)?;
         backup::prune(&*collection.disk, &folder, KEPT)?;
         Ok(made)
     }

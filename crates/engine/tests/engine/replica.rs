@@ -36,6 +36,39 @@ fn follow(primary: &Engine, replica: &Engine, have: Option<u64>) -> Result<(u64,
     Ok((copy.taken_unix_s, fetched))
 }
 
+/// Within a second, so that the clock cannot tell their copies apart.
+#[test]
+fn a_collection_made_anew_is_never_taken_for_the_one_before() {
+    let (house, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut primary = engine(house.path());
+    let replica = engine(copy.path());
+    let make = |primary: &Engine, id: usize| {
+        primary.create("points", &NewCollection { dim: Some(4), ..NewCollection::default() }).unwrap();
+        add(primary, id..id + 1);
+    };
+    make(&primary, 0);
+    let mut have = follow(&primary, &replica, None).unwrap().0;
+    for id in 1..4 {
+        primary.remove("points").unwrap();
+        if id == 3 {
+            // Also where the primary was started anew meanwhile.
+            drop(primary);
+            primary = engine(house.path());
+        }
+        make(&primary, id);
+        let copy = primary.replica("points", Some(have)).unwrap();
+        assert!(
+            copy.taken_unix_s > have && !copy.files.is_empty(),
+            "{id}: {} after {have}",
+            copy.taken_unix_s
+        );
+        have = follow(&primary, &replica, Some(have)).unwrap().0;
+        assert_eq!(nearest(&replica), [id.to_string()]);
+    }
+    let aside = std::fs::read_dir(copy.path().join("quarantine"));
+    assert_eq!(aside.map_or(0, Iterator::count), 0, "none stood in another's place");
+}
+
 fn nearest(engine: &Engine) -> Vec<String> {
     let query = Query { top_k: 3, ..Query::new(Target::Vector(vec![1.0, 0.0, 0.5, 0.25])) };
     engine.search("points", &query).unwrap().results.into_iter().map(|found| found.id).collect()

@@ -25,7 +25,7 @@ pub(crate) use manifest::Manifest;
 pub(crate) use receive::files;
 pub use receive::{BackupFile, Receiving};
 pub(crate) use restore::copy_into;
-pub(crate) use take::{hash_file, take, verify_made};
+pub(crate) use take::{hash_file, take, take_at, verify_made};
 
 /// Name that an unfinished backup starts with.
 const MAKING: &str = ".making-";

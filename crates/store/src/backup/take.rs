@@ -23,13 +23,23 @@ pub(super) const PIECE_BYTES: usize = 1 << 20;
 /// Makes a backup of the newest commit in a folder of its own under `backups`, and reads it back. `disk` is the
 /// collection's, read at a pace.
 pub(crate) fn take(collection: &Collection, disk: &dyn Disk, backups: &Path) -> Result<Backup, StoreError> {
+    take_at(collection, disk, backups, |free| time::now().max(free))
+}
+
+/// As [`take`], named by the time that `at` gives, which is told the earliest that is free.
+pub(crate) fn take_at(
+    collection: &Collection,
+    disk: &dyn Disk,
+    backups: &Path,
+    at: impl FnOnce(u64) -> u64,
+) -> Result<Backup, StoreError> {
     make_dirs(disk, backups)?;
     remove_unfinished(disk, backups)?;
     let before = list(disk, backups)?.good;
     // Two backups within a second would have one name.
-    let after = before.first().map_or(0, |backup| backup.taken_unix_s + 1);
+    let free = before.first().map_or(0, |backup| backup.taken_unix_s + 1);
     let before = before.first().and_then(|backup| Before::read(disk, backup));
-    let taken_unix_s = time::now().max(after);
+    let taken_unix_s = at(free);
     let name = time::compact(taken_unix_s);
     let aside = backups.join(format!("{MAKING}{name}"));
     let has_links = before.is_some();

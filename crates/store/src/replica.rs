@@ -1,9 +1,10 @@
 //! Copies for replicas: the newest commit of a collection as a backup of its own, apart from those that are kept.
 //!
 //! They lie in `<data>/replicas/<collection>/`, made and checked as backups are ([`crate::backup`]), and share their files with
-//! each other; two stay, so that who fetches the one before can finish. A follower knows a copy by the name of its collection and by its
-//! time alone, so no two copies of a name have one time, also where the collection was removed and made anew within a second. On the other side a copy takes the place of the
-//! collection before it, which is removed and not kept as a damaged one would be: its commits are the primary's.
+//! each other; two stay, so that who fetches the one before can finish. A follower knows a copy by the name of its collection and
+//! by its time alone, so no two copies of a name have one time, also where the collection was removed and made anew within a second.
+//! On the other side a copy takes the place of the collection before it, which is removed and not kept as a damaged one would be:
+//! its commits are the primary's.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,18 +36,20 @@ impl Times {
 
     /// The time of the next copy of a name, in seconds since 1970, not before `free`.
     fn next(&self, name: &str, free: u64) -> u64 {
-        let mut all = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = all.entry(name.to_owned()).or_insert(self.first);
-        let next = time::now().max(free).max(*own);
-        *own = next + 1;
-        next
+        self.raise(name, |own| time::now().max(free).max(own) + 1) - 1
     }
 
     /// No copy of a name will have a time before this.
     fn not_before(&self, name: &str, free: u64) {
+        self.raise(name, |own| own.max(free));
+    }
+
+    /// Moves the earliest time that is free to where `to` says, and gives it.
+    fn raise(&self, name: &str, to: impl FnOnce(u64) -> u64) -> u64 {
         let mut all = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let own = all.entry(name.to_owned()).or_insert(self.first);
-        *own = free.max(*own);
+        *own = to(*own);
+        *own
     }
 }
 
@@ -72,7 +75,7 @@ impl DataDir {
     pub(crate) fn forget_replicas(&self, name: &str) -> Result<(), StoreError> {
         let folder = self.replicas(name);
         // What cannot be read keeps nothing from taking its place: then the clock and what this process has made count.
-        if let Some(newest) = self.replica_copies(name).ok().as_ref().and_then(|copies| copies.first()) {
+        if let Ok([newest, ..]) = self.replica_copies(name).as_deref() {
             self.replica_times.not_before(name, newest.taken_unix_s + 1);
         }
         // In one step: a copy may still be being made there, and what is removed piece by piece while it grows is never empty.

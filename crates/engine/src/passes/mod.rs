@@ -2,7 +2,8 @@
 //!
 //! Each encoder has one line ([`queue`]). Whoever comes while no pass is under way starts one at once, alone, and with all threads
 //! unless many were there just before; nobody is ever held back to let a batch fill up. Who comes meanwhile stands in line. A few share
-//! the next pass, many are shared out among passes of one thread each ([`lanes`]). So a lone query pays nothing, and a crowd shares the reading of the weights.
+//! the next pass, many are shared out among passes of one thread each ([`lanes`]). So a lone query pays nothing, and a crowd shares the
+//! reading of the weights.
 //!
 //! Adding does not stand in line: it encodes in the background pool and gives way between its pieces ([`precedence`]).
 

@@ -183,6 +183,12 @@ fn wanted(texts: &'static [&'static str]) -> (&'static [&'static str], CancelTok
     (texts, CancelToken::new())
 }
 
+/// Requests of so many callers, eight at most, of one text each: "1", "2" and so on.
+fn one_each(callers: usize) -> Vec<(&'static [&'static str], CancelToken)> {
+    const TEXTS: &[[&str; 1]] = &[["1"], ["2"], ["3"], ["4"], ["5"], ["6"], ["7"], ["8"]];
+    TEXTS[..callers].iter().map(|texts| wanted(texts)).collect()
+}
+
 #[test]
 fn the_first_runs_at_once_and_those_that_come_meanwhile_share_the_next_pass() {
     let bench = Bench::new(16, 1_000);
@@ -210,17 +216,12 @@ fn a_pass_is_bounded_and_nobody_overtakes() {
         (Bench::new(16, 27), vec![vec!["1"], vec!["2", "3", "4"], vec!["5", "6"]]),
     ] {
         std::thread::scope(|scope| {
-            let sent = bench
-                .send(scope, &[["1"], ["2"], ["3"], ["4"], ["5"], ["6"]].each_ref().map(|t| wanted(leak(t))));
+            let sent = bench.send(scope, &one_each(6));
             bench.stub.open();
             sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
         });
         assert_eq!(bench.stub.passes(), expected);
     }
-}
-
-fn leak(texts: &[&'static str; 1]) -> &'static [&'static str] {
-    Box::leak(Box::new(*texts))
 }
 
 #[test]
@@ -324,8 +325,7 @@ fn few_share_a_pass_of_all_threads() {
 fn many_are_shared_out_among_passes_of_one_thread() {
     let bench = Bench::with(Bounds { threads: 2, inputs: 16, tokens: 1_000 });
     std::thread::scope(|scope| {
-        let texts = [["1"], ["2"], ["3"], ["4"], ["5"], ["6"], ["7"], ["8"]];
-        let sent = bench.send(scope, &texts.each_ref().map(|t| wanted(leak(t))));
+        let sent = bench.send(scope, &one_each(8));
         bench.stub.let_through(1);
         wait_until(|| bench.stub.passes().len() == 3);
         assert_eq!(bench.queue.waiting(), 0);
@@ -348,8 +348,7 @@ fn many_are_shared_out_among_passes_of_one_thread() {
 fn a_crowd_is_one_until_a_pass_had_a_lone_caller() {
     let bench = Bench::with(Bounds { threads: 2, inputs: 16, tokens: 1_000 });
     std::thread::scope(|scope| {
-        let texts = [["1"], ["2"], ["3"], ["4"], ["5"], ["6"], ["7"], ["8"]];
-        let sent = bench.send(scope, &texts.each_ref().map(|t| wanted(leak(t))));
+        let sent = bench.send(scope, &one_each(8));
         bench.stub.open();
         sent.into_iter().for_each(|sent| drop(sent.join().expect("no panic").expect("vectors")));
     });
@@ -366,7 +365,7 @@ fn a_crowd_is_one_until_a_pass_had_a_lone_caller() {
 fn what_one_thread_may_not_hold_waits_for_all_of_them() {
     let bench = Bench::with(Bounds { threads: 2, inputs: 2, tokens: 1_000 });
     std::thread::scope(|scope| {
-        let sent = bench.send(scope, &[["1"], ["2"], ["3"], ["4"]].each_ref().map(|t| wanted(leak(t))));
+        let sent = bench.send(scope, &one_each(4));
         bench.stub.let_through(1);
         wait_until(|| bench.stub.passes().len() == 3);
         let long = scope.spawn(|| bench.encode(&["5", "6", "7"], &CancelToken::new()));

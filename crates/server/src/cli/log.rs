@@ -71,21 +71,7 @@ pub(super) fn change(filter: Option<&str>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex, PoisonError};
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
-            Ok(line.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::log_lines::Kept;
 
     #[test]
     fn a_panic_is_a_line_of_the_log() {
@@ -100,8 +86,7 @@ mod tests {
         });
         std::panic::set_hook(before);
         assert!(panicked.is_err());
-        let kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&kept.text()).unwrap();
         assert_eq!(
             (&line["level"], &line["fields"]["message"]),
             (&"ERROR".into(), &"panic: of a test's own".into())

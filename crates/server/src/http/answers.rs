@@ -5,7 +5,7 @@
 //! the searches. Invariant: a request that waits for another's answer keeps its own deadline, and makes the answer itself when the other
 //! goes away or fails.
 
-use super::crossing::{Entered, Weight};
+use super::crossing::{Entered, Lane, Weight};
 use super::error::ApiError;
 use super::search::TimingsView;
 use super::state::AppState;
@@ -105,17 +105,15 @@ async fn make<R>(state: &AppState, wanted: Wanted<R>, lead: Option<Lead>) -> Res
 where
     R: FnOnce(Answer) -> Result<Vec<u8>, Error> + Send + 'static,
 {
-    let in_line = Instant::now();
-    let entered = state.crossing.place(Weight::ONE).await?;
+    let entered = state.crossing.enter(Lane::Search, Weight::ONE).await?;
     // In a box, for the many that are answered without it or refused would carry its room about.
-    Box::pin(make_in(state, entered, in_line, wanted, lead)).await
+    Box::pin(make_in(state, entered, wanted, lead)).await
 }
 
 /// Makes an answer for who has a place.
 async fn make_in<R>(
     state: &AppState,
     entered: Entered,
-    in_line: Instant,
     wanted: Wanted<R>,
     lead: Option<Lead>,
 ) -> Result<Served, ApiError>
@@ -126,6 +124,7 @@ where
     let restraint = state.crossing.restraint();
     // Whoever makes it has the lead with him, so that it is told even where the client has gone at the last moment.
     let is_shared = state.shared_cache.is_some();
+    let in_line = entered.since;
     let work = move |engine: &Engine, token: &CancelToken| {
         let waited = in_line.elapsed();
         let made = engine.serve(&collection, &query, restraint, token).and_then(|mut answer| {

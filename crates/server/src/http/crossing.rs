@@ -86,10 +86,12 @@ impl Weight {
     }
 }
 
-/// A place inside for a search, with when it was asked for.
+/// A place inside.
 pub(super) struct Entered {
     inside: Inside,
-    since: Instant,
+    lane: Lane,
+    /// When it was asked for.
+    pub(super) since: Instant,
 }
 
 /// A place inside, until it is dropped.
@@ -161,25 +163,18 @@ impl Crossing {
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let entered = self.place(weight).await?;
+        let entered = self.enter(Lane::Search, weight).await?;
         self.search_in(entered, engine, work).await
     }
 
-    /// A place for a search. Who is to be refused hears it from here, before the work is put together and carried about.
-    pub(super) async fn place(&self, weight: Weight) -> Result<Entered, ApiError> {
-        let since = Instant::now();
-        Ok(Entered { inside: self.enter(Lane::Search, &self.search, weight).await?, since })
-    }
-
-    /// As [`Crossing::search`], for who has a place.
+    /// As [`Crossing::search`], for who has a place of [`Lane::Search`].
     pub(super) async fn search_in<T: Send + 'static>(
         &self,
         entered: Entered,
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine, &CancelToken) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let Entered { inside, since } = entered;
-        let deadline = since.checked_add(self.timeout);
+        let deadline = entered.since.checked_add(self.timeout);
         let token = deadline.map_or_else(CancelToken::new, CancelToken::with_deadline);
         let _cancel = CancelOnDrop(token.clone());
         let timeout = self.timeout;
@@ -188,7 +183,7 @@ impl Crossing {
             Err(error) if error.kind == ErrorKind::Cancelled => Ok(Err(ApiError::deadline(timeout))),
             done => done.map(Ok),
         };
-        self.run_in(inside, since, Lane::Search, engine, work).await?
+        self.run_in(entered, engine, work).await?
     }
 
     /// Runs `work` on a blocking thread. A panic in it becomes a 500; the permit is given back either way.
@@ -209,27 +204,19 @@ impl Crossing {
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let started = Instant::now();
-        let queue = match lane {
-            Lane::Search => &self.search,
-            Lane::Write => &self.write,
-            Lane::Look => &self.look,
-            Lane::Upkeep => &self.upkeep,
-        };
-        let inside = self.enter(lane, queue, weight).await?;
-        self.run_in(inside, started, lane, engine, work).await
+        let entered = self.enter(lane, weight).await?;
+        self.run_in(entered, engine, work).await
     }
 
-    /// Runs `work` for who has asked for a place at `started` and has it.
+    /// As [`Crossing::run`], for who has a place.
     async fn run_in<T: Send + 'static>(
         &self,
-        inside: Inside,
-        started: Instant,
-        lane: Lane,
+        entered: Entered,
         engine: &Arc<Engine>,
         work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, ApiError> {
-        note_queue(started.elapsed());
+        let Entered { inside, lane, since } = entered;
+        note_queue(since.elapsed());
         let engine = Arc::clone(engine);
         let span = request_span();
         let task = tokio::task::spawn_blocking(move || {
@@ -239,7 +226,7 @@ impl Crossing {
         let joined = if matches!(lane, Lane::Write | Lane::Upkeep) {
             task.await
         } else {
-            let left = self.timeout.saturating_sub(started.elapsed());
+            let left = self.timeout.saturating_sub(since.elapsed());
             tokio::time::timeout(left, task).await.map_err(|_| ApiError::deadline(self.timeout))?
         };
         match joined {
@@ -249,8 +236,15 @@ impl Crossing {
         }
     }
 
-    /// Finds a place, in line if need be.
-    async fn enter(&self, lane: Lane, queue: &Queue, weight: Weight) -> Result<Inside, ApiError> {
+    /// Finds a place, in line if need be. Who is to be refused hears it from here, before the work is put together and carried about.
+    pub(super) async fn enter(&self, lane: Lane, weight: Weight) -> Result<Entered, ApiError> {
+        let since = Instant::now();
+        let queue = match lane {
+            Lane::Search => &self.search,
+            Lane::Write => &self.write,
+            Lane::Look => &self.look,
+            Lane::Upkeep => &self.upkeep,
+        };
         let shed = |why: Shed, ahead: usize| {
             self.admission.shed(why);
             ApiError::saturated(ahead)
@@ -280,10 +274,11 @@ impl Crossing {
                 acquired.ok().and_then(Result::ok).ok_or_else(|| shed(Shed::Deadline, ahead))?
             }
         };
-        Ok(match lane {
+        let inside = match lane {
             Lane::Search => Inside::Counted(self.admission.enter(permit, weight.is_measured)),
             _ => Inside::Held(permit),
-        })
+        };
+        Ok(Entered { inside, lane, since })
     }
 }
 

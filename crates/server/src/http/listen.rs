@@ -72,6 +72,7 @@ pub(super) async fn run<L>(
     L: Listener,
 {
     let mut http = http1::Builder::new();
+    // Answers are short: copied behind their heads and sent as one piece.
     http.timer(TokioTimer::new())
         .header_read_timeout(bounds.head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)

@@ -132,33 +132,27 @@ impl Telemetry {
 }
 
 /// Which refusals have a line.
-struct Refusals {
-    began: Instant,
-    /// When the next one may have a line, microseconds from `began` on.
-    next_us: AtomicU64,
-    /// Those without one since the last line.
-    untold: AtomicU64,
-}
+#[derive(Default)]
+struct Refusals(Mutex<Turn>);
 
-impl Default for Refusals {
-    fn default() -> Refusals {
-        Refusals { began: Instant::now(), next_us: AtomicU64::new(0), untold: AtomicU64::new(0) }
-    }
+#[derive(Default)]
+struct Turn {
+    /// When the last one had a line.
+    told: Option<Instant>,
+    /// Those without one since then.
+    untold: u64,
 }
 
 impl Refusals {
     /// One more. It has a line where this gives how many had none since the last line.
     fn take_turn(&self, now: Instant) -> Option<u64> {
-        let now_us = now.saturating_duration_since(self.began).as_micros() as u64;
-        let next_us = self.next_us.load(Ordering::Relaxed);
-        let after_us = now_us + REFUSAL_LINE_EVERY.as_micros() as u64;
-        let swapped =
-            || self.next_us.compare_exchange(next_us, after_us, Ordering::Relaxed, Ordering::Relaxed);
-        if now_us >= next_us && swapped().is_ok() {
-            return Some(self.untold.swap(0, Ordering::Relaxed));
+        let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if turn.told.is_some_and(|told| now.saturating_duration_since(told) < REFUSAL_LINE_EVERY) {
+            turn.untold += 1;
+            return None;
         }
-        self.untold.fetch_add(1, Ordering::Relaxed);
-        None
+        turn.told = Some(now);
+        Some(std::mem::take(&mut turn.untold))
     }
 }
 
@@ -249,11 +243,12 @@ fn round(ms: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_lines::Kept;
 
     #[test]
     fn a_flood_of_refusals_has_a_line_now_and_then_that_counts_the_others() {
-        let refusals = Refusals::default();
-        let at = |us: u64| refusals.take_turn(refusals.began + Duration::from_micros(us));
+        let (refusals, began) = (Refusals::default(), Instant::now());
+        let at = |us: u64| refusals.take_turn(began + Duration::from_micros(us));
         assert_eq!(at(0), Some(0), "a single one has a line");
         // 5 000 a second for a second.
         let told: Vec<u64> = (1..=5_000).filter_map(|number| at(number * 200)).collect();
@@ -264,17 +259,6 @@ mod tests {
 
     #[test]
     fn what_is_told_within_a_request_names_it() {
-        #[derive(Clone, Default)]
-        struct Kept(Arc<Mutex<Vec<u8>>>);
-        impl std::io::Write for Kept {
-            fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(line);
-                Ok(line.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
         let kept = Kept::default();
         let to = kept.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -294,7 +278,7 @@ mod tests {
             runtime.block_on(telemetry.noting("a-1".to_owned(), work));
             request_span().in_scope(|| tracing::info!("outside"));
         });
-        let kept = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let kept = kept.text();
         let spans = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["span"]["id"].clone();
         assert_eq!(
             kept.lines().map(spans).collect::<Vec<_>>(),
